@@ -1,0 +1,1 @@
+"""Command lines: napari-fewshot and napari-fewshot-train."""

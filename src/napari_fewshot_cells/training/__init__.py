@@ -1,0 +1,1 @@
+"""Headless meta-training: the source sets, tasks, Reptile and transfer learning."""
