@@ -1,0 +1,49 @@
+# Each target does its own set-up on a fresh Debian or Ubuntu machine: `make demo` and `make test` are all you need.
+.PHONY: help demo test lint format venv system screenshots
+.NOTPARALLEL:
+.DEFAULT_GOAL := help
+
+PYTHON_IN_VENV := .venv/bin/python
+READY := .venv/.ready
+
+help:
+	@echo "make demo         open napari with a sample image, annotated and ready for the button"
+	@echo "make test         every check: lint, types and the whole test suite"
+	@echo "make lint         ruff and mypy only"
+	@echo "make format       let ruff rewrite the files"
+	@echo "make screenshots  make the images of docs/images again"
+	@echo "make venv         only the environment: system libraries and .venv"
+
+system:
+	@scripts/install-system-libraries.sh
+
+# Made again when the dependencies change; otherwise this costs nothing.
+$(READY): pyproject.toml scripts/make-environment.sh | system
+	@scripts/make-environment.sh
+	@touch $@
+
+venv: system $(READY)
+
+lint: venv
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+format: venv
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+test: lint
+	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest
+
+# With a screen: a window for a person. Without: the same path, driven by the script, on a virtual screen.
+demo: venv
+	@if [ "$$(uname -s)" = Linux ] && [ -z "$$DISPLAY$$WAYLAND_DISPLAY" ]; then \
+		echo "No display here: driving the demo on a virtual screen."; \
+		scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) scripts/demo.py --headless --out demo-output; \
+	else \
+		$(PYTHON_IN_VENV) scripts/demo.py; \
+	fi
+
+screenshots: venv
+	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) scripts/demo.py --headless --out docs/images --images-only
