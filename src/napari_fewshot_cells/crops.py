@@ -1,0 +1,121 @@
+"""Sampling and augmenting square crops from annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .annotations import Shot
+from .images import FloatImage, normalise, rescale
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An annotated image as the network sees it: normalised, at canonical scale.
+
+    Attributes
+    ----------
+    image, target, weight : ndarray, float32, (H, W)
+        Target and weight are 0 or 1.
+    """
+
+    image: FloatImage
+    target: FloatImage
+    weight: FloatImage
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops for one step: image, target and weight, each Tensor, float32, (N, 1, S, S)."""
+
+    image: Tensor
+    target: Tensor
+    weight: Tensor
+
+
+def to_sample(shot: Shot, factor: float) -> Sample:
+    """Bring a shot to the network's scale.
+
+    Parameters
+    ----------
+    shot : Shot
+    factor : float
+        Canonical over actual object diameter.
+    """
+    image = rescale(normalise(shot.plane), factor)
+    if factor == 1:
+        return Sample(image, shot.target, shot.weight)
+    # where interpolation mixes annotated with other pixels, the majority decides
+    target = rescale(shot.target * shot.weight, factor)
+    weight = rescale(shot.weight, factor)
+    share = np.divide(target, weight, out=np.zeros_like(target), where=weight > 0)
+    return Sample(image, (share >= 0.5).astype(np.float32), (weight >= 0.5).astype(np.float32))
+
+
+def sample_crops(
+    samples: Sequence[Sample], n_crops: int, size: int, rng: np.random.Generator, *, augment: bool = True
+) -> Batch:
+    """Cut `n_crops` crops of `size` × `size` pixels around annotated pixels.
+
+    Samples take turns in random order, so that each image is seen equally often. Every other crop holds a
+    foreground pixel if its image has any, the others any annotated pixel. Images smaller than a crop are
+    mirrored; mirrored pixels have weight 0.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    n_crops, size : int
+    rng : numpy.random.Generator
+    augment : bool
+        Flip and rotate by quarter turns, and vary brightness and contrast a little.
+    """
+    order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-n_crops // len(samples)))])
+    stacks = []
+    for turn in range(n_crops):
+        sample = samples[order[turn]]
+        stack = _crop(sample, _corner(sample, size, rng, foreground=turn % 2 == 0), size)
+        stacks.append(_augment(stack, rng) if augment else stack)
+    image, target, weight = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
+    return Batch(image[:, None], target[:, None], weight[:, None])
+
+
+def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: bool) -> tuple[int, int]:
+    candidates = sample.weight * sample.target if foreground else sample.weight
+    inside = np.flatnonzero(candidates)
+    if inside.size == 0:
+        inside = np.flatnonzero(sample.weight)
+    height, width = sample.image.shape
+    centre = divmod(int(rng.choice(inside)), width)
+    corner = [c - int(rng.integers(size // 4, size - size // 4)) for c in centre]
+    row, column = (
+        int(np.clip(at, 0, max(0, side - size))) for at, side in zip(corner, (height, width), strict=True)
+    )
+    return row, column
+
+
+def _crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    row, column = corner
+    window = np.s_[row : row + size, column : column + size]
+    stack = np.stack([sample.image[window], sample.target[window], sample.weight[window]])
+    missing = [(0, size - side) for side in stack.shape[1:]]
+    if any(after for _, after in missing):
+        mirrored = np.pad(stack, [(0, 0), *missing], mode="symmetric")
+        mirrored[2, stack.shape[1] :, :] = 0
+        mirrored[2, :, stack.shape[2] :] = 0
+        stack = mirrored
+    return stack
+
+
+def _augment(stack: FloatImage, rng: np.random.Generator) -> FloatImage:
+    turned: NDArray[np.float32] = np.rot90(stack, k=int(rng.integers(4)), axes=(1, 2))
+    if rng.random() < 0.5:
+        turned = turned[:, :, ::-1]
+    turned = turned.copy()
+    contrast, brightness = rng.uniform(0.8, 1.25), rng.uniform(-0.2, 0.2)
+    turned[0] = turned[0] * np.float32(contrast) + np.float32(brightness)
+    return turned

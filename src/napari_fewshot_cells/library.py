@@ -1,0 +1,153 @@
+"""The models at hand: the bundled ones, which nobody can overwrite, and the user's own.
+
+The user's models live in one folder of the user's data directory, never in the current directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+from .errors import ModelError
+from .models import Model, ModelCard, read_model, write_model
+
+HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the library.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    bundled : bool
+        Whether it came with the package, and so cannot be changed.
+    """
+
+    name: str
+    path: Path
+    bundled: bool
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card, read from the file; raises `ModelError` for a damaged one."""
+        return read_model(self.path).card
+
+
+def library_dir() -> Path:
+    """Folder of the user's models; the environment variable NAPARI_FEWSHOT_HOME moves it."""
+    home = os.environ.get(HOME_VARIABLE)
+    return (Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")) / "models"
+
+
+def bundled_dir() -> Path:
+    """Folder of the bundled models: inside the installed package, or at the top of a checkout."""
+    installed = Path(__file__).parent / "pretrained"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "pretrained"
+
+
+def list_models() -> list[ModelEntry]:
+    """All models, bundled ones first, each by name."""
+    bundled = [ModelEntry(path.stem, path, True) for path in sorted(bundled_dir().glob("*.safetensors"))]
+    taken = {entry.name for entry in bundled}
+    own = sorted(library_dir().glob("*.safetensors"))
+    return bundled + [ModelEntry(path.stem, path, False) for path in own if path.stem not in taken]
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Load a model by its name in the library or by the path of its file.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a file that cannot be used.
+    """
+    for entry in list_models():
+        if entry.name == str(name_or_path):
+            return read_model(entry.path)
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors" or path.is_file():
+        return read_model(path)
+    known = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(f"There is no model '{name_or_path}', neither in the library ({known}) nor as a file.")
+
+
+def save_model(model: Model, name: str | None = None) -> ModelEntry:
+    """Save a model to the user's library under its own or another name, replacing an own one of that name.
+
+    Raises
+    ------
+    ModelError
+        A name that no file can have, or that of a bundled model.
+    """
+    name = model.card.name if name is None else name
+    path = _own_path(name)
+    return ModelEntry(name, write_model(model.renamed(name), path), False)
+
+
+def import_model(file: Path, name: str | None = None) -> ModelEntry:
+    """Copy a model file into the library, after checking that it can be used.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be used, or the library has a model of that name.
+    """
+    name = file.stem if name is None else name
+    model = read_model(file)
+    if _own_path(name).exists():
+        raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
+    return save_model(model, name)
+
+
+def export_model(name: str, file: Path) -> Path:
+    """Copy a model of the library to a file.
+
+    Raises
+    ------
+    ModelError
+        No such model, or the file exists.
+    """
+    model = read_model(_entry(name).path)
+    target = file if file.suffix == ".safetensors" else file.with_name(file.name + ".safetensors")
+    if target.exists():
+        raise ModelError(f"'{target}' exists; delete it first or choose another name.")
+    return write_model(model, target)
+
+
+def delete_model(name: str) -> None:
+    """Delete one of the user's models.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a bundled one.
+    """
+    entry = _entry(name)
+    if entry.bundled:
+        raise ModelError(f"'{name}' came with the package and cannot be deleted.")
+    entry.path.unlink()
+    entry.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def _entry(name: str) -> ModelEntry:
+    for entry in list_models():
+        if entry.name == name:
+            return entry
+    raise ModelError(f"The library has no model '{name}'.")
+
+
+def _own_path(name: str) -> Path:
+    if not re.fullmatch(r"[\w][\w .()+-]*", name):
+        raise ModelError(
+            f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only."
+        )
+    if (bundled_dir() / f"{name}.safetensors").exists():
+        raise ModelError(f"'{name}' is a bundled model; choose another name.")
+    return library_dir() / f"{name}.safetensors"

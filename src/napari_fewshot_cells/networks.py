@@ -1,0 +1,213 @@
+"""The paper's two networks: FCRN and a light U-Net.
+
+Both map ``(N, 1, H, W)`` to logits ``(N, 1, H, W)`` and to the latent code, the deepest feature map,
+which Eq. 5 compares between domains. Any H and W will do: inputs are padded to a multiple of `stride`.
+
+Batch norm is where a few-shot method is decided, so its policy is explicit:
+
+- No scale and shift in meta-training (``affine=False``), as in the paper. `learn_affine` adds them, at one
+  and zero, so that the function stays what it was; fine-tuning may then learn them.
+- Training uses the statistics of the batch. Reptile's inner models end with statistics of their last task,
+  so a meta-trained network carries none worth having: it stores ``mean 0, var 1`` until `store_statistics`
+  measures them on the images at hand.
+- ``eval()`` always uses stored statistics. Then the output at a pixel depends on its neighbourhood alone,
+  so that an image can be predicted tile by tile without seams.
+
+References
+----------
+Xie, Noble, Zisserman, "Microscopy cell counting and detection with fully convolutional regression networks",
+2018. Ronneberger, Fischer, Brox, "U-Net", 2015. Sizes follow the code that Dawoud et al. published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NormLayer = nn.BatchNorm2d
+
+
+def _conv(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), NormLayer(n_out, affine=False), nn.ReLU()
+    )
+
+
+def _up(n_in: int, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.ConvTranspose2d(n_in, n_out, 2, stride=2, bias=False), NormLayer(n_out, affine=False), nn.ReLU()
+    )
+
+
+class SegmentationNetwork(nn.Module):
+    """Logits and latent code of a grey image.
+
+    Attributes
+    ----------
+    stride : int
+        Sides of the input are padded to a multiple of this.
+    receptive_radius : int
+        A logit depends on no pixel further away than this, in pixels, for inputs cut at multiples of
+        `stride`: the overlap that tiles need.
+    """
+
+    stride: ClassVar[int]
+    receptive_radius: ClassVar[int]
+
+    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and latent code of an input whose sides are multiples of `stride`."""
+        raise NotImplementedError  # pragma: no cover - abstract
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Segment a batch.
+
+        Parameters
+        ----------
+        x : Tensor, float32, (N, 1, H, W)
+            Normalised grey images.
+
+        Returns
+        -------
+        logits : Tensor, float32, (N, 1, H, W)
+        latent : Tensor, float32, (N, C, ceil(H / stride), ceil(W / stride))
+        """
+        height, width = x.shape[-2:]
+        below, right = -height % self.stride, -width % self.stride
+        if below or right:
+            x = F.pad(x, (0, right, 0, below), mode="replicate")
+        logits, latent = self.encode_decode(x)
+        return logits[..., :height, :width], latent
+
+
+class FCRN(SegmentationNetwork):
+    """Fully convolutional regression network with transposed convolutions; latent 512 at 1/8."""
+
+    stride = 8
+    receptive_radius = 24
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Sequential(
+            _conv(1, 32), nn.MaxPool2d(2), _conv(32, 64), nn.MaxPool2d(2), _conv(64, 128), nn.MaxPool2d(2)
+        )
+        self.bottom = _conv(128, 512)
+        self.decoder = nn.Sequential(_up(512, 128), _up(128, 64), _up(64, 32))
+        self.head = nn.Conv2d(32, 1, 3, padding=1)
+
+    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and latent code of an input whose sides are multiples of 8."""
+        latent = self.bottom(self.encoder(x))
+        return self.head(self.decoder(latent)), latent
+
+
+class UNet(SegmentationNetwork):
+    """Light U-Net: 32, 64, 128 channels, latent 128 at 1/4, bilinear upsampling."""
+
+    stride = 4
+    receptive_radius = 28
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down_1 = nn.Sequential(_conv(1, 32), _conv(32, 32))
+        self.down_2 = nn.Sequential(_conv(32, 64), _conv(64, 64))
+        self.bottom = nn.Sequential(_conv(64, 128), _conv(128, 128))
+        self.up_2 = nn.Sequential(_conv(128 + 64, 64), _conv(64, 64))
+        self.up_1 = nn.Sequential(_conv(64 + 32, 32), _conv(32, 32))
+        self.head = nn.Conv2d(32, 1, 1)
+
+    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and latent code of an input whose sides are multiples of 4."""
+        full = self.down_1(x)
+        half = self.down_2(F.max_pool2d(full, 2))
+        latent = self.bottom(F.max_pool2d(half, 2))
+        half = self.up_2(torch.cat([_double(latent), half], dim=1))
+        full = self.up_1(torch.cat([_double(half), full], dim=1))
+        return self.head(full), latent
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+ARCHITECTURES: dict[str, type[SegmentationNetwork]] = {"fcrn": FCRN, "unet": UNet}
+
+
+def build_network(architecture: str, seed: int) -> SegmentationNetwork:
+    """A randomly initialised network; the caller's random state stays untouched.
+
+    Parameters
+    ----------
+    architecture : {"fcrn", "unet"}
+    seed : int
+        Same seed, same weights (He initialisation).
+
+    Raises
+    ------
+    KeyError
+        For another architecture.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = ARCHITECTURES[architecture]()
+        for module in network.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+    return network
+
+
+def norm_layers(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
+    """The batch-norm layers of a network, in order."""
+    return (module for module in network.modules() if isinstance(module, NormLayer))
+
+
+def learn_affine(network: nn.Module) -> None:
+    """Give every batch-norm layer a scale of one and a shift of zero to be learnt (in place)."""
+    for layer in norm_layers(network):
+        layer.affine = True
+        device = None if layer.running_mean is None else layer.running_mean.device
+        layer.weight = nn.Parameter(torch.ones(layer.num_features, device=device))
+        layer.bias = nn.Parameter(torch.zeros(layer.num_features, device=device))
+
+
+def reset_statistics(network: nn.Module) -> None:
+    """Forget the stored batch-norm statistics: mean 0, variance 1 (in place)."""
+    for layer in norm_layers(network):
+        layer.reset_running_stats()
+
+
+@torch.no_grad()
+def store_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Measure the batch-norm statistics over `batches` and store them for ``eval()`` (in place).
+
+    The stored values are plain averages over the batches, not exponential ones.
+
+    Parameters
+    ----------
+    batches : iterable of Tensor, float32, (N, 1, H, W)
+    """
+    was_training = network.training
+    reset_statistics(network)
+    with _cumulative_average(network):
+        network.train()
+        for batch in batches:
+            network(batch)
+    network.train(was_training)
+
+
+@contextmanager
+def _cumulative_average(network: nn.Module) -> Iterator[None]:
+    momenta = {layer: layer.momentum for layer in norm_layers(network)}
+    for layer in momenta:
+        layer.momentum = None
+    try:
+        yield
+    finally:
+        for layer, momentum in momenta.items():
+            layer.momentum = momentum

@@ -1,0 +1,120 @@
+"""Tiled prediction: a plane of any size becomes a probability image without seams."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Generator, Iterator
+
+import numpy as np
+import torch
+
+from .images import FloatImage, Plane, normalise, rescale
+from .models import Model
+from .networks import SegmentationNetwork, store_statistics
+from .progress import Progress, finish
+
+TILE = 384
+"""Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
+
+_LARGEST_STATISTICS_IMAGE = 1536  # px a side; beyond it the middle of the image speaks for all of it
+
+
+def predict(model: Model, plane: Plane, *, device: str = "cpu") -> FloatImage:
+    """Foreground probability of every pixel of a plane.
+
+    Parameters
+    ----------
+    model : Model
+    plane : Plane
+    device : str
+        "cpu", "cuda" or "mps".
+
+    Returns
+    -------
+    ndarray, float32, (H, W)
+        In [0, 1]; calibrated so that the decision lies at 0.5.
+    """
+    return finish(predict_steps(model, plane, device=device))
+
+
+def predict_steps(
+    model: Model, plane: Plane, *, device: str = "cpu"
+) -> Generator[Progress, None, FloatImage]:
+    """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
+    card = model.card
+    image = rescale(normalise(plane), card.factor)
+    network = model.network
+    if card.batch_norm == "image":
+        network = copy.deepcopy(network)
+        middle = tuple(slice(max(0, (n - _LARGEST_STATISTICS_IMAGE) // 2), None) for n in image.shape)
+        part = image[middle][:_LARGEST_STATISTICS_IMAGE, :_LARGEST_STATISTICS_IMAGE]
+        store_statistics(network.to(device), [torch.from_numpy(part.copy())[None, None].to(device)])
+    logits = yield from logit_steps(network, image, device=device)
+    return to_probability(logits, card.decision_logit, plane.shape)
+
+
+def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:
+    """Logits at the network's scale become calibrated probabilities at the image's; float32, `shape`."""
+    tensor = torch.from_numpy(logits)[None, None]
+    if logits.shape != shape:
+        tensor = torch.nn.functional.interpolate(tensor, size=shape, mode="bilinear", align_corners=False)
+    probability: FloatImage = torch.sigmoid(tensor - decision_logit)[0, 0].numpy()
+    return probability
+
+
+def logit_steps(
+    network: SegmentationNetwork, image: FloatImage, *, device: str = "cpu", tile: int = TILE
+) -> Generator[Progress, None, FloatImage]:
+    """Logits of a normalised image at the network's scale.
+
+    Tiles overlap by the receptive field and begin at multiples of the network's stride, so that the result
+    is that of the whole image at once.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        Its stored batch-norm statistics are used.
+    image : ndarray, float32, (H, W)
+    tile : int
+        Side of a tile's inner part; a multiple of the network's stride.
+
+    Returns
+    -------
+    ndarray, float32, (H, W)
+    """
+    was_training, started = network.training, time.perf_counter()
+    network.to(device).eval()
+    logits = np.empty(image.shape, np.float32)
+    windows = list(_windows(image.shape, tile, network.receptive_radius))
+    try:
+        for done, (outer, inner, place) in enumerate(windows):
+            yield Progress("predicting", done, len(windows), time.perf_counter() - started)
+            part = torch.from_numpy(np.ascontiguousarray(image[outer]))[None, None].to(device)
+            with torch.inference_mode():
+                result, _ = network(part.contiguous(memory_format=torch.channels_last))
+            logits[place] = result[0, 0].cpu().numpy()[inner]
+    finally:
+        network.train(was_training)
+    yield Progress("predicting", len(windows), len(windows), time.perf_counter() - started)
+    return logits
+
+
+Window = tuple[slice, slice]
+
+
+def _windows(shape: tuple[int, ...], tile: int, halo: int) -> Iterator[tuple[Window, Window, Window]]:
+    """What to read, what to keep of it, and where that goes, for each tile."""
+    for row in range(0, shape[0], tile):
+        for column in range(0, shape[1], tile):
+            outer, inner, place = zip(
+                *(_span(at, tile, halo, side) for at, side in zip((row, column), shape, strict=True)),
+                strict=True,
+            )
+            yield outer, inner, place
+
+
+def _span(at: int, tile: int, halo: int, side: int) -> tuple[slice, slice, slice]:
+    begin, end = max(0, at - halo), min(side, at + tile + halo)
+    stop = min(side, at + tile)
+    return slice(begin, end), slice(at - begin, stop - begin), slice(at, stop)

@@ -1,0 +1,49 @@
+"""Progress of long work, as a generator of small frozen events."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of long work.
+
+    Attributes
+    ----------
+    stage : str
+        What is going on, in a word for people: "fine-tuning", "calibrating", "predicting".
+    done, total : int
+        Steps done of the steps planned in this stage.
+    elapsed : float
+        Seconds since the stage began.
+    loss : float or None
+        Training loss of this step, where there is one.
+    """
+
+    stage: str
+    done: int
+    total: int
+    elapsed: float
+    loss: float | None = None
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds this stage will still take at the pace so far; None before its first step is done."""
+        if self.done == 0:
+            return None
+        return self.elapsed / self.done * (self.total - self.done)
+
+
+def finish(steps: Generator[object, None, T]) -> T:
+    """Run a generator of progress events to its end and return what it made."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
