@@ -24,7 +24,7 @@ _HOMES = {
     "load_model": "library",
     "make_shot": "annotations",
     "make_support_set": "annotations",
-    "predict": "predict",
+    "predict": "prediction",
     "to_plane": "images",
 }
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from .instances import label_instances
     from .library import load_model
     from .models import Model
-    from .predict import predict
+    from .prediction import predict
     from .progress import finish
 
 __all__ = [

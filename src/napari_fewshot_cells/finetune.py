@@ -18,7 +18,7 @@ from .images import FloatImage
 from .losses import weighted_bce
 from .models import Model
 from .networks import SegmentationNetwork, store_statistics
-from .predict import logit_steps
+from .prediction import logit_steps
 from .progress import Progress
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0

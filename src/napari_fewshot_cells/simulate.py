@@ -10,8 +10,6 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage as ndi
-from skimage.draw import disk, line
-from skimage.measure import regionprops
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
@@ -188,7 +186,8 @@ def _outline(rng: np.random.Generator, angle: Floats, wobble: float) -> Floats:
 def _interior(labels: Labels) -> NDArray[np.bool_]:
     """Foreground without the seams where two cells touch."""
     seam = ndi.maximum_filter(labels, 3) != labels
-    return (labels > 0) & ~seam
+    interior: NDArray[np.bool_] = (labels > 0) & ~seam
+    return interior
 
 
 def _window(
@@ -201,6 +200,19 @@ def _window(
     )
     y, x = np.mgrid[rows, cols].astype(np.float32)
     return (rows, cols), y - np.float32(centre[0]), x - np.float32(centre[1])
+
+
+def _objects(labels: NDArray[np.integer]) -> list[tuple[int, Point, int, bool]]:
+    """Number, centre, area (px²) of each object, and whether it lies clear of the image's edge."""
+    found = []
+    for number, box in enumerate(ndi.find_objects(labels), start=1):
+        if box is None:
+            continue
+        rows, cols = np.nonzero(labels[box] == number)
+        centre = (float(rows.mean() + box[0].start), float(cols.mean() + box[1].start))
+        clear = all(b.start > 0 and b.stop < n for b, n in zip(box, labels.shape, strict=True))
+        found.append((number, centre, len(rows), clear))
+    return found
 
 
 def _inside(rng: np.random.Generator, allowed: NDArray[np.bool_]) -> Point | None:
@@ -265,12 +277,12 @@ def _stamp_nucleus(
 def _nucleoli(rng: np.random.Generator, labels: Labels) -> Floats:
     """Factor below 1 where a nucleolus keeps the dye out."""
     factor = np.ones(labels.shape, np.float32)
-    for region in regionprops(labels):
+    for _, middle, area, _ in _objects(labels):
         for _ in range(int(rng.integers(1, 4))):
-            spread = 0.22 * region.equivalent_diameter_area
-            centre = tuple(c + rng.uniform(-spread, spread) for c in region.centroid)
+            spread = 0.25 * np.sqrt(area)
+            centre = (middle[0] + rng.uniform(-spread, spread), middle[1] + rng.uniform(-spread, spread))
             size = rng.uniform(1.3, 2.5)
-            window, dy, dx = _window((labels.shape[0], labels.shape[1]), (centre[0], centre[1]), 4 * size)
+            window, dy, dx = _window((labels.shape[0], labels.shape[1]), centre, 4 * size)
             factor[window] *= 1 - rng.uniform(0.2, 0.5) * np.exp(-(dy**2 + dx**2) / (2 * size**2))
     return factor
 
@@ -396,7 +408,8 @@ def _filaments(rng: np.random.Generator, neurites: Labels, depth: Floats, mitoch
             ink[r : r + 1 + thick, c : c + 1 + thick] = dark
             angle += rng.normal(0, 0.22)
             row, col = row + 1.2 * np.sin(angle), col + 1.2 * np.cos(angle)
-    return 1.7 * ndi.gaussian_filter(ink, 0.9)
+    blurred: Floats = 1.7 * ndi.gaussian_filter(ink, 0.9)
+    return blurred
 
 
 def _vesicles(
@@ -477,27 +490,20 @@ def _cells_to_paint(
     rng: np.random.Generator, truth: NDArray[np.integer], n_cells: int
 ) -> Iterator[tuple[int, Point]]:
     """Whole cells first, spread over the image as a person's eye would spread them."""
-    regions = regionprops(truth)
-    height, width = truth.shape
-
-    def is_whole(box: tuple[int, int, int, int]) -> bool:
-        return box[0] > 0 and box[1] > 0 and box[2] < height and box[3] < width
-
-    candidates = [r for r in regions if is_whole(r.bbox)]
-    candidates += [r for r in regions if not is_whole(r.bbox)]
-    whole = sum(is_whole(r.bbox) for r in candidates)
+    objects = _objects(truth)
+    candidates = [o for o in objects if o[3]] + [o for o in objects if not o[3]]
+    whole = sum(o[3] for o in objects)
     chosen: list[int] = []
     while len(chosen) < min(n_cells, len(candidates)):
         left = [i for i in range(len(candidates)) if i not in chosen]
         pool = [i for i in left if i < whole] or left
         # Best of three: far from what is painted already, but not the same cells on every seed.
         few = rng.choice(pool, size=min(3, len(pool)), replace=False)
-        spots = np.array([candidates[i].centroid for i in chosen]).reshape(-1, 2)
-        apart = [np.hypot(*(spots - candidates[i].centroid).T).min() if len(spots) else 0.0 for i in few]
+        spots = np.array([candidates[i][1] for i in chosen]).reshape(-1, 2)
+        apart = [np.hypot(*(spots - candidates[i][1]).T).min() if len(spots) else 0.0 for i in few]
         chosen.append(int(few[int(np.argmax(apart))]))
     for i in chosen:
-        row, col = candidates[i].centroid
-        yield int(candidates[i].label), (float(row), float(col))
+        yield candidates[i][0], candidates[i][1]
 
 
 def _collar(rng: np.random.Generator, cell: NDArray[np.bool_], centre: Point) -> NDArray[np.bool_]:
@@ -533,8 +539,8 @@ def _stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArra
         if not open_ends:
             break
         angle, end = open_ends[0]
-        stroke[line(int(row), int(col), int(end[0]), int(end[1]))] = True
+        t = np.linspace(0, 1, 7)
+        stroke[(row + t * (end[0] - row)).astype(int), (col + t * (end[1] - col)).astype(int)] = True
         row, col = end
-    brush = np.zeros((7, 7), bool)
-    brush[disk((3, 3), 3.3)] = True
-    return ndi.binary_dilation(stroke, brush)
+    thick: NDArray[np.bool_] = ndi.distance_transform_edt(~stroke) < 3.3
+    return thick
