@@ -87,7 +87,7 @@ def save_model(model: Model, name: str | None = None) -> ModelEntry:
         A name that no file can have, or that of a bundled model.
     """
     name = model.card.name if name is None else name
-    path = _own_path(name)
+    path = own_path(name)
     return ModelEntry(name, write_model(model.renamed(name), path), False)
 
 
@@ -101,7 +101,7 @@ def import_model(file: Path, name: str | None = None) -> ModelEntry:
     """
     name = file.stem if name is None else name
     model = read_model(file)
-    if _own_path(name).exists():
+    if own_path(name).exists():
         raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
     return save_model(model, name)
 
@@ -143,7 +143,14 @@ def _entry(name: str) -> ModelEntry:
     raise ModelError(f"The library has no model '{name}'.")
 
 
-def _own_path(name: str) -> Path:
+def own_path(name: str) -> Path:
+    """Where a model of the user's with this name lies or would lie.
+
+    Raises
+    ------
+    ModelError
+        A name that no file can have, or that of a bundled model.
+    """
     if not re.fullmatch(r"[\w][\w .()+-]*", name):
         raise ModelError(
             f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only."

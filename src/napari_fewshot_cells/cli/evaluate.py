@@ -1,0 +1,122 @@
+"""``napari-fewshot evaluate``: how well predicted labels agree with the truth."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, stdev
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import DataError
+from .entry import stoppable
+from .errors import one_line_errors
+from .output import make_writable, writing
+
+if TYPE_CHECKING:
+    from ..images import Labels
+
+
+@dataclass(frozen=True)
+class Score:
+    """One image's: IoU of the foreground, and AP of the instances at IoU 0.5."""
+
+    name: str
+    iou: float
+    ap50: float
+
+
+@one_line_errors()
+@stoppable("nothing was written.")
+def evaluate(
+    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="A label image or a folder.")],
+    truth: Annotated[
+        Path,
+        typer.Argument(metavar="TRUTH", help="The same, paired by stem. 0 is background, all above cells."),
+    ],
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to this file too.")
+    ] = None,
+) -> None:
+    """Mean IoU of the foreground as in the paper, and average precision of the instances at IoU 0.5.
+
+    Average precision is TP / (TP + FP + FN). In an image with one value above 0, a mask, the connected
+    components are the instances.
+    """
+    from ..images import pair_by_stem
+
+    pairs = pair_by_stem(predicted, truth)
+    _say_what_stays_out(predicted, {file for file, _ in pairs})
+    if json_file is not None:
+        make_writable(json_file.parent)
+    scores = [score(*pair) for pair in pairs]
+    typer.echo(_table(scores))
+    if json_file is not None:
+        _write_json(scores, json_file)
+
+
+def score(predicted: Path, truth: Path) -> Score:
+    """Compare two label files.
+
+    Raises
+    ------
+    ImageError
+        One cannot be read.
+    DataError
+        Their shapes differ.
+    """
+    from ..images import read_labels
+    from ..metrics import average_precision, iou
+
+    a, b = read_labels(predicted), read_labels(truth)
+    if a.shape != b.shape:
+        raise DataError(
+            f"'{predicted}' has shape {a.shape} and '{truth}' {b.shape}; they must be of one image."
+        )
+    return Score(truth.stem, iou(a, b), average_precision(_instances(a), _instances(b)))
+
+
+def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
+    from ..images import image_files
+
+    alone = [f for f in image_files(predicted) if f not in paired and not f.stem.endswith("_probability")]
+    if alone:
+        typer.echo(f"note: {len(alone)} predicted files have no truth and stay out.", err=True)
+
+
+def _instances(labels: Labels) -> Labels:
+    from skimage.measure import label
+
+    foreground = labels > 0
+    is_mask = foreground.any() and labels[foreground].min() == labels.max()
+    return label(foreground, connectivity=1).astype("int32") if is_mask else labels
+
+
+def _spread(values: list[float]) -> float:
+    """Standard deviation over the images (n − 1); 0 for a single one."""
+    return stdev(values) if len(values) > 1 else 0.0
+
+
+def _table(scores: list[Score]) -> str:
+    width = max(len("mean ± sd"), *(len(s.name) for s in scores))
+    ious, aps = [s.iou for s in scores], [s.ap50 for s in scores]
+    rows = [f"{'image':<{width}}  {'IoU':<15}  AP@0.5"]
+    rows += [f"{s.name:<{width}}  {s.iou:<15.4f}  {s.ap50:.4f}" for s in scores]
+    both = [f"{mean(values):.4f} ± {_spread(values):.4f}" for values in (ious, aps)]
+    return "\n".join([*rows, f"{'mean ± sd':<{width}}  {both[0]:<15}  {both[1]}"])
+
+
+def _write_json(scores: list[Score], path: Path) -> None:
+    from ..models import write_atomically
+
+    columns = {"iou": [s.iou for s in scores], "ap50": [s.ap50 for s in scores]}
+    report = {
+        "n": len(scores),
+        "mean": {key: mean(values) for key, values in columns.items()},
+        "sd": {key: _spread(values) for key, values in columns.items()},
+        "images": [asdict(s) for s in scores],
+    }
+    with writing(path):
+        write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())

@@ -1,0 +1,107 @@
+"""``napari-fewshot models``: the library of bundled and own models."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import one_line_errors
+from .output import writing
+
+if TYPE_CHECKING:
+    from ..library import ModelEntry
+
+models_app = typer.Typer(help="List, show, import, export and delete models.", rich_markup_mode=None)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the library.")]
+
+
+@models_app.callback(invoke_without_command=True)
+def models(context: typer.Context) -> None:
+    """List, show, import, export and delete models; alone, list them."""
+    if context.invoked_subcommand is None:
+        list_all()
+
+
+@models_app.command("list")
+@one_line_errors()
+def list_all() -> None:
+    """List the models, bundled ones first."""
+    from ..library import library_dir, list_models
+
+    heads = ("name", "network", "from", "images", "diameter", "date")
+    rows = [heads, *(_row(entry) for entry in list_models())]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    typer.echo(f"\nYour models are in {library_dir()}")
+
+
+@models_app.command()
+@one_line_errors()
+def show(name: Name) -> None:
+    """Show where a model comes from: its card."""
+    from .predict import find_model
+
+    for key, value in asdict(find_model(name).card).items():
+        if value not in (None, "", (), {}):
+            typer.echo(f"{key:<18} {_readable(value)}")
+
+
+@models_app.command("import")
+@one_line_errors()
+def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]) -> None:
+    """Check a model file and copy it into the library, under the file's name."""
+    from ..library import import_model, library_dir
+
+    with writing(library_dir()):
+        entry = import_model(file)
+    typer.echo(f"imported '{entry.name}' as {entry.path}")
+
+
+@models_app.command()
+@one_line_errors()
+def export(
+    name: Name, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")]
+) -> None:
+    """Copy a model of the library to a file."""
+    from ..library import export_model
+
+    with writing(file):
+        path = export_model(name, file)
+    typer.echo(f"exported '{name}' to {path}")
+
+
+@models_app.command()
+@one_line_errors()
+def delete(name: Name) -> None:
+    """Delete one of your own models."""
+    from ..library import delete_model, library_dir
+
+    with writing(library_dir()):
+        delete_model(name)
+    typer.echo(f"deleted '{name}'")
+
+
+def _row(entry: ModelEntry) -> tuple[str, ...]:
+    from ..errors import ModelError
+
+    origin = "bundled" if entry.bundled else "you"
+    try:
+        card = entry.card
+    except ModelError:  # one damaged file must not hide the others; `show` says what is wrong with it
+        return entry.name, "damaged", origin, "", "", ""
+    size = "" if card.diameter is None else f"{card.diameter:.0f} px"
+    shots = str(card.k_shot) if card.k_shot else ""
+    return entry.name, card.architecture, origin, shots, size, card.date[:10]
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_readable(item)}" for key, item in value.items())
+    if isinstance(value, tuple | list):
+        return "; ".join(_readable(item) for item in value)
+    return str(value)
