@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import ndimage as ndi
+
+from napari_fewshot_cells.plugin.sample_data import electron_microscopy_sample, fluorescent_cells_sample
+from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
+
+GENERATORS = pytest.mark.parametrize(
+    ("generate", "dtype", "diameter", "fewest"),
+    [(fluorescent_cells, np.uint16, 28, 60), (electron_microscopy, np.uint8, 45, 10)],
+)
+
+
+def diameters(labels: np.ndarray) -> np.ndarray:
+    return 2 * np.sqrt(np.bincount(labels.ravel())[1:] / np.pi)
+
+
+@GENERATORS
+def test_image_and_truth_fit_their_contract(generate, dtype, diameter, fewest):
+    image, labels = generate(seed=4)
+    assert image.shape == labels.shape == (512, 512)
+    assert image.dtype == dtype
+    assert labels.dtype == np.int32
+    assert len(np.unique(labels)) - 1 == labels.max() >= fewest
+    assert abs(np.median(diameters(labels)) - diameter) < 0.15 * diameter
+    assert np.unique(image).size > 100  # a textured image, not a drawing
+
+
+@GENERATORS
+def test_every_object_is_one_piece(generate, dtype, diameter, fewest):
+    _, labels = generate(seed=2)
+    for number in range(1, labels.max() + 1):
+        assert ndi.label(labels == number, np.ones((3, 3)))[1] == 1
+
+
+@GENERATORS
+def test_same_seed_same_pixels(generate, dtype, diameter, fewest):
+    first, again, other = (generate((96, 130), seed=s) for s in (7, 7, 8))
+    assert first[0].shape == (96, 130)
+    np.testing.assert_array_equal(first[0], again[0])
+    np.testing.assert_array_equal(first[1], again[1])
+    assert not np.array_equal(first[0], other[0])
+    assert not np.array_equal(first[1], other[1])
+
+
+@GENERATORS
+def test_too_small_is_refused(generate, dtype, diameter, fewest):
+    with pytest.raises(ValueError, match="64 px"):
+        generate((40, 512))
+
+
+def test_some_nuclei_touch():
+    _, labels = fluorescent_cells(seed=0)
+    touching = set()
+    for a, b in ((labels[:, 1:], labels[:, :-1]), (labels[1:], labels[:-1])):
+        seam = (a != b) & (a > 0) & (b > 0)
+        touching |= set(a[seam]) | set(b[seam])
+    assert 0.1 * labels.max() < len(touching) < 0.8 * labels.max()
+
+
+def best_iou_of_a_threshold(image: np.ndarray, truth: np.ndarray) -> float:
+    smooth = ndi.gaussian_filter(image.astype(float), 2)
+    levels = np.percentile(smooth, np.arange(1, 100))
+    masks = [m for level in levels for m in (smooth > level, smooth < level)]
+    return max((m & truth).sum() / (m | truth).sum() for m in masks)
+
+
+def test_no_threshold_finds_the_mitochondria_but_one_finds_the_nuclei():
+    image, labels = electron_microscopy(seed=0)
+    assert best_iou_of_a_threshold(image, labels > 0) < 0.6
+    image, labels = fluorescent_cells(seed=0)
+    assert best_iou_of_a_threshold(image, labels > 0) > 0.7
+
+
+@GENERATORS
+def test_annotation_is_partial_and_never_wrong(generate, dtype, diameter, fewest):
+    _, labels = generate(seed=1)
+    annotation = partial_annotation(labels, seed=1, n_cells=6)
+    assert annotation.dtype == np.int32
+    np.testing.assert_array_equal(np.unique(annotation), [0, 1, 2, 3, 4, 5, 6, 7])
+    assert not (labels[annotation == 1] > 0).any()
+    for value in range(2, 8):
+        (number,) = np.unique(labels[annotation == value])
+        assert number > 0
+        np.testing.assert_array_equal(annotation == value, labels == number)  # whole cells
+    assert 0.01 < (annotation == 1).mean() < 0.15
+    close = ndi.binary_dilation(annotation >= 2, iterations=6) & (annotation == 1)
+    assert close.sum() > 300  # borders are learnt from strokes close around the cells
+
+
+def test_annotation_with_few_cells_none_and_no_background():
+    labels = np.zeros((80, 80), np.int32)
+    assert set(np.unique(partial_annotation(labels, n_cells=3))) == {0, 1}
+    labels[20:40, 20:40] = 5
+    assert partial_annotation(labels, n_cells=3).max() == 2
+    full = np.ones((80, 80), np.int32)
+    np.testing.assert_array_equal(partial_annotation(full), 2 * full)
+
+
+@pytest.mark.parametrize(
+    ("sample", "generate", "name"),
+    [
+        (fluorescent_cells_sample, fluorescent_cells, "simulated fluorescent cells"),
+        (electron_microscopy_sample, electron_microscopy, "simulated electron microscopy"),
+    ],
+)
+def test_samples_are_an_image_and_its_annotation(sample, generate, name):
+    (image, shown, kind), (annotation, painted, annotation_kind) = sample()
+    assert (kind, annotation_kind) == ("image", "labels")
+    assert shown["name"] == name
+    assert painted["name"] == f"annotation {name}"
+    assert painted["metadata"] == {"napari_fewshot_cells": {"annotation_of": name}}
+    assert annotation.dtype == np.int32
+    truth_image, truth = generate(seed=0)
+    np.testing.assert_array_equal(image, truth_image)
+    np.testing.assert_array_equal(annotation >= 2, (annotation >= 2) & (truth > 0))
+    assert (annotation >= 2).sum() < 0.6 * (truth > 0).sum()
