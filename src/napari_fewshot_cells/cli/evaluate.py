@@ -83,7 +83,7 @@ def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
 
     alone = [f for f in image_files(predicted) if f not in paired and not f.stem.endswith("_probability")]
     if alone:
-        typer.echo(f"note: {len(alone)} predicted files have no truth and stay out.", err=True)
+        typer.echo(f"note: predicted files without a truth stay out: {len(alone)}.", err=True)
 
 
 def _instances(labels: Labels) -> Labels:
