@@ -72,7 +72,7 @@ for name in ("fcrn", "unet"):
 print("loaded")
 """
     done = subprocess.run(
-        [str(scripts / "python"), "-c", code, str(environment)],
+        [str(scripts / "python"), "-I", "-c", code, str(environment)],
         cwd=tmp_path, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
