@@ -1,0 +1,23 @@
+"""``napari-fewshot-train``: the source sets, and the meta-training on them."""
+
+from __future__ import annotations
+
+import typer
+
+from .train_data import data
+from .train_meta import meta
+
+app = typer.Typer(
+    name="napari-fewshot-train",
+    help="Meta-train few-shot segmentation networks on the five source sets.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command()(data)
+app.command()(meta)
+
+
+def main() -> None:
+    """Console entry point."""
+    app()

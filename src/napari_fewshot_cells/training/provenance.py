@@ -1,0 +1,42 @@
+"""Where a result comes from: commit and machine."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from .. import __version__
+
+
+def commit() -> str:
+    """The checkout's commit, with "+" if tracked files differ; the version where there is no checkout."""
+    top = Path(__file__).parents[3]
+    if not (top / ".git").exists():
+        return f"version {__version__}"
+    revision = _git(top, "rev-parse", "--short=10", "HEAD")
+    return revision + ("+" if _git(top, "status", "--porcelain", "--untracked-files=no") else "")
+
+
+def machine(device: str = "cpu") -> str:
+    """Processor and device in one line."""
+    accelerator = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    return (
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} threads{accelerator}, torch {torch.__version__}"
+    )
+
+
+def now() -> str:
+    """Date and time in UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _git(top: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", *arguments], cwd=top, check=True, capture_output=True, text=True
+    ).stdout.strip()

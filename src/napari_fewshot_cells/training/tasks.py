@@ -1,0 +1,143 @@
+"""Source sets as tasks, and the episodes that Reptile draws from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..annotations import Shot, SupportSet, median_diameter
+from ..crops import Batch, Sample, sample_crops, to_sample
+from ..images import read_labels, read_plane
+from ..models import CANONICAL_DIAMETER
+from .sources import SourceSet
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One source set S_m, ready to draw from: fully annotated images and their object diameters.
+
+    Attributes
+    ----------
+    name : str
+    shots : tuple of Shot
+    diameters : tuple of float
+        Median object diameter of each image in pixels.
+    """
+
+    name: str
+    shots: tuple[Shot, ...]
+    diameters: tuple[float, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Episode:
+    """What one inner loop of Algorithm 1 sees: S̃_m with masks, S̃_n and S̃_p without.
+
+    Attributes
+    ----------
+    annotated : tuple of Batch
+        Crops of S̃_m, one batch for each inner step.
+    other_n, other_p : tuple of Tensor, float32, (N, 1, S, S)
+        Crops of two other domains, one batch for each inner step.
+    """
+
+    annotated: tuple[Batch, ...]
+    other_n: tuple[Tensor, ...]
+    other_p: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class EpisodeShape:
+    """How much an episode holds.
+
+    Attributes
+    ----------
+    k_shot : int
+        Images drawn from each of the three sets.
+    inner_steps : int
+    crops, other_crops : int
+        Crops of S̃_m, and of S̃_n and S̃_p each, in a step.
+    crop_size : int
+    scale_jitter : float
+        An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
+    rescale : bool
+        Bring objects to the canonical diameter first; else native scale, as in the paper.
+    """
+
+    k_shot: int = 5
+    inner_steps: int = 8
+    crops: int = 8
+    other_crops: int = 2
+    crop_size: int = 128
+    scale_jitter: float = 1.25
+    rescale: bool = True
+
+
+def load_task(source: SourceSet) -> Task:
+    """Read a source set into memory. Images whose mask is empty are left out: they have no object size.
+
+    Raises
+    ------
+    FewShotError
+        A file cannot be used.
+    """
+    shots, diameters = [], []
+    for image, mask in source.pairs:
+        shot = Shot(read_plane(image), read_labels(mask), whole_image=True)
+        if shot.target.any():
+            shots.append(shot)
+            diameters.append(median_diameter(SupportSet((shot,))))
+    return Task(source.name, tuple(shots), tuple(diameters))
+
+
+def draw_episode(tasks: Sequence[Task], m: int, shape: EpisodeShape, rng: np.random.Generator) -> Episode:
+    """Draw S̃_m, S̃_n and S̃_p: n, p ≠ m at random, n = p allowed.
+
+    Raises
+    ------
+    ValueError
+        With fewer than two tasks there is no other domain.
+    """
+    others = [i for i in range(len(tasks)) if i != m]
+    if not others:
+        raise ValueError("Reptile with L_ER and L_D needs at least two source sets.")
+    n, p = rng.choice(others, size=2)
+
+    def batches(task: Task, crops: int) -> tuple[Batch, ...]:
+        samples = _draw_samples(task, shape, rng)
+        return tuple(sample_crops(samples, crops, shape.crop_size, rng) for _ in range(shape.inner_steps))
+
+    return Episode(
+        annotated=batches(tasks[m], shape.crops),
+        other_n=tuple(batch.image for batch in batches(tasks[n], shape.other_crops)),
+        other_p=tuple(batch.image for batch in batches(tasks[p], shape.other_crops)),
+    )
+
+
+def _draw_samples(task: Task, shape: EpisodeShape, rng: np.random.Generator) -> list[Sample]:
+    chosen = rng.choice(len(task.shots), size=min(shape.k_shot, len(task.shots)), replace=False)
+    jitter = np.exp(rng.uniform(-1, 1) * np.log(shape.scale_jitter))  # one domain, one scale
+    samples = []
+    for i in chosen:
+        factor = CANONICAL_DIAMETER / task.diameters[i] if shape.rescale else 1.0
+        samples.append(to_sample(task.shots[i], factor * jitter))
+    return samples
+
+
+def to_device(episode: Episode, device: torch.device) -> Episode:
+    """The same episode on another device, images channels-last."""
+
+    def moved(image: Tensor) -> Tensor:
+        return image.to(device, memory_format=torch.channels_last)
+
+    return Episode(
+        annotated=tuple(
+            Batch(moved(b.image), b.target.to(device), b.weight.to(device)) for b in episode.annotated
+        ),
+        other_n=tuple(map(moved, episode.other_n)),
+        other_p=tuple(map(moved, episode.other_p)),
+    )
