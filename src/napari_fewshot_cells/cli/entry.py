@@ -33,6 +33,9 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         message = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
         typer.echo(f"error: {message} Try '{name} --help'.", err=True)
         sys.exit(EXIT_CODE)
+    except OSError as error:  # a file of the user's that may not be read, a drive that is gone
+        typer.echo(f"error: {error.filename or 'file system'}: {error.strerror or error}.", err=True)
+        sys.exit(EXIT_CODE)
     except KeyboardInterrupt:  # only while modules are imported; see `stoppable`
         sys.exit(STOPPED)
     sys.exit(result if isinstance(result, int) else 0)
