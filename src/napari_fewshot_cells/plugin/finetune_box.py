@@ -1,0 +1,104 @@
+"""3 Fine-tune: the button, and how far it is."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from ..progress import Progress
+from .controls import choice, fill, form, group, hint, set_enabled
+from .session import Session
+
+_TITLES = {"fcrn": "FCRN (fast)", "unet": "U-Net"}
+_PRIMARY = """
+QPushButton { background: #2f6fd0; color: white; font-weight: bold; padding: 9px 6px; border-radius: 4px; }
+QPushButton:hover { background: #4482e0; }
+QPushButton:pressed { background: #245ab0; }
+QPushButton:disabled { background: rgba(128, 128, 128, 60); color: gray; }
+"""
+
+
+class FineTuneBox(QWidget):
+    """Starts and cancels; shows progress, loss and remaining time of whatever runs."""
+
+    fine_tune_requested = Signal()
+    cancel_requested = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        box, layout = group("3  Fine-tune")
+        self.start_choice = choice()
+        self.start_choice.activated.connect(self._choose_start)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 2000)
+        self.diameter.setDecimals(0)
+        self.diameter.setSuffix(" px")
+        self.diameter.setSpecialValueText("auto, from the annotation")
+        self.diameter.setToolTip("Diameter of a typical cell; 0 takes it from what you painted")
+        self.diameter.valueChanged.connect(self._choose_diameter)
+        self.fine_tune_button = QPushButton("Fine-tune on current annotations")
+        self.fine_tune_button.setStyleSheet(_PRIMARY)
+        self.fine_tune_button.clicked.connect(self.fine_tune_requested)
+        self.progress = QProgressBar()
+        self.progress.setTextVisible(False)
+        self.progress.setFixedHeight(8)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        self.progress_text = hint("Ready.")
+        fields = form()
+        fields.addRow("Network", self.start_choice)
+        fields.addRow("Cell diameter", self.diameter)
+        running = QHBoxLayout()
+        running.addWidget(self.progress_text, 1)
+        running.addWidget(self.cancel_button)
+        layout.addLayout(fields)
+        layout.addWidget(self.fine_tune_button)
+        layout.addWidget(self.progress)
+        layout.addLayout(running)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(box)
+
+    def refresh(self) -> None:
+        session = self._session
+        options = [(_TITLES.get(e.name, e.name) if e.bundled else e.name, e) for e in session.models]
+        fill(self.start_choice, options, session.start)
+        loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
+        set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
+        set_enabled(
+            self.fine_tune_button,
+            session.reason_fine_tune_disabled(),
+            "Train on everything that is painted, on all images; your annotations stay as they are",
+        )
+        set_enabled(
+            self.cancel_button,
+            session.reason_cancel_disabled(),
+            "Stop after the step that is under way; the model of before stays",
+        )
+        self.progress.setEnabled(session.busy)
+
+    def show_progress(self, step: Progress) -> None:
+        """Move the bar and say loss and remaining time."""
+        self.progress.setRange(0, step.total)
+        self.progress.setValue(step.done)
+        words = [step.stage.capitalize()]
+        if step.total > 1:
+            words[0] += f" {step.done}/{step.total}"
+        if step.loss is not None:
+            words.append(f"loss {step.loss:.3f}")
+        if step.remaining:
+            words.append(f"{max(1, round(step.remaining))} s left")
+        self.progress_text.setText(" · ".join(words))
+
+    def rest(self, text: str) -> None:
+        """Nothing runs: empty the bar and say how it ended."""
+        self.progress.setRange(0, 1)
+        self.progress.reset()
+        self.progress_text.setText(text)
+
+    def _choose_start(self, index: int) -> None:
+        self._session.choose(start=self.start_choice.itemData(index))
+
+    def _choose_diameter(self, value: float) -> None:
+        self._session.choose(diameter=value or None)

@@ -1,0 +1,173 @@
+"""The long work of the panel as plain generators: they run in a worker thread and touch no layer.
+
+Layers appear here only as names for results to be handed back to; their arrays are taken along as
+references. PyTorch is imported inside the functions, so that importing this file costs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..errors import ImageError, ModelError
+from ..progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ..annotations import Shot
+    from ..library import ModelEntry
+    from ..models import Model
+    from .sources import Painted, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Fine-tuning is done and its model is in the library."""
+
+    entry: ModelEntry
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneResult:
+    """Instances of one plane, their measurements, and where they come from."""
+
+    source: Source
+    labels: NDArray[np.int32]
+    table: dict[str, NDArray[Any]]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A plane that could not be used, and why."""
+
+    message: str
+
+
+JobEvent = Progress | Trained | PlaneResult | Skipped
+Job = Generator[JobEvent, None, None]
+
+
+def load_library() -> tuple[ModelEntry, ...]:
+    """Import everything that the jobs need, PyTorch above all, and list the models."""
+    import skimage.measure
+
+    from .. import annotations, finetune, instances, prediction
+    from ..library import list_models
+
+    _ = skimage.measure, annotations, finetune, instances, prediction
+    return tuple(list_models())
+
+
+def fine_tune_job(
+    start: ModelEntry, painted: Sequence[Painted], current: Source | None, diameter: float | None
+) -> Job:
+    """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
+
+    Raises
+    ------
+    FewShotError
+        Nothing to learn from, a bad image, a damaged model file, or a library that cannot be written.
+    """
+    yield Progress("preparing", 0, 1, 0.0)
+    from ..annotations import make_shot, make_support_set
+    from ..finetune import fine_tune
+    from ..library import save_model
+    from ..models import read_model
+
+    shots: list[Shot] = []
+    sources: list[Source] = []
+    for layer in painted:
+        for source, labels in layer.planes():
+            shots.append(make_shot(source.read(), labels, whole_image=layer.whole_image))
+            sources.append(source)
+    support = make_support_set(shots)
+    model = yield from fine_tune(read_model(start.path), support, diameter=diameter)
+    name = f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}"
+    try:
+        entry = save_model(model, name)
+    except OSError as error:
+        raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
+    yield Trained(entry)
+    if current is not None and not any(_same(current, source) for source in sources):
+        sources.insert(0, current)
+    yield from predict_job(entry, sources, stop_at_bad_image=False)
+
+
+def predict_job(entry: ModelEntry, sources: Sequence[Source], *, stop_at_bad_image: bool) -> Job:
+    """Predict planes one after the other.
+
+    A bad image ends the run with its `ImageError`, or is skipped and told, as `stop_at_bad_image` says.
+    """
+    yield Progress("predicting", 0, len(sources), 0.0)
+    from ..instances import label_instances
+    from ..models import read_model
+    from ..prediction import predict_steps
+
+    model = read_model(entry.path)
+    provenance = _provenance(entry, model)
+    for number, source in enumerate(sources, start=1):
+        try:
+            plane = source.read()
+        except ImageError as error:
+            if stop_at_bad_image:
+                raise
+            yield Skipped(str(error))
+            continue
+        stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
+        steps = predict_steps(model, plane)
+        probability = yield from _renamed(steps, stage)
+        labels = label_instances(probability, diameter=model.card.diameter)
+        yield PlaneResult(source, labels, _measure(labels), provenance)
+
+
+def _renamed(
+    steps: Generator[Progress, None, NDArray[np.float32]], stage: str
+) -> Generator[Progress, None, NDArray[np.float32]]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            probability: NDArray[np.float32] = end.value
+            return probability
+        yield replace(step, stage=stage)
+
+
+def _same(one: Source, other: Source) -> bool:
+    return one.layer == other.layer and one.plane == other.plane
+
+
+def _measure(labels: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
+    """Area and centroid of each object, in pixels; `index` is its label, as napari's features want it."""
+    from skimage.measure import regionprops_table
+
+    table = regionprops_table(labels, properties=("label", "area", "centroid"))
+    return {"index": table.pop("label"), **table}
+
+
+def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
+    card = asdict(model.card)
+    kept = (
+        "parent",
+        "architecture",
+        "shots",
+        "k_shot",
+        "hyper_parameters",
+        "seed",
+        "diameter",
+        "decision_logit",
+    )
+    return {
+        "model": entry.name,
+        "model_sha256": hashlib.sha256(entry.path.read_bytes()).hexdigest(),
+        **{name: card[name] for name in kept},
+        "predicted": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "software": f"napari-fewshot-cells {__version__}",
+    }

@@ -1,0 +1,51 @@
+"""One message at a time, at the foot of the panel."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QStyle, QWidget
+
+INFO, DONE, WARNING, ERROR = "info", "done", "warning", "error"
+
+_ICONS = {
+    INFO: QStyle.StandardPixmap.SP_MessageBoxInformation,
+    DONE: QStyle.StandardPixmap.SP_DialogApplyButton,
+    WARNING: QStyle.StandardPixmap.SP_MessageBoxWarning,
+    ERROR: QStyle.StandardPixmap.SP_MessageBoxCritical,
+}
+_COLOURS = {INFO: "#4d79c7", DONE: "#3a9d5d", WARNING: "#c98a1b", ERROR: "#c8443c"}
+
+
+class MessageBar(QFrame):
+    """An icon and a text on a coloured edge; hidden while there is nothing to say."""
+
+    def __init__(self, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.kind = INFO
+        self._icon, self._text = QLabel(), QLabel()
+        self._icon.setAlignment(Qt.AlignmentFlag.AlignTop)
+        self._text.setWordWrap(True)
+        self._text.setTextFormat(Qt.TextFormat.PlainText)
+        self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        layout = QHBoxLayout(self)
+        layout.setContentsMargins(8, 6, 8, 6)
+        layout.addWidget(self._icon)
+        layout.addWidget(self._text, 1)
+        self.setVisible(False)
+
+    @property
+    def text(self) -> str:
+        """What it says now."""
+        return self._text.text()
+
+    def say(self, kind: str, text: str) -> None:
+        """Show a message in place of the last one; no text hides the bar."""
+        self.kind = kind
+        self._icon.setPixmap(self.style().standardIcon(_ICONS[kind]).pixmap(16, 16))
+        self._text.setText(text)
+        self.setStyleSheet(
+            f"MessageBar {{ border: none; border-left: 4px solid {_COLOURS[kind]}; "
+            "background: rgba(128, 128, 128, 40); }"
+        )
+        self.setVisible(bool(text))

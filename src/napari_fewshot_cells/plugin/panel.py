@@ -1,0 +1,218 @@
+"""The dock widget: four boxes in the order of work, a message, and the wires between them and the jobs."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import TYPE_CHECKING
+
+import napari.viewer
+from napari.utils.notifications import notification_manager
+from qtpy.QtCore import QEvent, QTimer, Slot
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from ..progress import Progress
+from .annotation_box import AnnotationBox
+from .finetune_box import FineTuneBox
+from .image_box import ImageBox
+from .jobs import (
+    JobEvent,
+    PlaneResult,
+    Skipped,
+    Trained,
+    fine_tune_job,
+    load_library,
+    predict_job,
+)
+from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
+from .predict_box import PredictBox
+from .session import THIS_IMAGE, Session
+from .sources import Tally, tally
+from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
+
+if TYPE_CHECKING:
+    from ..library import ModelEntry
+
+_TALLY_DELAY = 250  # ms after the last stroke
+
+
+class FewShotWidget(QWidget):
+    """Annotate, fine-tune, predict: shows a `Session` and runs its jobs."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = Session(viewer)
+        self._runner = Runner()
+        self._skipped: list[str] = []
+        self._found: list[str] = []
+        self._lost: list[str] = []
+        self.image_box = ImageBox(self.session)
+        self.annotation_box = AnnotationBox(self.session)
+        self.finetune_box = FineTuneBox(self.session)
+        self.predict_box = PredictBox(self.session)
+        self.message_bar = MessageBar()
+        self.fine_tune_button = self.finetune_box.fine_tune_button
+        self.cancel_button = self.finetune_box.cancel_button
+        self.predict_button = self.predict_box.predict_button
+        self._lay_out()
+        self._connect()
+        self._load()
+        self._refresh()
+        self._count()
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        boxes = QVBoxLayout(inner)
+        boxes.setContentsMargins(4, 4, 4, 4)
+        boxes.setSpacing(8)
+        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+            boxes.addWidget(box)
+        boxes.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.message_bar)
+        self.setMinimumWidth(320)
+
+    def _connect(self) -> None:
+        self._count_soon = QTimer(self)
+        self._count_soon.setSingleShot(True)
+        self._count_soon.setInterval(_TALLY_DELAY)
+        self._count_soon.timeout.connect(self._count)
+        self.session.changed.connect(self._refresh)
+        self.session.annotations.painted.connect(self._on_painted)
+        self.annotation_box.refused.connect(partial(self.message_bar.say, ERROR))
+        self.finetune_box.fine_tune_requested.connect(self.fine_tune)
+        self.finetune_box.cancel_requested.connect(self.cancel)
+        self.predict_box.predict_requested.connect(self.predict)
+        self._runner.happened.connect(self._on_happened)
+        self._runner.ended.connect(self._on_ended)
+        # The window's end deletes the panel without an event that it could see
+        self.destroyed.connect(partial(_shut, self.session, self._runner))
+
+    # --- PyTorch and the count of what is painted: short work in threads
+
+    def _load(self) -> None:
+        # Importing PyTorch takes seconds. In a thread the window stands still for some 0.2 s of them (the
+        # loader of its libraries holds the interpreter), once, while the panel opens.
+        if "torch" in sys.modules:
+            self.session.set_models(load_library())
+        else:
+            run_function(load_library, then=self._on_loaded, failed=self._on_fault)
+
+    @Slot(object)
+    def _on_loaded(self, models: tuple[ModelEntry, ...]) -> None:
+        self.session.set_models(models)
+
+    def _on_painted(self) -> None:
+        self._count_soon.start()
+
+    @Slot()
+    def _count(self) -> None:
+        run_function(tally, self.session.painted(), then=self._on_counted, failed=self._on_fault)
+
+    @Slot(object)
+    def _on_counted(self, count: Tally) -> None:
+        self.session.choose(tally=count)
+
+    # --- jobs
+
+    @Slot()
+    def fine_tune(self) -> None:
+        """Fine-tune on all annotations, then predict the annotated planes and the one on show."""
+        session = self.session
+        current = session.source(session.image) if session.image is not None else None
+        self._begin("fine-tuning")
+        self._runner.start(fine_tune_job, session.start, session.painted(), current, session.diameter)
+
+    @Slot()
+    def predict(self) -> None:
+        """Predict what the scope says with the chosen model."""
+        session = self.session
+        self._begin("predicting")
+        self._runner.start(
+            predict_job, session.model, session.targets(), stop_at_bad_image=session.scope == THIS_IMAGE
+        )
+
+    @Slot()
+    def cancel(self) -> None:
+        """Stop the job after the step that is under way."""
+        self.session.choose(running="cancelling")
+        self._runner.cancel()
+
+    def _begin(self, running: str) -> None:
+        self._skipped, self._found, self._lost = [], [], []
+        self.message_bar.say(INFO, "")
+        self.session.choose(running=running)
+
+    @Slot(object)
+    def _on_happened(self, event: JobEvent) -> None:
+        if isinstance(event, Progress):
+            self.finetune_box.show_progress(event)
+        elif isinstance(event, Trained):
+            self.session.adopt(event.entry)
+            self.session.choose(running="predicting")
+        elif isinstance(event, Skipped):
+            self._skipped.append(event.message)
+        elif isinstance(event, PlaneResult):
+            layer = self.session.results.write(event)
+            name, count = event.source.name, len(event.table["index"])
+            if layer is None:
+                self._lost.append(name)
+            else:
+                self._found.append(f"{count} cell{'s' * (count != 1)} in '{name}'")
+
+    @Slot(object)
+    def _on_ended(self, outcome: Outcome) -> None:
+        self.session.choose(running=None)
+        if isinstance(outcome, Refused):
+            self.finetune_box.rest("Ready.")
+            self.message_bar.say(ERROR, outcome.message)
+        elif isinstance(outcome, Failed):
+            self.finetune_box.rest("Stopped by a fault.")
+            self._on_fault(outcome.error)
+        elif isinstance(outcome, Cancelled):
+            self.finetune_box.rest("Cancelled.")
+            self.message_bar.say(INFO, self._cancelled())
+        elif isinstance(outcome, Done):
+            self.finetune_box.rest("Ready.")
+            self.message_bar.say(WARNING if self._skipped or self._lost else DONE, self._summary())
+
+    def _cancelled(self) -> str:
+        model = self.session.model
+        return f"Cancelled; '{model.name}' stays the model." if model else "Cancelled; nothing has changed."
+
+    def _summary(self) -> str:
+        lines = self._found if len(self._found) <= 3 else [f"{len(self._found)} images predicted"]
+        words = [", ".join(lines) + "."] if lines else []
+        words += [f"'{name}' was removed meanwhile: no result." for name in self._lost]
+        if len(self._skipped) > 3:
+            words += [f"{len(self._skipped)} images left out, the first because:"]
+        return "\n".join(words + self._skipped[: 3 if len(self._skipped) <= 3 else 1])
+
+    @Slot(object)
+    def _on_fault(self, error: Exception) -> None:
+        self.message_bar.say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
+        notification_manager.receive_error(type(error), error, error.__traceback__)
+
+    # --- the screen
+
+    def _refresh(self) -> None:
+        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+            box.refresh()
+
+    def event(self, event: QEvent) -> bool:
+        """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._count_soon.stop()
+            _shut(self.session, self._runner)
+        return super().event(event)
+
+
+def _shut(session: Session, runner: Runner, *_: object) -> None:
+    runner.stop()
+    session.close()

@@ -1,0 +1,101 @@
+"""Predictions as labels layers: written in place, never over what a person painted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from napari.layers import Labels
+
+from .annotations import METADATA
+from .planes import geometry_of, grid_of, window
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from napari.components import ViewerModel
+    from napari.layers import Image
+    from napari.utils.events import Event
+
+    from .jobs import PlaneResult
+
+
+def is_prediction(labels: Labels) -> bool:
+    """Whether a labels layer was predicted, even if somebody corrected it since."""
+    return "model" in labels.metadata.get(METADATA, {})
+
+
+class Results:
+    """The result layer of each image. All methods belong to the main thread."""
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self._viewer = viewer
+        self._of: dict[Image, Labels] = {}
+
+    def of(self, image: Image | None) -> Labels | None:
+        """The result layer of an image that the next prediction will update, if there is one."""
+        labels = None if image is None else self._of.get(image)
+        if labels is None or labels not in self._viewer.layers or labels.data.shape != grid_of(image):
+            return None
+        return labels
+
+    def release(self, labels: Labels) -> None:
+        """Leave a layer alone from now on: it has become the user's."""
+        for image in [image for image, own in self._of.items() if own == labels]:
+            self._of.pop(image).events.paint.disconnect(self._on_painted)
+
+    def write(self, result: PlaneResult) -> Labels | None:
+        """Put a plane's objects into the image's result layer.
+
+        Returns
+        -------
+        Labels or None
+            None where the image has been removed or got another shape in the meantime.
+        """
+        image = result.source.layer
+        if image not in self._viewer.layers or grid_of(image) != result.source.grid:
+            return None
+        layer = self.of(image) or self._add(image)
+        elsewhere = _rows_of_other_planes(layer, result)
+        # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
+        offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
+        layer.data[window(result.source.plane)] = np.where(result.labels, result.labels + offset, 0)
+        layer.features = _with_rows(elsewhere, result, offset)
+        layer.metadata = {**layer.metadata, METADATA: result.provenance}
+        layer.refresh()
+        return layer
+
+    def _add(self, image: Image) -> Labels:
+        active = self._viewer.layers.selection.active
+        layer = Labels(
+            np.zeros(grid_of(image), np.int32), name=f"cells {image.name}", opacity=0.5, **geometry_of(image)
+        )
+        # right above its image, so that annotations stay on top and the brush stays where it was
+        self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
+        self._viewer.layers.selection.active = active
+        self._of[image] = layer
+        layer.events.paint.connect(self._on_painted)
+        return layer
+
+    def _on_painted(self, event: Event) -> None:
+        self.release(event.source)
+
+
+def _plane_columns(result: PlaneResult) -> dict[str, int]:
+    return {f"plane-{axis}": n for axis, n in enumerate(result.source.plane) if n is not None}
+
+
+def _rows_of_other_planes(layer: Labels, result: PlaneResult) -> pd.DataFrame:
+    columns, table = _plane_columns(result), layer.features
+    if "index" not in table or not columns or not set(columns) <= set(table):
+        return table.iloc[:0]
+    same = np.logical_and.reduce([table[name] == number for name, number in columns.items()])
+    return table[~same & (table["index"] > 0)]
+
+
+def _with_rows(elsewhere: pd.DataFrame, result: PlaneResult, offset: int) -> pd.DataFrame:
+    import pandas as pd
+
+    rows = pd.DataFrame(result.table)
+    rows["index"] += offset
+    rows = rows.assign(**_plane_columns(result))
+    return pd.concat([elsewhere, rows], ignore_index=True) if len(elsewhere) else rows

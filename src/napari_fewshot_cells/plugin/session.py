@@ -1,0 +1,232 @@
+"""The state of the panel without a screen: what is chosen, painted, trained, running, and what is missing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from napari.layers import Image, Labels
+from psygnal import Signal
+
+from .annotations import Annotation, Annotations
+from .planes import current_plane, every_plane, grid_of, pixels_of, plane_axes
+from .results import Results, is_prediction
+from .sources import Painted, Source, Tally
+
+if TYPE_CHECKING:
+    from napari.components import ViewerModel
+    from napari.utils.events import Event
+
+    from ..library import ModelEntry
+
+THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
+
+
+class Session:
+    """What a person has chosen and made in the panel.
+
+    It holds layers, never their names. Models are held as entries of the library: what the panel can use, the
+    library has.
+
+    Attributes
+    ----------
+    image : Image or None
+        The chosen layer; follows the viewer's active layer.
+    annotations : Annotations
+    results : Results
+    models : tuple of ModelEntry
+        The library.
+    start : ModelEntry or None
+        Where fine-tuning begins.
+    model, previous : ModelEntry or None
+        What predicts, and what did so before.
+    diameter : float or None
+        Cell diameter in pixels; None takes it from the annotation.
+    scope : str
+        What *Predict* is for.
+    tally : Tally
+        What is annotated, as of the last count.
+    loading : bool
+        PyTorch is still being imported.
+    running : str or None
+        What is going on, in a word.
+    """
+
+    changed = Signal()
+
+    def __init__(self, viewer: ViewerModel) -> None:
+        self.viewer = viewer
+        self.annotations = Annotations(viewer)
+        self.results = Results(viewer)
+        self.image: Image | None = None
+        self.models: tuple[ModelEntry, ...] = ()
+        self.start: ModelEntry | None = None
+        self.model: ModelEntry | None = None
+        self.previous: ModelEntry | None = None
+        self.diameter: float | None = None
+        self.scope = THIS_IMAGE
+        self.tally = Tally()
+        self.loading = True
+        self.running: str | None = None
+        self._closed = False
+        self.annotations.changed.connect(self._on_layers)
+        viewer.layers.selection.events.active.connect(self._on_active)
+        viewer.dims.events.ndisplay.connect(self._on_dims)
+        viewer.dims.events.order.connect(self._on_dims)
+        self._on_layers()
+
+    def close(self) -> None:
+        """Listen to the viewer no longer; closing twice is fine."""
+        if self._closed:
+            return
+        self._closed = True
+        self.annotations.changed.disconnect(self._on_layers)
+        self.annotations.close()
+        self.viewer.layers.selection.events.active.disconnect(self._on_active)
+        self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
+        self.viewer.dims.events.order.disconnect(self._on_dims)
+
+    # --- what is chosen
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self.running is not None
+
+    @property
+    def annotation(self) -> Annotation | None:
+        """That of the chosen image."""
+        return self.annotations.of(self.image)
+
+    def choose(self, **choices: object) -> None:
+        """Set attributes and tell it once."""
+        for name, value in choices.items():
+            setattr(self, name, value)
+        self.changed.emit()
+
+    def choose_annotation(self, labels: Labels | None) -> None:
+        """Take a labels layer as the annotation of the chosen image.
+
+        A prediction becomes the user's by this, and its 0 is background.
+
+        Raises
+        ------
+        AnnotationError
+            Another shape.
+        """
+        if self.image is None:
+            return
+        self.annotations.link(self.image, labels, whole_image=labels is not None and is_prediction(labels))
+        if labels is not None:
+            self.results.release(labels)
+
+    def set_models(self, models: tuple[ModelEntry, ...]) -> None:
+        """Take note of what the library holds now; choices of models that are gone fall back."""
+        by_name = {entry.name: entry for entry in models}
+        kept = {
+            role: by_name.get(chosen.name) if chosen else None
+            for role, chosen in (("start", self.start), ("model", self.model), ("previous", self.previous))
+        }
+        kept["start"] = kept["start"] or next(iter(models), None)
+        self.choose(models=models, loading=False, **kept)
+
+    def adopt(self, entry: ModelEntry) -> None:
+        """Predict with another model from now on; the one of before is a click away."""
+        if self.model is None or entry.name != self.model.name:
+            models = self.models if entry in self.models else (*self.models, entry)
+            self.choose(models=models, previous=self.model, model=entry)
+
+    # --- what goes into a job
+
+    def source(self, image: Image) -> Source:
+        """The plane of an image that the viewer shows."""
+        plane = current_plane(image, self.viewer.dims)
+        return Source(image, image.name, pixels_of(image), image.rgb, grid_of(image), plane)
+
+    def painted(self) -> tuple[Painted, ...]:
+        """All annotation layers with their images, empty ones too."""
+        return tuple(
+            Painted(self.source(image), annotation.layer.data, annotation.whole_image)
+            for image, annotation in self.annotations.items()
+        )
+
+    def targets(self) -> tuple[Source, ...]:
+        """What *Predict* is to do."""
+        if self.scope == THIS_IMAGE:
+            return () if self.image is None else (self.source(self.image),)
+        images = self.annotations.images if self.scope == ALL_IMAGES else [self.image]
+        return tuple(
+            Source(image, image.name, pixels_of(image), image.rgb, grid_of(image), plane)
+            for image in images
+            if image is not None
+            for plane in every_plane(grid_of(image), plane_axes(image, self.viewer.dims))
+        )
+
+    # --- why an action cannot be taken; None where it can
+
+    def reason_new_annotation_disabled(self) -> str | None:
+        if self.image is None:
+            return "Open an image first."
+        if self.annotation is not None:
+            return f"'{self.image.name}' has an annotation layer; choose 'none' there to make another."
+        return None
+
+    def reason_brush_disabled(self) -> str | None:
+        if self.image is None:
+            return "Open an image first."
+        if self.annotation is None:
+            return "Make a new annotation layer first, or choose one."
+        return self._reason_display()
+
+    def reason_whole_image_disabled(self) -> str | None:
+        return None if self.annotation is not None else "Make a new annotation layer first, or choose one."
+
+    def reason_fine_tune_disabled(self) -> str | None:
+        if not self.annotations.images:
+            return "Open an image first."
+        if not self.annotations.items():
+            return "Make a new annotation layer and paint a few cells and some background first."
+        if self.start is None and not self.loading:
+            return "There is no network to start from; the installation is incomplete."
+        return self._reason_running() or self._reason_display()
+
+    def reason_cancel_disabled(self) -> str | None:
+        if self.running == "cancelling":
+            return "Stopping after the step that is under way."
+        return None if self.busy else "Nothing is running."
+
+    def reason_predict_disabled(self) -> str | None:
+        if self.image is None:
+            return "Open an image first."
+        if self.model is None:
+            return "Fine-tune first, or choose one of your models."
+        return self._reason_running() or self._reason_display()
+
+    def reason_restore_disabled(self) -> str | None:
+        return self._reason_running() if self.previous else "There is no earlier model in this session."
+
+    def _reason_running(self) -> str | None:
+        if self.busy:
+            return f"Wait: {self.running} is under way, or press Cancel."
+        return "Wait a moment: PyTorch is being loaded." if self.loading else None
+
+    def _reason_display(self) -> str | None:
+        if self.viewer.dims.ndisplay == 3:
+            return "The viewer shows 3-D: switch it to 2-D (the cube below the layer list) to choose a plane."
+        return None
+
+    # --- what the viewer tells
+
+    def _on_layers(self) -> None:
+        images = self.annotations.images
+        if self.image not in images:
+            self.image = images[-1] if images else None
+        self.changed.emit()
+
+    def _on_active(self, event: Event) -> None:
+        layer = event.value
+        image = self.annotations.image_of(layer) if isinstance(layer, Labels) else layer
+        if isinstance(image, Image) and image != self.image:
+            self.choose(image=image)
+
+    def _on_dims(self) -> None:
+        self.changed.emit()

@@ -1,0 +1,99 @@
+"""What goes into a job: image planes and what is painted on them, to be read in another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import AnnotationError
+from .planes import PlaneIndex, every_plane, plane_name, window
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ..images import Plane
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One image plane to be read, later and elsewhere."""
+
+    layer: Image
+    name: str
+    array: Any
+    rgb: bool
+    grid: tuple[int, ...]
+    plane: PlaneIndex
+
+    def read(self) -> Plane:
+        """The grey plane; raises `ImageError` where it cannot be used."""
+        from ..images import to_plane
+
+        return to_plane(
+            np.asarray(self.array[window(self.plane)]), plane_name(self.name, self.plane), rgb=self.rgb
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """An image and what is painted on it; `source.plane` tells the orientation of the planes."""
+
+    source: Source
+    labels: Any
+    whole_image: bool
+
+    def planes(self) -> Iterator[tuple[Source, NDArray[np.int32]]]:
+        """The annotated planes, each with a copy of its labels.
+
+        Raises
+        ------
+        AnnotationError
+            The labels have another shape than the image.
+        """
+        labels, grid = np.asarray(self.labels), self.source.grid
+        if labels.shape != grid:
+            raise AnnotationError(
+                f"The annotation of '{self.source.name}' has shape {labels.shape}, the image {grid}; "
+                "make a new annotation layer for this image."
+            )
+        rows, columns = (axis for axis, number in enumerate(self.source.plane) if number is None)
+        touched = labels.any(axis=(rows, columns)) if labels.ndim > 2 else np.array(labels.any())
+        for plane in every_plane(grid, (rows, columns)):
+            if touched[tuple(number for number in plane if number is not None)]:
+                yield replace(self.source, plane=plane), labels[window(plane)].copy()
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is annotated so far, to be told in plain words."""
+
+    planes: int = 0
+    cells: int = 0
+    background: bool = False
+
+    def __str__(self) -> str:
+        if not self.planes:
+            return "Nothing annotated yet."
+        images = f"{self.planes} image{'s' * (self.planes != 1)} annotated"
+        cells = f"{self.cells or 'no'} cell{'s' * (self.cells != 1)}"
+        return f"{images}: {cells}, {'background painted' if self.background else 'no background yet'}"
+
+
+def tally(painted: Sequence[Painted]) -> Tally:
+    """Count annotated planes and painted cells; a layer of another shape counts for nothing."""
+    from skimage.measure import label
+
+    planes, cells, background = 0, 0, False
+    for layer in painted:
+        if np.shape(layer.labels) != layer.source.grid:
+            continue
+        for _, labels in layer.planes():
+            first_cell = 1 if layer.whole_image else 2
+            planes += 1
+            cells += int(label(np.where(labels >= first_cell, labels, 0), connectivity=2).max())
+            background |= bool((labels == first_cell - 1).any())
+    return Tally(planes, cells, background)

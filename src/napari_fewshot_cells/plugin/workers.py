@@ -1,0 +1,118 @@
+"""Runs a job in a worker thread and hands its events to the main thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from qtpy.QtCore import QObject, Signal, Slot
+from superqt.utils import create_worker
+
+from ..errors import FewShotError
+from .jobs import Job, JobEvent
+
+LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job came to its end."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The job was stopped between two steps."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that the user gave cannot be used."""
+
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """A fault of ours."""
+
+    error: Exception
+
+
+Outcome = Done | Cancelled | Refused | Failed
+
+
+def _guarded(job: Callable[..., Job], *args: Any, **kwargs: Any) -> Generator[JobEvent, None, Outcome]:
+    # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
+    # kind, without a signal, and would leave the panel busy for ever.
+    try:
+        yield from job(*args, **kwargs)
+    except FewShotError as error:
+        return Refused(str(error))
+    except Exception as error:
+        return Failed(error)
+    return Done()
+
+
+def run_function(
+    function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
+) -> None:
+    """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
+    create_worker(function, *args, _connect={"returned": then, "errored": failed})
+
+
+class Runner(QObject):
+    """One job at a time in a thread; every signal arrives in the main thread."""
+
+    happened = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._worker: Any = None
+        self._outcome: Outcome = Cancelled()
+
+    def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
+        """Start a job; its events come as `happened`, its outcome as `ended`."""
+        if self._worker is not None:
+            raise RuntimeError("a job is running")
+        self._outcome = Cancelled()  # unless the job returns another
+        self._worker = create_worker(_guarded, job, *args, _start_thread=False, **kwargs)
+        self._worker.yielded.connect(self._on_yielded)
+        self._worker.returned.connect(self._on_returned)
+        self._worker.finished.connect(self._on_finished)
+        self._worker.start()
+
+    def cancel(self) -> None:
+        """Stop the job after the step that is under way."""
+        if self._worker is not None:
+            self._worker.quit()
+
+    def stop(self) -> None:
+        """Stop the job, forget its signals and wait for its thread: the panel goes away."""
+        worker, self._worker = self._worker, None
+        if worker is None:
+            return
+        worker.quit()
+        for signal in (worker.yielded, worker.returned, worker.finished):
+            signal.disconnect()
+        deadline = time.monotonic() + LONGEST_WAIT
+        while worker.is_running and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    @Slot(object)
+    def _on_yielded(self, event: JobEvent) -> None:
+        if self._worker is not None and not self._worker.abort_requested:
+            self.happened.emit(event)
+
+    @Slot(object)
+    def _on_returned(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    @Slot()
+    def _on_finished(self) -> None:
+        # Not `aborted`: a quit that meets the very last step emits neither that nor `returned`.
+        if self._worker is not None:
+            self._worker = None
+            self.ended.emit(self._outcome)
