@@ -9,7 +9,9 @@ The second needs an X server, such as Xvfb's; `make demo` chooses between the tw
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,7 +63,9 @@ def drive(out: Path, *, images_only: bool) -> None:
     viewer.window.resize(*WINDOW)
     wait_until(panel.fine_tune_button.isEnabled, "an enabled button")
     image = panel.session.image
-    linger(1.5)
+    linger(1)
+    viewer.reset_view()  # the whole image in the window's new size
+    linger(1)
     viewer.screenshot(out / "before.png", canvas_only=False, flash=False)
 
     started = time.monotonic()
@@ -71,7 +75,7 @@ def drive(out: Path, *, images_only: bool) -> None:
     result = panel.session.results.of(image)
     if result is None:
         sys.exit("demo: the button gave no labels")
-    linger(1.5)
+    linger(1)
     viewer.screenshot(out / "after.png", canvas_only=False, flash=False)
     if not images_only:
         tifffile.imwrite(out / "labels.tif", result.data, compression="zlib")
@@ -92,7 +96,9 @@ def main() -> None:
     parser.add_argument("--images-only", action="store_true", help="leave the screenshots only")
     arguments = parser.parse_args()
     if arguments.headless:
-        drive(arguments.out, images_only=arguments.images_only)
+        with tempfile.TemporaryDirectory() as home:
+            os.environ["NAPARI_FEWSHOT_HOME"] = home  # the demonstration's model is not the user's
+            drive(arguments.out, images_only=arguments.images_only)
     else:
         open_window()
         napari.run()
