@@ -53,8 +53,9 @@ def to_sample(shot: Shot, factor: float) -> Sample:
     # where interpolation mixes annotated with other pixels, the majority decides
     target = rescale(shot.target * shot.weight, factor)
     weight = rescale(shot.weight, factor)
-    share = np.divide(target, weight, out=np.zeros_like(target), where=weight > 0)
-    return Sample(image, (share >= 0.5).astype(np.float32), (weight >= 0.5).astype(np.float32))
+    annotated = weight >= 0.5
+    cell = annotated & (target >= 0.5 * weight)
+    return Sample(image, cell.astype(np.float32), annotated.astype(np.float32))
 
 
 def sample_crops(

@@ -211,7 +211,10 @@ def _read(path: Path) -> NDArray[np.generic]:
     if not path.is_file():
         raise ImageError(f"There is no file '{path}'.")
     try:
-        return np.asarray(io.imread(path))
+        values = np.asarray(io.imread(path))
+        if values.size == 0:
+            raise ValueError("it holds no pixels")
+        return values
     except (OSError, ValueError, SyntaxError, KeyError, IndexError) as error:
         # Pillow, tifffile and imageio each raise their own kinds for damaged files
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

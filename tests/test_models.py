@@ -1,0 +1,170 @@
+"""Models on disk and in the library."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+import safetensors.torch
+import torch
+
+from napari_fewshot_cells import library
+from napari_fewshot_cells.errors import ModelError
+from napari_fewshot_cells.models import Model, ModelCard, read_model, write_atomically, write_model
+from napari_fewshot_cells.networks import ARCHITECTURES, build_network, learn_affine
+
+
+@pytest.fixture
+def model():
+    card = ModelCard(
+        "mine",
+        "unet",
+        sources=({"name": "a", "licence": "CC0"},),
+        hyper_parameters={"steps": 3},
+        diameter=31.5,
+        shots=("one.png", "zwölf.png"),
+        k_shot=2,
+    )
+    return Model(card, build_network("unet", 3))
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("affine", [False, True])
+def test_round_trip(tmp_path, architecture, affine):
+    network = build_network(architecture, 1)
+    if affine:
+        learn_affine(network)
+    path = write_model(Model(ModelCard("x", architecture), network), tmp_path / "x")
+    read = read_model(path)
+    assert path.name == "x.safetensors"
+    assert read.card == ModelCard("x", architecture)
+    state = network.state_dict()
+    assert set(state) == set(read.network.state_dict())
+    assert all(torch.equal(value, state[name]) for name, value in read.network.state_dict().items())
+
+
+def test_a_single_file_is_complete_and_the_card_beside_it_says_the_same(tmp_path, model):
+    path = write_model(model, tmp_path / "m.safetensors")
+    card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert card["shots"] == ["one.png", "zwölf.png"]
+    path.with_suffix(".json").unlink()
+    assert read_model(path).card == model.card
+
+
+def damaged(tmp_path, model, what):
+    path = write_model(model, tmp_path / "m.safetensors")
+    state = safetensors.torch.load(path.read_bytes())  # not mapped: the file is overwritten below
+    card = {"card": path.with_suffix(".json").read_text()}
+    match what:
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:2000])
+        case "empty":
+            path.write_bytes(b"")
+        case "a pickle":
+            torch.save(state, path)
+        case "foreign":
+            safetensors.torch.save_file(state, path)
+        case "no JSON":
+            safetensors.torch.save_file(state, path, metadata={"card": "{"})
+        case "newer":
+            card["card"] = card["card"].replace('"format": 1', '"format": 2')
+            safetensors.torch.save_file(state, path, metadata=card)
+        case "other network":
+            card["card"] = card["card"].replace('"unet"', '"fcrn"')
+            safetensors.torch.save_file(state, path, metadata=card)
+        case "unknown network":
+            card["card"] = card["card"].replace('"unet"', '"vgg"')
+            safetensors.torch.save_file(state, path, metadata=card)
+        case "NaN":
+            state["head.bias"] = torch.tensor([torch.nan])
+            safetensors.torch.save_file(state, path, metadata=card)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("truncated", "damaged or no model file"),
+        ("empty", "damaged or no model file"),
+        ("a pickle", "damaged or no model file"),
+        ("foreign", "not written by napari-fewshot-cells"),
+        ("no JSON", "model card .* is damaged"),
+        ("newer", "newer version"),
+        ("other network", "do not fit"),
+        ("unknown network", "unknown network 'vgg'"),
+        ("NaN", "NaN"),
+    ],
+)
+def test_unusable_files(tmp_path, model, what, message):
+    with pytest.raises(ModelError, match=message) as caught:
+        read_model(damaged(tmp_path, model, what))
+    assert "m.safetensors" in str(caught.value)
+
+
+def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    write_atomically(path, b"old")
+
+    def disk_full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["m"]
+
+
+def test_library(tmp_path, model):
+    entry = library.save_model(model, "my cells (1)")
+    assert entry.path.parent == library.library_dir()
+    assert not entry.bundled
+    assert library.load_model("my cells (1)").card.name == "my cells (1)"
+    file = library.export_model("my cells (1)", tmp_path / "out")
+    with pytest.raises(ModelError, match="exists"):
+        library.export_model("my cells (1)", file)
+    with pytest.raises(ModelError, match="library has a model"):
+        library.import_model(file, "my cells (1)")
+    library.delete_model("my cells (1)")
+    with pytest.raises(ModelError, match="no model 'my cells"):
+        library.delete_model("my cells (1)")
+    assert library.import_model(file).name == "out"
+    assert [e.name for e in library.list_models() if not e.bundled] == ["out"]
+
+
+def test_bundled_models_are_first_and_cannot_be_changed(model, tmp_path):
+    assert [e.name for e in library.list_models()] == ["fcrn", "unet"]
+    for name in ("fcrn", "unet"):
+        with pytest.raises(ModelError, match="cannot be deleted"):
+            library.delete_model(name)
+        with pytest.raises(ModelError, match="bundled"):
+            library.save_model(model, name)
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a\nb"])
+def test_names_that_no_file_can_have(model, name):
+    with pytest.raises(ModelError, match="cannot name a model"):
+        library.save_model(model, name)
+    assert not library.library_dir().exists()
+
+
+def test_no_such_model(tmp_path):
+    with pytest.raises(ModelError, match=r"no model 'nobody'.*fcrn, unet"):
+        library.load_model("nobody")
+    with pytest.raises(ModelError, match="no model file"):
+        library.load_model(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize("name", ["fcrn", "unet"])
+def test_bundled_cards_say_where_the_weights_come_from(name):
+    entry = next(e for e in library.list_models() if e.name == name)
+    card = entry.card
+    assert card.architecture == name
+    assert [source["name"] for source in card.sources] == ["B5", "B39", "ssTEM", "EM", "TNBC"]
+    assert all(source["licence"] for source in card.sources)
+    assert card.command.startswith("napari-fewshot-train meta")
+    assert card.hyper_parameters["alpha"] == card.hyper_parameters["beta"] == 0.01
+    assert card.hyper_parameters["seconds"] >= 3600
+    readable = json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert readable["date"] == card.date
