@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class FewShotError(ValueError):
-    """Something the user gave cannot be used; the message is one line that says what is wrong and what to do."""
+    """Something the user gave cannot be used; the message, one line, says what is wrong and what to do."""
 
 
 class ImageError(FewShotError):

@@ -152,9 +152,7 @@ def own_path(name: str) -> Path:
         A name that no file can have, or that of a bundled model.
     """
     if not re.fullmatch(r"[\w][\w .()+-]*", name):
-        raise ModelError(
-            f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only."
-        )
+        raise ModelError(f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only.")
     if (bundled_dir() / f"{name}.safetensors").exists():
         raise ModelError(f"'{name}' is a bundled model; choose another name.")
     return library_dir() / f"{name}.safetensors"
