@@ -83,9 +83,7 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None) -> Plane:
     if rgb:
         pixels = pixels[..., :3] @ _GREY
     if float(pixels.min()) == float(pixels.max()):
-        raise ImageError(
-            f"'{name}' is constant (every pixel is {pixels.flat[0]:g}): nothing to see."
-        )
+        raise ImageError(f"'{name}' is constant (every pixel is {pixels.flat[0]:g}): nothing to see.")
     return Plane(name, pixels)
 
 
