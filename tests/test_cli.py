@@ -176,9 +176,10 @@ def test_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, shot: tuple[Pa
 def test_wrong_usage_and_bad_files_are_one_line(tmp_path: Path, shot: tuple[Path, Path]) -> None:
     done = start("finetune", shot[0])
     assert_one_line(done.returncode, done.stderr, "ANNOTATIONS")
-    (tmp_path / "broken.tif").write_bytes(shot[0].read_bytes()[:300])
-    done = start("finetune", tmp_path / "broken.tif", shot[1], "--out", "mine")
-    assert_one_line(done.returncode, done.stderr, "broken.tif")
+    broken = tmp_path / "broken.png"  # Pillow warns of this one, and tifffile writes to its log
+    broken.write_bytes(b"II*\0broken")
+    done = start("finetune", broken, shot[1], "--out", "mine")
+    assert_one_line(done.returncode, done.stderr, "broken.png")
 
 
 def test_help_does_not_wait_for_torch() -> None:
@@ -385,15 +386,18 @@ def test_bad_files_are_skipped_and_the_rest_is_done(tmp_path: Path, model_file: 
         tifffile.imwrite(folder / name, fluorescent_cells(SHAPE, seed=1)[0])
     (folder / "m.tif").write_bytes(b"II*\0 and nothing after it")
     (folder / "n.png").write_bytes(b"")
+    tifffile.imwrite(folder / "o.tif", np.eye(200, dtype=np.uint8), compression="zlib")
+    (folder / "o.tif").write_bytes((folder / "o.tif").read_bytes()[:-20])
     (folder / "notes.txt").write_text("not an image, and not asked for")
     done = run("predict", model_file, folder, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert sorted(f.name for f in (tmp_path / "out").iterdir()) == list(good)
     lines = done.stderr.splitlines()
-    assert len(lines) == 3, lines
+    assert len(lines) == 4, lines
     assert "m.tif" in lines[0]
     assert "n.png" in lines[1]
-    assert "2 of 4" in lines[2]
+    assert "o.tif" in lines[2]
+    assert "3 of 5" in lines[3]
 
 
 def test_min_size(tmp_path: Path, shot: tuple[Path, Path], model_file: Path) -> None:

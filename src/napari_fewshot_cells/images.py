@@ -213,7 +213,7 @@ def _read(path: Path) -> NDArray[np.generic]:
         if values.size == 0:
             raise ValueError("it holds no pixels")
         return values
-    except (OSError, ValueError, SyntaxError, KeyError, IndexError) as error:
-        # Pillow, tifffile and imageio each raise their own kinds for damaged files
+    except Exception as error:
+        # In damaged files the decoders come upon anything: zlib.error, struct.error, MemoryError, …
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ImageError(f"'{path.name}' cannot be read as an image ({reason}).") from error

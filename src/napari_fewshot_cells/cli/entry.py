@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NoReturn
@@ -27,6 +29,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     name : str
         Of the command, for usage messages.
     """
+    _hush_the_decoders()
     try:
         result = app(prog_name=name, standalone_mode=False)
     except _UsageError as error:
@@ -39,6 +42,12 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     except KeyboardInterrupt:  # only while modules are imported; see `stoppable`
         sys.exit(STOPPED)
     sys.exit(result if isinstance(result, int) else 0)
+
+
+def _hush_the_decoders() -> None:
+    """Keep what Pillow and tifffile mutter about damaged files off stderr: our one line says it."""
+    warnings.filterwarnings("ignore", module=r"(PIL|tifffile|imageio|skimage)\b")
+    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 
 @contextmanager
