@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
 from ..errors import AnnotationError
 from .brushes import BACKGROUND, BRUSHES, CELL, ERASE, brush_in_hand, take_brush
-from .controls import choice, fill, form, group, hint, set_enabled
+from .controls import choice, fill, form, group, set_enabled
 from .session import Session
 
 _TIPS = {
@@ -42,9 +42,9 @@ class AnnotationBox(QWidget):
             brushes.addWidget(button, 1)
         self.whole_image_switch = QToggleSwitch("Whole image annotated")
         self.whole_image_switch.clicked.connect(self._set_whole_image)
-        self.status = hint()
-        fields = form()
-        fields.addRow("Layer", self.layer_choice)
+        self.status = QLabel()
+        self.status.setWordWrap(True)
+        fields = form(("Layer", self.layer_choice))
         layout.addWidget(self.new_button)
         layout.addLayout(fields)
         layout.addLayout(brushes)

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QGroupBox, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 _HINT = "color: gray;"
+_BOX = "QFrame#step { border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; }"
+_WIDEST_LABEL = "Cell diameter"
 
 
 def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
@@ -17,22 +19,30 @@ def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
     widget.setToolTip(reason or tip)
 
 
-def group(title: str) -> tuple[QGroupBox, QVBoxLayout]:
-    """A titled box of the panel, with the layout to fill."""
-    box = QGroupBox(title)
+def group(title: str) -> tuple[QFrame, QVBoxLayout]:
+    """A framed step of the work with a bold title, and the layout to fill."""
+    box = QFrame()
+    box.setObjectName("step")
+    box.setStyleSheet(_BOX)  # not a QGroupBox: its title can only be bold together with all it holds
+    heading = QLabel(title)
+    heading.setStyleSheet("font-weight: bold;")
     layout = QVBoxLayout(box)
-    layout.setContentsMargins(10, 6, 10, 8)
-    layout.setSpacing(6)
+    layout.setContentsMargins(10, 7, 10, 9)
+    layout.setSpacing(7)
+    layout.addWidget(heading)
     return box, layout
 
 
-def form() -> QFormLayout:
-    """Labels on the left, fields that take all the room on the right."""
+def form(*rows: tuple[str, QWidget]) -> QFormLayout:
+    """Labels on the left, as wide in every box; fields that take all the room on the right."""
     layout = QFormLayout()
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setVerticalSpacing(6)
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-    layout.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+    for text, field in rows:
+        label = QLabel(text)
+        label.setMinimumWidth(label.fontMetrics().horizontalAdvance(_WIDEST_LABEL) + 4)
+        layout.addRow(label, field)
     return layout
 
 

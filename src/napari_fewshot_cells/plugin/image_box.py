@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
-from .controls import choice, fill, group, hint, set_enabled
+from .controls import choice, fill, form, group, hint, set_enabled
 from .planes import current_plane, grid_of, pixels_of
 from .session import Session
 
@@ -18,9 +18,9 @@ class ImageBox(QWidget):
         box, layout = group("1  Image")
         self.image_choice = choice()
         self.image_choice.activated.connect(self._choose)
-        self._facts = hint()
-        layout.addWidget(self.image_choice)
-        layout.addWidget(self._facts)
+        self.facts = hint()
+        layout.addLayout(form(("Layer", self.image_choice)))
+        layout.addWidget(self.facts)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -31,7 +31,7 @@ class ImageBox(QWidget):
         fill(self.image_choice, [(image.name, image) for image in images], session.image)
         reason = None if images else "Open an image: File › Open, or File › Open Sample."
         set_enabled(self.image_choice, reason, "The image to annotate and to predict")
-        self._facts.setText(reason or self._describe())
+        self.facts.setText(reason or self._describe())
 
     def _describe(self) -> str:
         image = self._session.image
@@ -42,8 +42,10 @@ class ImageBox(QWidget):
         facts = f"{height} × {width} px, {pixels_of(image).dtype}"
         if image.rgb:
             facts += ", colour used as grey"
-        numbers = [
-            f"{number + 1} of {size}" for size, number in zip(grid, plane, strict=True) if number is not None
+        numbers = [  # counted from 0, as napari's own sliders do
+            f"{number} of 0–{size - 1}"
+            for size, number in zip(grid, plane, strict=True)
+            if number is not None
         ]
         return facts + (f"; the plane on show: {', '.join(numbers)}" if numbers else "")
 

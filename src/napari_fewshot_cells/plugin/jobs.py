@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..annotations import Shot
+    from ..finetune import Recipe
     from ..library import ModelEntry
     from ..models import Model
     from .sources import Painted, Source
@@ -58,16 +59,24 @@ Job = Generator[JobEvent, None, None]
 def load_library() -> tuple[ModelEntry, ...]:
     """Import everything that the jobs need, PyTorch above all, and list the models."""
     import skimage.measure
+    import torch
 
     from .. import annotations, finetune, instances, prediction
     from ..library import list_models
 
     _ = skimage.measure, annotations, finetune, instances, prediction
+    # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
+    torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     return tuple(list_models())
 
 
 def fine_tune_job(
-    start: ModelEntry, painted: Sequence[Painted], current: Source | None, diameter: float | None
+    start: ModelEntry,
+    painted: Sequence[Painted],
+    current: Source | None,
+    *,
+    diameter: float | None = None,
+    recipe: Recipe | None = None,
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
 
@@ -89,7 +98,7 @@ def fine_tune_job(
             shots.append(make_shot(source.read(), labels, whole_image=layer.whole_image))
             sources.append(source)
     support = make_support_set(shots)
-    model = yield from fine_tune(read_model(start.path), support, diameter=diameter)
+    model = yield from fine_tune(read_model(start.path), support, recipe=recipe, diameter=diameter)
     name = f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}"
     try:
         entry = save_model(model, name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import napari.viewer
 from napari.utils.notifications import notification_manager
-from qtpy.QtCore import QEvent, QTimer, Slot
+from qtpy.QtCore import QEvent, Qt, QTimer, Slot
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..progress import Progress
@@ -46,6 +46,7 @@ class FewShotWidget(QWidget):
         self._skipped: list[str] = []
         self._found: list[str] = []
         self._lost: list[str] = []
+        self._trained = ""
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
@@ -67,16 +68,17 @@ class FewShotWidget(QWidget):
         boxes.setSpacing(8)
         for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
             boxes.addWidget(box)
+        boxes.addWidget(self.message_bar)
         boxes.addStretch(1)
-        scroll = QScrollArea()
+        scroll = self._scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll, 1)
-        layout.addWidget(self.message_bar)
-        self.setMinimumWidth(320)
+        layout.addWidget(scroll)
+        self.setMinimumWidth(360)
 
     def _connect(self) -> None:
         self._count_soon = QTimer(self)
@@ -84,8 +86,9 @@ class FewShotWidget(QWidget):
         self._count_soon.setInterval(_TALLY_DELAY)
         self._count_soon.timeout.connect(self._count)
         self.session.changed.connect(self._refresh)
+        self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
-        self.annotation_box.refused.connect(partial(self.message_bar.say, ERROR))
+        self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.finetune_box.fine_tune_requested.connect(self.fine_tune)
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
@@ -113,7 +116,8 @@ class FewShotWidget(QWidget):
 
     @Slot()
     def _count(self) -> None:
-        run_function(tally, self.session.painted(), then=self._on_counted, failed=self._on_fault)
+        if not self.session.closed:
+            run_function(tally, self.session.painted(), then=self._on_counted, failed=self._on_fault)
 
     @Slot(object)
     def _on_counted(self, count: Tally) -> None:
@@ -127,7 +131,14 @@ class FewShotWidget(QWidget):
         session = self.session
         current = session.source(session.image) if session.image is not None else None
         self._begin("fine-tuning")
-        self._runner.start(fine_tune_job, session.start, session.painted(), current, session.diameter)
+        self._runner.start(
+            fine_tune_job,
+            session.start,
+            session.painted(),
+            current,
+            diameter=session.diameter,
+            recipe=session.recipe,
+        )
 
     @Slot()
     def predict(self) -> None:
@@ -145,8 +156,8 @@ class FewShotWidget(QWidget):
         self._runner.cancel()
 
     def _begin(self, running: str) -> None:
-        self._skipped, self._found, self._lost = [], [], []
-        self.message_bar.say(INFO, "")
+        self._skipped, self._found, self._lost, self._trained = [], [], [], ""
+        self._say(INFO, "")
         self.session.choose(running=running)
 
     @Slot(object)
@@ -155,12 +166,13 @@ class FewShotWidget(QWidget):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
             self.session.adopt(event.entry)
+            self._trained = event.entry.name
             self.session.choose(running="predicting")
         elif isinstance(event, Skipped):
             self._skipped.append(event.message)
         elif isinstance(event, PlaneResult):
             layer = self.session.results.write(event)
-            name, count = event.source.name, len(event.table["index"])
+            name, count = event.source.label, len(event.table["index"])
             if layer is None:
                 self._lost.append(name)
             else:
@@ -171,16 +183,16 @@ class FewShotWidget(QWidget):
         self.session.choose(running=None)
         if isinstance(outcome, Refused):
             self.finetune_box.rest("Ready.")
-            self.message_bar.say(ERROR, outcome.message)
+            self._say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
             self.finetune_box.rest("Stopped by a fault.")
             self._on_fault(outcome.error)
         elif isinstance(outcome, Cancelled):
             self.finetune_box.rest("Cancelled.")
-            self.message_bar.say(INFO, self._cancelled())
+            self._say(INFO, self._cancelled())
         elif isinstance(outcome, Done):
             self.finetune_box.rest("Ready.")
-            self.message_bar.say(WARNING if self._skipped or self._lost else DONE, self._summary())
+            self._say(WARNING if self._skipped or self._lost else DONE, self._summary())
 
     def _cancelled(self) -> str:
         model = self.session.model
@@ -189,6 +201,7 @@ class FewShotWidget(QWidget):
     def _summary(self) -> str:
         lines = self._found if len(self._found) <= 3 else [f"{len(self._found)} images predicted"]
         words = [", ".join(lines) + "."] if lines else []
+        words += [f"The model is saved as '{self._trained}'."] if self._trained else []
         words += [f"'{name}' was removed meanwhile: no result." for name in self._lost]
         if len(self._skipped) > 3:
             words += [f"{len(self._skipped)} images left out, the first because:"]
@@ -196,20 +209,32 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
-        self.message_bar.say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
+        self._say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
         notification_manager.receive_error(type(error), error, error.__traceback__)
 
     # --- the screen
+
+    def _say(self, kind: str, text: str) -> None:
+        self.message_bar.say(kind, text)
+        if text:
+            QTimer.singleShot(0, self._show_message)  # after the layout has made room for it
+
+    @Slot()
+    def _show_message(self) -> None:
+        self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
 
     def _refresh(self) -> None:
         for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
             box.refresh()
 
+    def close_session(self) -> None:
+        """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
+        _shut(self.session, self._runner)
+
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
-            self._count_soon.stop()
-            _shut(self.session, self._runner)
+            self.close_session()
         return super().event(event)
 
 

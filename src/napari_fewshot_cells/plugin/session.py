@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
+    from ..finetune import Recipe
     from ..library import ModelEntry
 
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
@@ -41,6 +42,8 @@ class Session:
         What predicts, and what did so before.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
+    recipe : Recipe or None
+        How to fine-tune; None is the button's own.
     scope : str
         What *Predict* is for.
     tally : Tally
@@ -49,9 +52,12 @@ class Session:
         PyTorch is still being imported.
     running : str or None
         What is going on, in a word.
+    closed : bool
+        Whether the panel is gone.
     """
 
     changed = Signal()
+    plane_changed = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -63,27 +69,30 @@ class Session:
         self.model: ModelEntry | None = None
         self.previous: ModelEntry | None = None
         self.diameter: float | None = None
+        self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
         self.tally = Tally()
         self.loading = True
         self.running: str | None = None
-        self._closed = False
+        self.closed = False
         self.annotations.changed.connect(self._on_layers)
         viewer.layers.selection.events.active.connect(self._on_active)
         viewer.dims.events.ndisplay.connect(self._on_dims)
         viewer.dims.events.order.connect(self._on_dims)
+        viewer.dims.events.current_step.connect(self._on_step)
         self._on_layers()
 
     def close(self) -> None:
         """Listen to the viewer no longer; closing twice is fine."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self.annotations.changed.disconnect(self._on_layers)
         self.annotations.close()
         self.viewer.layers.selection.events.active.disconnect(self._on_active)
         self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
         self.viewer.dims.events.order.disconnect(self._on_dims)
+        self.viewer.dims.events.current_step.disconnect(self._on_step)
 
     # --- what is chosen
 
@@ -230,3 +239,6 @@ class Session:
 
     def _on_dims(self) -> None:
         self.changed.emit()
+
+    def _on_step(self) -> None:
+        self.plane_changed.emit()

@@ -29,13 +29,16 @@ class Source:
     grid: tuple[int, ...]
     plane: PlaneIndex
 
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return plane_name(self.name, self.plane)
+
     def read(self) -> Plane:
         """The grey plane; raises `ImageError` where it cannot be used."""
         from ..images import to_plane
 
-        return to_plane(
-            np.asarray(self.array[window(self.plane)]), plane_name(self.name, self.plane), rgb=self.rgb
-        )
+        return to_plane(np.asarray(self.array[window(self.plane)]), self.label, rgb=self.rgb)
 
 
 @dataclass(frozen=True, eq=False)

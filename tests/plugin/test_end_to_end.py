@@ -1,0 +1,88 @@
+"""The whole way with the bundled networks: sample or real image, the button, masks that are right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from qtpy.QtCore import Qt
+
+from napari_fewshot_cells.images import read_labels
+from napari_fewshot_cells.library import bundled_dir
+from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.plugin.message_bar import DONE
+from napari_fewshot_cells.plugin.sample_data import SEED
+from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
+
+from .conftest import PATIENCE
+
+PLUGIN = "napari-fewshot-cells"
+
+
+@pytest.fixture
+def plugin_installed(npe2pm: Any) -> None:
+    """Lets napari find the plugin's own manifest, which its test fixtures hide."""
+    npe2pm.register(npe2pm.__class__.instance().get_manifest(PLUGIN) if PLUGIN in npe2pm else _manifest())
+
+
+def _manifest() -> Any:
+    from npe2 import PluginManifest
+
+    return PluginManifest.from_distribution(PLUGIN)
+
+
+@pytest.fixture
+def press(open_panel: Any, qtbot: Any, plugin_installed: None) -> Any:
+    """Opens the panel with the bundled FCRN and the button's own recipe; returns viewer, panel and presser."""
+    if not (bundled_dir() / "fcrn.safetensors").is_file():
+        pytest.skip(f"bundled model missing: no fcrn.safetensors in {bundled_dir()}")
+    viewer, panel = open_panel(recipe=None)
+    assert panel.session.models[0].name == "fcrn"
+    panel.session.choose(start=panel.session.models[0])
+
+    def press_button() -> None:
+        assert panel.fine_tune_button.isEnabled(), panel.fine_tune_button.toolTip()
+        qtbot.mouseClick(panel.fine_tune_button, Qt.MouseButton.LeftButton)
+        qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)
+        assert panel.message_bar.kind == DONE, panel.message_bar.text
+
+    return viewer, panel, press_button
+
+
+@pytest.mark.parametrize(
+    ("sample", "simulate", "least"),
+    [("fluorescent_cells", fluorescent_cells, 0.8), ("electron_microscopy", electron_microscopy, 0.6)],
+)
+def test_a_simulated_sample(press: Any, sample: str, simulate: Any, least: float) -> None:
+    viewer, panel, press_button = press
+    viewer.open_sample(PLUGIN, sample)
+    press_button()
+    cells = panel.session.results.of(panel.session.image)
+    _, truth = simulate(seed=SEED)
+    agreement = iou(cells.data > 0, truth > 0)
+    print(f"{sample}: IoU {agreement:.3f}, {cells.data.max()} of {truth.max()} cells")
+    assert agreement >= least
+
+
+def test_real_nuclei(press: Any, qtbot: Any, source_data: Path) -> None:
+    """One image of B39 with its mask as whole-image annotation; another one is predicted."""
+    viewer, panel, press_button = press
+    folder = source_data / "B39"
+    names = sorted(file.stem for file in (folder / "images").glob("*.png"))
+    shot, other = names[0], names[len(names) // 2]
+    masks = {name: read_labels(folder / "masks" / f"{name}.png") for name in (shot, other)}
+    for name in (other, shot):
+        viewer.open(folder / "images" / f"{name}.png", name=name, plugin="napari")
+    assert panel.session.image.name == shot
+    labels = panel.session.annotations.create(panel.session.image)
+    labels.data = (masks[shot] > 0).astype(np.int32)
+    panel.session.annotations.set_whole_image(panel.session.image, True)
+    press_button()
+    panel.session.choose(image=viewer.layers[other])
+    qtbot.mouseClick(panel.predict_button, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)
+    agreement = iou(panel.session.results.of(panel.session.image).data > 0, masks[other] > 0)
+    print(f"B39 {shot} -> {other}: IoU {agreement:.3f}")
+    assert agreement >= 0.7
