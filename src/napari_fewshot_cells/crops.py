@@ -47,15 +47,18 @@ def to_sample(shot: Shot, factor: float) -> Sample:
     factor : float
         Canonical over actual object diameter.
     """
-    image = rescale(normalise(shot.plane), factor)
+    return rescale_sample(Sample(normalise(shot.plane), shot.target, shot.weight), factor)
+
+
+def rescale_sample(sample: Sample, factor: float) -> Sample:
+    """Resize image and annotation; where that mixes annotated with other pixels, the majority decides."""
     if factor == 1:
-        return Sample(image, shot.target, shot.weight)
-    # where interpolation mixes annotated with other pixels, the majority decides
-    target = rescale(shot.target * shot.weight, factor)
-    weight = rescale(shot.weight, factor)
+        return sample
+    target = rescale(sample.target * sample.weight, factor)
+    weight = rescale(sample.weight, factor)
     annotated = weight >= 0.5
     cell = annotated & (target >= 0.5 * weight)
-    return Sample(image, cell.astype(np.float32), annotated.astype(np.float32))
+    return Sample(rescale(sample.image, factor), cell.astype(np.float32), annotated.astype(np.float32))
 
 
 def sample_crops(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage import io
-from skimage.transform import resize
 
 from .errors import DataError, ImageError
 
@@ -116,10 +116,9 @@ def rescale(image: FloatImage, factor: float) -> FloatImage:
     if factor == 1:
         return image
     height, width = (max(8, round(side * factor)) for side in image.shape)
-    resized: FloatImage = resize(
-        image, (height, width), order=1, mode="edge", anti_aliasing=factor < 1, preserve_range=True
-    ).astype(np.float32)
-    return resized
+    # Pillow's filter widens as the image shrinks, and takes a tenth of the time of a Gaussian and a warp
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized, dtype=np.float32)
 
 
 def read_plane(path: Path) -> Plane:

@@ -47,10 +47,11 @@ def meta(
     lr: Annotated[float, typer.Option(min=0, help="Adam's learning rate in the inner loop.")] = 1e-3,
     k_shot: Annotated[int, typer.Option(min=1, help="Images of a task that an episode draws.")] = 5,
     inner_steps: Annotated[int, typer.Option(min=1, help="Adam steps of an inner loop.")] = 8,
-    crops: Annotated[int, typer.Option(min=1, help="Annotated crops in an inner step.")] = 8,
-    other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain in a step.")] = 2,
-    crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 128,
+    crops: Annotated[int, typer.Option(min=1, help="Annotated crops in an inner step.")] = 5,
+    other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain in a step.")] = 1,
+    crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 96,
     scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
+    invert: Annotated[float, typer.Option(min=0, max=1, help="Share of sets shown as negatives.")] = 0.5,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
     meta_steps: Annotated[int | None, typer.Option(min=0, help="Iterations of Algorithm 1.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
@@ -77,7 +78,9 @@ def meta(
     sources = list(find_sources(data or data_folder(), names).values())
     if (alpha or beta) and len(sources) < 2:
         raise DataError("L_ER and L_D need at least two source sets.")
-    shape = EpisodeShape(k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, not native_scale)
+    shape = EpisodeShape(
+        k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, invert, not native_scale
+    )
     config = ReptileConfig(alpha, beta, meta_lr, lr, episode=shape, seed=seed)
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
     card = new_card(arch.value, sources, config, command=command, device=device)

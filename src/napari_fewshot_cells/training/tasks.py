@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..annotations import Shot, SupportSet, median_diameter
-from ..crops import Batch, Sample, sample_crops, to_sample
+from ..crops import Batch, Sample, rescale_sample, sample_crops, to_sample
 from ..images import read_labels, read_plane
 from ..models import CANONICAL_DIAMETER
 from .sources import SourceSet
@@ -24,12 +24,15 @@ class Task:
     ----------
     name : str
     shots : tuple of Shot
+    samples : tuple of Sample
+        The same at native scale, normalised once.
     diameters : tuple of float
         Median object diameter of each image in pixels.
     """
 
     name: str
     shots: tuple[Shot, ...]
+    samples: tuple[Sample, ...]
     diameters: tuple[float, ...]
 
 
@@ -64,16 +67,20 @@ class EpisodeShape:
     crop_size : int
     scale_jitter : float
         An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
+    invert : float
+        Probability that a drawn set is shown as its negative. Objects brighter and darker than what is
+        around them are different domains; five sets hold few of either.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
     """
 
     k_shot: int = 5
     inner_steps: int = 8
-    crops: int = 8
-    other_crops: int = 2
-    crop_size: int = 128
+    crops: int = 5
+    other_crops: int = 1
+    crop_size: int = 96
     scale_jitter: float = 1.25
+    invert: float = 0.5
     rescale: bool = True
 
 
@@ -91,7 +98,8 @@ def load_task(source: SourceSet) -> Task:
         if shot.target.any():
             shots.append(shot)
             diameters.append(median_diameter(SupportSet((shot,))))
-    return Task(source.name, tuple(shots), tuple(diameters))
+    samples = tuple(to_sample(shot, 1) for shot in shots)
+    return Task(source.name, tuple(shots), samples, tuple(diameters))
 
 
 def draw_episode(tasks: Sequence[Task], m: int, shape: EpisodeShape, rng: np.random.Generator) -> Episode:
@@ -121,10 +129,12 @@ def draw_episode(tasks: Sequence[Task], m: int, shape: EpisodeShape, rng: np.ran
 def _draw_samples(task: Task, shape: EpisodeShape, rng: np.random.Generator) -> list[Sample]:
     chosen = rng.choice(len(task.shots), size=min(shape.k_shot, len(task.shots)), replace=False)
     jitter = np.exp(rng.uniform(-1, 1) * np.log(shape.scale_jitter))  # one domain, one scale
+    sign = np.float32(-1 if rng.random() < shape.invert else 1)
     samples = []
     for i in chosen:
         factor = CANONICAL_DIAMETER / task.diameters[i] if shape.rescale else 1.0
-        samples.append(to_sample(task.shots[i], factor * jitter))
+        sample = rescale_sample(task.samples[i], factor * jitter)
+        samples.append(Sample(sign * sample.image, sample.target, sample.weight))
     return samples
 
 
