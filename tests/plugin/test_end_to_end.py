@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from npe2 import PluginManifest
 from qtpy.QtCore import Qt
+from skimage.io import imread
 
 from napari_fewshot_cells.images import read_labels
 from napari_fewshot_cells.library import bundled_dir
@@ -23,19 +25,13 @@ PLUGIN = "napari-fewshot-cells"
 
 @pytest.fixture
 def plugin_installed(npe2pm: Any) -> None:
-    """Lets napari find the plugin's own manifest, which its test fixtures hide."""
-    npe2pm.register(npe2pm.__class__.instance().get_manifest(PLUGIN) if PLUGIN in npe2pm else _manifest())
-
-
-def _manifest() -> Any:
-    from npe2 import PluginManifest
-
-    return PluginManifest.from_distribution(PLUGIN)
+    """Lets napari find the plugin's own manifest; npe2's fixture hides what is installed."""
+    npe2pm.register(PluginManifest.from_distribution(PLUGIN))
 
 
 @pytest.fixture
 def press(open_panel: Any, qtbot: Any, plugin_installed: None) -> Any:
-    """Opens the panel with the bundled FCRN and the button's own recipe; returns viewer, panel and presser."""
+    """Opens the panel with the bundled FCRN and the button's own recipe: viewer, panel and how to press."""
     if not (bundled_dir() / "fcrn.safetensors").is_file():
         pytest.skip(f"bundled model missing: no fcrn.safetensors in {bundled_dir()}")
     viewer, panel = open_panel(recipe=None)
@@ -74,7 +70,7 @@ def test_real_nuclei(press: Any, qtbot: Any, source_data: Path) -> None:
     shot, other = names[0], names[len(names) // 2]
     masks = {name: read_labels(folder / "masks" / f"{name}.png") for name in (shot, other)}
     for name in (other, shot):
-        viewer.open(folder / "images" / f"{name}.png", name=name, plugin="napari")
+        viewer.add_image(imread(folder / "images" / f"{name}.png"), name=name)
     assert panel.session.image.name == shot
     labels = panel.session.annotations.create(panel.session.image)
     labels.data = (masks[shot] > 0).astype(np.int32)

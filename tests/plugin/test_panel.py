@@ -37,7 +37,7 @@ def annotate(panel: Any, painted: np.ndarray) -> Any:
 
 
 def in_progress(qtbot: Any, panel: Any) -> None:
-    qtbot.waitUntil(lambda: "loss" in panel.finetune_box.progress_text.text(), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: "loss" in panel.finetune_box.progress.format(), timeout=PATIENCE)
 
 
 def cells_of(viewer: Any) -> Any:

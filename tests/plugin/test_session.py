@@ -249,7 +249,7 @@ def test_results_are_updated_in_place_with_their_table(viewer: ViewerModel, sess
     annotation = session.annotations.create(image)
     found = np.zeros((40, 50), np.int32)
     found[3:9, 3:9] = 1
-    layer = session.results.write(result_for(session, image, found))
+    layer = session.show(result_for(session, image, found))
     assert isinstance(layer, Labels)
     assert (layer.name, layer.data.dtype) == ("cells photo", np.int32)
     for name in ("scale", "translate", "units", "axis_labels"):
@@ -258,29 +258,39 @@ def test_results_are_updated_in_place_with_their_table(viewer: ViewerModel, sess
     assert layer.features["area"].tolist() == [36.0]
     assert layer.metadata["napari_fewshot_cells"] == {"model": "mine"}
     found[20:22, 20:22] = 2
-    assert session.results.write(result_for(session, image, found)) == layer
+    assert session.show(result_for(session, image, found)) == layer
     assert layer.features["index"].tolist() == [1, 2]
     assert np.array_equal(layer.data, found)
     viewer.layers.remove(layer)
-    again = session.results.write(result_for(session, image, found))
+    again = session.show(result_for(session, image, found))
     assert again != layer
     assert again in viewer.layers
+
+
+def test_a_result_does_not_change_the_chosen_image(viewer: ViewerModel, session: Session) -> None:
+    first, second = viewer.add_image(grey()), viewer.add_image(grey())
+    annotation = session.annotations.create(first)
+    viewer.layers.selection.active = annotation
+    session.choose(image=second)
+    session.show(result_for(session, second, np.ones((40, 50), np.int32)))
+    assert session.image == second
+    assert viewer.layers.selection.active == annotation
 
 
 def test_what_a_person_painted_is_never_overwritten(viewer: ViewerModel, session: Session) -> None:
     image = viewer.add_image(grey(), name="photo")
     found = np.zeros((40, 50), np.int32)
     found[3:9, 3:9] = 1
-    corrected = session.results.write(result_for(session, image, found))
+    corrected = session.show(result_for(session, image, found))
     corrected.paint((30, 30), 5)
-    after = session.results.write(result_for(session, image, found))
+    after = session.show(result_for(session, image, found))
     assert after != corrected
     assert corrected.data[30, 30] == 5
     session.choose(image=image)
     session.choose_annotation(after)  # 1 is a cell in a prediction, so all else must be background
     assert session.annotation is not None
     assert session.annotation.whole_image
-    assert session.results.write(result_for(session, image, found)) != after
+    assert session.show(result_for(session, image, found)) != after
 
 
 def test_planes_of_a_stack_share_one_layer_and_unique_labels(viewer: ViewerModel, session: Session) -> None:
@@ -289,7 +299,7 @@ def test_planes_of_a_stack_share_one_layer_and_unique_labels(viewer: ViewerModel
     found[3:9, 3:9], found[20:25, 20:25] = 1, 2
     for step in (1, 3, 1):
         viewer.dims.set_current_step(0, step)
-        layer = session.results.write(result_for(session, image, found))
+        layer = session.show(result_for(session, image, found))
     assert layer.data.shape == (4, 40, 50)
     assert [bool(plane.any()) for plane in layer.data] == [False, True, False, True]
     assert sorted(layer.features["index"]) == sorted(np.unique(layer.data[layer.data > 0]))
@@ -300,5 +310,5 @@ def test_a_result_for_a_removed_image_is_dropped(viewer: ViewerModel, session: S
     image = viewer.add_image(grey())
     result = result_for(session, image, np.zeros((40, 50), np.int32))
     viewer.layers.remove(image)
-    assert session.results.write(result) is None
+    assert session.show(result) is None
     assert len(viewer.layers) == 0

@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QSizePolicy, 
 
 _HINT = "color: gray;"
 _BOX = "QFrame#step { border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; }"
-_WIDEST_LABEL = "Cell diameter"
+_LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
 
 
 def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
@@ -41,7 +41,7 @@ def form(*rows: tuple[str, QWidget]) -> QFormLayout:
     layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
     for text, field in rows:
         label = QLabel(text)
-        label.setMinimumWidth(label.fontMetrics().horizontalAdvance(_WIDEST_LABEL) + 4)
+        label.setMinimumWidth(_LABEL_WIDTH)
         layout.addRow(label, field)
     return layout
 

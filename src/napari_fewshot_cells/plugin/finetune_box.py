@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from qtpy.QtCore import Signal
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
 from ..progress import Progress
-from .controls import choice, fill, form, group, hint, set_enabled
+from .controls import choice, fill, form, group, set_enabled
 from .session import Session
 
 _TITLES = {"fcrn": "FCRN (fast)", "unet": "U-Net"}
@@ -41,19 +41,17 @@ class FineTuneBox(QWidget):
         self.fine_tune_button.setStyleSheet(_PRIMARY)
         self.fine_tune_button.clicked.connect(self.fine_tune_requested)
         self.progress = QProgressBar()
-        self.progress.setTextVisible(False)
-        self.progress.setFixedHeight(8)
+        self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.clicked.connect(self.cancel_requested)
-        self.progress_text = hint("Ready.")
         fields = form(("Network", self.start_choice), ("Cell diameter", self.diameter))
         running = QHBoxLayout()
-        running.addWidget(self.progress_text, 1)
+        running.addWidget(self.progress, 1)
         running.addWidget(self.cancel_button)
         layout.addLayout(fields)
         layout.addWidget(self.fine_tune_button)
-        layout.addWidget(self.progress)
         layout.addLayout(running)
+        self.rest("Ready")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -74,12 +72,9 @@ class FineTuneBox(QWidget):
             session.reason_cancel_disabled(),
             "Stop after the step that is under way; the model of before stays",
         )
-        self.progress.setEnabled(session.busy)
 
     def show_progress(self, step: Progress) -> None:
         """Move the bar and say loss and remaining time."""
-        self.progress.setRange(0, step.total)
-        self.progress.setValue(step.done)
         words = [step.stage.capitalize()]
         if step.total > 1:
             words[0] += f" {step.done}/{step.total}"
@@ -87,13 +82,18 @@ class FineTuneBox(QWidget):
             words.append(f"loss {step.loss:.3f}")
         if step.remaining:
             words.append(f"{max(1, round(step.remaining))} s left")
-        self.progress_text.setText(" · ".join(words))
+        self._tell(" · ".join(words), step.done, step.total)
 
     def rest(self, text: str) -> None:
         """Nothing runs: empty the bar and say how it ended."""
-        self.progress.setRange(0, 1)
-        self.progress.reset()
-        self.progress_text.setText(text)
+        self._tell(text, 0, 1)
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        # in the bar, not in a label: a label lays out the whole panel anew at every step (30 ms)
+        self.progress.setFormat(text.replace("%", "%%"))
+        if total != self.progress.maximum():
+            self.progress.setRange(0, total)
+        self.progress.setValue(done)
 
     def _choose_start(self, index: int) -> None:
         self._session.choose(start=self.start_choice.itemData(index))

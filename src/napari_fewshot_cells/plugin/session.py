@@ -8,9 +8,9 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from .annotations import Annotation, Annotations
-from .planes import current_plane, every_plane, grid_of, pixels_of, plane_axes
+from .jobs import Measuring, PlaneResult
 from .results import Results, is_prediction
-from .sources import Painted, Source, Tally
+from .sources import Painted, Source, Tally, every_source, source_on_show
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -36,10 +36,8 @@ class Session:
     results : Results
     models : tuple of ModelEntry
         The library.
-    start : ModelEntry or None
-        Where fine-tuning begins.
-    model, previous : ModelEntry or None
-        What predicts, and what did so before.
+    start, model, previous : ModelEntry or None
+        Where fine-tuning begins; what predicts; what did so before.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
     recipe : Recipe or None
@@ -75,11 +73,16 @@ class Session:
         self.loading = True
         self.running: str | None = None
         self.closed = False
-        self.annotations.changed.connect(self._on_layers)
-        viewer.layers.selection.events.active.connect(self._on_active)
-        viewer.dims.events.ndisplay.connect(self._on_dims)
-        viewer.dims.events.order.connect(self._on_dims)
-        viewer.dims.events.current_step.connect(self._on_step)
+        self._writing = False
+        self._heard = (
+            (self.annotations.changed, self._on_layers),
+            (viewer.layers.selection.events.active, self._on_active),
+            (viewer.dims.events.ndisplay, self._on_layers),
+            (viewer.dims.events.order, self._on_layers),
+            (viewer.dims.events.current_step, self._on_step),
+        )
+        for signal, slot in self._heard:
+            signal.connect(slot)
         self._on_layers()
 
     def close(self) -> None:
@@ -87,12 +90,10 @@ class Session:
         if self.closed:
             return
         self.closed = True
-        self.annotations.changed.disconnect(self._on_layers)
+        for signal, slot in self._heard:
+            signal.disconnect(slot)
+        self._heard = ()
         self.annotations.close()
-        self.viewer.layers.selection.events.active.disconnect(self._on_active)
-        self.viewer.dims.events.ndisplay.disconnect(self._on_dims)
-        self.viewer.dims.events.order.disconnect(self._on_dims)
-        self.viewer.dims.events.current_step.disconnect(self._on_step)
 
     # --- what is chosen
 
@@ -138,18 +139,28 @@ class Session:
         kept["start"] = kept["start"] or next(iter(models), None)
         self.choose(models=models, loading=False, **kept)
 
-    def adopt(self, entry: ModelEntry) -> None:
+    def adopt(self, entry: ModelEntry, **choices: object) -> None:
         """Predict with another model from now on; the one of before is a click away."""
-        if self.model is None or entry.name != self.model.name:
-            models = self.models if entry in self.models else (*self.models, entry)
-            self.choose(models=models, previous=self.model, model=entry)
+        models = self.models if entry in self.models else (*self.models, entry)
+        if entry != self.model:
+            choices["previous"] = self.model
+        self.choose(models=models, model=entry, **choices)
+
+    def show(self, result: PlaneResult | Measuring) -> Labels | None:
+        """Write a result, or get its layer ready; see `Results`. The chosen image stays chosen."""
+        self._writing = True  # a new layer passes the viewer's activity around
+        try:
+            if isinstance(result, PlaneResult):
+                return self.results.write(result)
+            return self.results.prepare(result.source)
+        finally:
+            self._writing = False
 
     # --- what goes into a job
 
     def source(self, image: Image) -> Source:
         """The plane of an image that the viewer shows."""
-        plane = current_plane(image, self.viewer.dims)
-        return Source(image, image.name, pixels_of(image), image.rgb, grid_of(image), plane)
+        return source_on_show(image, self.viewer.dims)
 
     def painted(self) -> tuple[Painted, ...]:
         """All annotation layers with their images, empty ones too."""
@@ -160,15 +171,12 @@ class Session:
 
     def targets(self) -> tuple[Source, ...]:
         """What *Predict* is to do."""
+        if self.image is None:
+            return ()
         if self.scope == THIS_IMAGE:
-            return () if self.image is None else (self.source(self.image),)
+            return (self.source(self.image),)
         images = self.annotations.images if self.scope == ALL_IMAGES else [self.image]
-        return tuple(
-            Source(image, image.name, pixels_of(image), image.rgb, grid_of(image), plane)
-            for image in images
-            if image is not None
-            for plane in every_plane(grid_of(image), plane_axes(image, self.viewer.dims))
-        )
+        return tuple(source for image in images for source in every_source(image, self.viewer.dims))
 
     # --- why an action cannot be taken; None where it can
 
@@ -232,13 +240,12 @@ class Session:
         self.changed.emit()
 
     def _on_active(self, event: Event) -> None:
+        if self._writing:
+            return
         layer = event.value
         image = self.annotations.image_of(layer) if isinstance(layer, Labels) else layer
         if isinstance(image, Image) and image != self.image:
             self.choose(image=image)
-
-    def _on_dims(self) -> None:
-        self.changed.emit()
 
     def _on_step(self) -> None:
         self.plane_changed.emit()

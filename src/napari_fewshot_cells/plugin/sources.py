@@ -10,9 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnnotationError
-from .planes import PlaneIndex, every_plane, plane_name, window
+from .planes import (
+    PlaneIndex,
+    current_plane,
+    every_plane,
+    grid_of,
+    pixels_of,
+    plane_axes,
+    plane_name,
+    window,
+)
 
 if TYPE_CHECKING:
+    from napari.components import Dims
     from napari.layers import Image
 
     from ..images import Plane
@@ -39,6 +49,19 @@ class Source:
         from ..images import to_plane
 
         return to_plane(np.asarray(self.array[window(self.plane)]), self.label, rgb=self.rgb)
+
+
+def source_on_show(image: Image, dims: Dims) -> Source:
+    """The plane of an image that the viewer shows."""
+    grid, plane = grid_of(image), current_plane(image, dims)
+    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane)
+
+
+def every_source(image: Image, dims: Dims) -> Iterator[Source]:
+    """All planes of an image, in the orientation that the viewer shows."""
+    shown = source_on_show(image, dims)
+    for plane in every_plane(shown.grid, plane_axes(image, dims)):
+        yield replace(shown, plane=plane)
 
 
 @dataclass(frozen=True, eq=False)
