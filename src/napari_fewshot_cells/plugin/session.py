@@ -51,7 +51,6 @@ class Session:
     running : str or None
         What is going on, in a word.
     closed : bool
-        Whether the panel is gone.
     """
 
     changed = Signal()
