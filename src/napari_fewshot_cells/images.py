@@ -118,7 +118,7 @@ def rescale(image: FloatImage, factor: float) -> FloatImage:
     height, width = (max(8, round(side * factor)) for side in image.shape)
     # Pillow's filter widens as the image shrinks, and takes a tenth of the time of a Gaussian and a warp
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized, dtype=np.float32)
+    return np.array(resized, dtype=np.float32)
 
 
 def read_plane(path: Path) -> Plane:

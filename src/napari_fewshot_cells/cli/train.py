@@ -21,3 +21,7 @@ app.command()(meta)
 def main() -> None:
     """Console entry point."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Leave one set out: what does the meta-trained start give over a random one, under the same fine-tuning?
+
+python benchmarks/first_light.py --data DATA --starts RUNS [--device cpu]
+
+RUNS holds fcrn-without-EM and fcrn-without-TNBC, as `napari-fewshot-train meta --target` leaves them.
+Writes docs/results/first-light.csv, one row a fine-tuning, row by row: a stopped run goes on where it was.
+`benchmarks/report.py` makes the tables of docs/results/first-light.md from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from napari_fewshot_cells.finetune import Recipe
+from napari_fewshot_cells.models import Model, ModelCard, read_model
+from napari_fewshot_cells.networks import build_network
+from napari_fewshot_cells.training import provenance
+from napari_fewshot_cells.training.protocol import few_shot_iou, select
+from napari_fewshot_cells.training.sources import find_sources
+from napari_fewshot_cells.training.tasks import load_task
+
+TARGETS = ("EM", "TNBC")
+K_SHOTS = (1, 5)
+RECIPES = {
+    "default": Recipe(),
+    "plain threshold": replace(Recipe(), calibrate=False),
+}
+N_TEST = 10
+COLUMNS = (
+    "target", "start", "recipe", "k_shot", "selection", "iou", "seconds",
+    "n_test", "iterations", "seed", "commit", "date", "machine",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run every cell of the table that is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--starts", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/first-light.csv"))
+    parser.add_argument("--selections", type=int, default=3)
+    parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    done = already_done(arguments.out)
+    for target in arguments.targets:
+        task = load_task(find_sources(arguments.data, (target,))[target])
+        meta = read_model(arguments.starts / f"fcrn-without-{target}" / "model.safetensors")
+        starts = {"random": Model(ModelCard("random", "fcrn"), build_network("fcrn", 0)), "meta": meta}
+        cells = itertools.product(range(arguments.selections), K_SHOTS, RECIPES, starts)
+        for selection, k_shot, recipe, start in cells:
+            if (target, start, recipe, str(k_shot), str(selection)) in done:
+                continue
+            support, test = select(len(task.shots), k_shot, selection, N_TEST)
+            result = few_shot_iou(
+                starts[start],
+                task,
+                support,
+                test,
+                recipe=RECIPES[recipe],
+                seed=selection,
+                device=arguments.device,
+            )
+            iterations = meta.card.hyper_parameters["iterations"] if start == "meta" else 0
+            row = (
+                target, start, recipe, k_shot, selection, f"{result.iou:.4f}", f"{result.seconds:.1f}",
+                len(test), iterations, selection, provenance.commit(), provenance.now(),
+                provenance.machine(arguments.device),
+            )  # fmt: skip
+            append(arguments.out, row)
+            print(*row[:7], flush=True)
+
+
+def already_done(path: Path) -> set[tuple[str, ...]]:
+    """Keys of the rows that a file holds."""
+    if not path.exists():
+        return set()
+    with path.open(newline="") as file:
+        return {tuple(row[column] for column in COLUMNS[:5]) for row in csv.DictReader(file)}
+
+
+def append(path: Path, row: tuple[object, ...]) -> None:
+    """Add a row, after the header where the file is new."""
+    is_new = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, row] if is_new else [row])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""Few-shot adaptation from Python, on simulated cells."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_fewshot_cells.annotations import make_shot, make_support_set
+from napari_fewshot_cells.crops import Sample
+from napari_fewshot_cells.errors import AnnotationError
+from napari_fewshot_cells.finetune import Recipe, best_threshold, fine_tune
+from napari_fewshot_cells.images import to_plane
+from napari_fewshot_cells.library import load_model
+from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.prediction import predict
+from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
+
+QUICK = Recipe(steps=2, crops=2, crop_size=64)
+
+
+@pytest.fixture(scope="module")
+def start():
+    return load_model("fcrn")
+
+
+@pytest.fixture(scope="module")
+def support():
+    image, labels = fluorescent_cells((192, 192), seed=1)
+    return make_support_set([make_shot(to_plane(image, "simulated"), partial_annotation(labels, seed=1))])
+
+
+def states(model):
+    return {name: value.clone() for name, value in model.network.state_dict().items()}
+
+
+def same(one, other):
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_the_given_model_stays_untouched(start, support):
+    before, card = states(start), start.card
+    adapted = finish(fine_tune(start, support, recipe=QUICK))
+    assert same(before, states(start))
+    assert start.card == card
+    assert not same(before, states(adapted))
+
+
+def test_same_seed_same_weights(start, support):
+    runs = [states(finish(fine_tune(start, support, recipe=QUICK, seed=seed))) for seed in (1, 1, 2)]
+    assert same(runs[0], runs[1])
+    assert not same(runs[0], runs[2])
+
+
+def test_progress_tells_step_and_loss(start, support):
+    events = list(fine_tune(start, support, recipe=QUICK))
+    steps = [e for e in events if e.stage == "fine-tuning"]
+    assert [(e.done, e.total) for e in steps] == [(1, 2), (2, 2)]
+    assert all(np.isfinite(e.loss) and e.elapsed > 0 for e in steps)
+    assert {e.stage for e in events} == {"fine-tuning", "calibrating", "predicting"}
+
+
+def test_cancelled_between_steps(start, support):
+    before = states(start)
+    steps = fine_tune(start, support)
+    next(steps)
+    steps.close()
+    assert same(before, states(start))
+
+
+def test_time_limit_ends_the_steps_early(start, support):
+    adapted = finish(fine_tune(start, support, recipe=Recipe(steps=1000, crops=1, crop_size=32), seconds=0.5))
+    assert 1 <= adapted.card.hyper_parameters["steps_done"] < 1000
+
+
+def test_the_card_tells_how_it_was_made(start, support):
+    card = finish(fine_tune(start, support, recipe=QUICK, seed=7)).card
+    assert (card.k_shot, card.shots, card.parent, card.seed) == (1, ("simulated",), "fcrn", 7)
+    assert card.diameter == pytest.approx(28, rel=0.3)
+    assert card.hyper_parameters["lr"] == QUICK.lr
+    assert card.sources == start.card.sources
+
+
+def test_the_papers_plain_half_at_native_scale(start, support):
+    recipe = Recipe(steps=1, crops=1, crop_size=64, rescale=False, calibrate=False)
+    card = finish(fine_tune(start, support, recipe=recipe)).card
+    assert card.factor == 1
+    assert card.decision_logit == 0
+
+
+def test_given_diameter_wins_and_is_kept_within_reason(start, support):
+    assert finish(fine_tune(start, support, recipe=QUICK, diameter=56)).card.factor == 0.5
+    assert finish(fine_tune(start, support, recipe=QUICK, diameter=0.1)).card.factor == 4
+
+
+def test_annotation_that_vanishes_at_the_scale_of_its_objects(start):
+    image, _ = fluorescent_cells((192, 192), seed=1)
+    labels = np.zeros((192, 192), int)
+    labels[50, 50], labels[100:160, 100:160] = 1, 2
+    support = make_support_set([make_shot(to_plane(image, "thin"), labels)])
+    with pytest.raises(AnnotationError, match="'thin' is too thin"):
+        next(fine_tune(start, support, diameter=200))
+
+
+def test_image_smaller_than_a_crop(start):
+    image, labels = fluorescent_cells((192, 192), seed=1)
+    row, column = np.argwhere(labels[24:-24, 20:-20])[0]
+    window = np.s_[row : row + 48, column : column + 40]  # with a cell in its middle
+    image, labels = image[window], labels[window]
+    shot = make_shot(to_plane(image, "small"), labels, whole_image=True)
+    adapted = finish(fine_tune(start, make_support_set([shot]), recipe=Recipe(steps=2, crops=2)))
+    assert predict(adapted, shot.plane).shape == (48, 40)
+
+
+@pytest.mark.parametrize("batch_norm", ["support", "image"])
+def test_fine_tuning_finds_the_cells_of_another_image(start, support, batch_norm):
+    image, labels = fluorescent_cells((192, 192), seed=2)
+    plane = to_plane(image, "other")
+    adapted = finish(fine_tune(start, support, recipe=Recipe(steps=12, crops=4, batch_norm=batch_norm)))
+    assert iou(predict(adapted, plane) > 0.5, labels) > 0.7
+
+
+@given(seed=st.integers(0, 1000))
+def test_best_threshold_is_the_best_of_its_candidates(seed):
+    rng = np.random.default_rng(seed)
+    samples, logits = [], []
+    for _ in range(2):
+        target = (rng.random((9, 9)) < 0.3).astype(np.float32)
+        target[0, :2] = [0, 1]
+        weight = (rng.random((9, 9)) < 0.7).astype(np.float32)
+        weight[0, :2] = 1
+        samples.append(Sample(target, target, weight))
+        logits.append((3 * target + rng.normal(0, 2, (9, 9))).astype(np.float32))
+
+    def mean_iou(threshold):
+        ious = []
+        for logit, s in zip(logits, samples, strict=True):
+            found, cell, seen = logit > threshold, s.target > 0, s.weight > 0
+            ious.append(np.sum(found & cell & seen) / np.sum((found | cell) & seen))
+        return np.mean(ious)
+
+    best = max(mean_iou(threshold) for threshold in np.linspace(-4, 8, 97))
+    assert mean_iou(best_threshold(logits, samples)) == pytest.approx(best, abs=2e-3)
