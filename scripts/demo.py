@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PLUGIN = "napari-fewshot-cells"
-WINDOW = (1360, 860)
+WINDOW = (1400, 900)
 PATIENCE = 300  # s; a machine with nothing else to do needs some 10
 
 
@@ -75,6 +75,7 @@ def drive(out: Path, *, images_only: bool) -> None:
     result = panel.session.results.of(image)
     if result is None:
         sys.exit("demo: the button gave no labels")
+    panel.session.annotation.layer.visible = False  # it has done its work; the view is on what was found
     linger(1)
     viewer.screenshot(out / "after.png", canvas_only=False, flash=False)
     if not images_only:

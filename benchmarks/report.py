@@ -1,0 +1,130 @@
+"""Makes docs/results/first-light.md from the result files beside it.
+
+python benchmarks/report.py
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, median, stdev
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"
+BARS = {"EM": 0.10, "TNBC": 0.05}
+
+Row = dict[str, str]
+
+
+def read(name: str) -> list[Row]:
+    """Rows of a result file."""
+    with (RESULTS / name).open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation."""
+    return f"{mean(values):.3f} ± {stdev(values):.3f}" if len(values) > 1 else f"{values[0]:.3f}"
+
+
+def origin(rows: Sequence[Row]) -> str:
+    """Commits, dates and machines of some rows, in a line."""
+    commits = ", ".join(sorted({row["commit"] for row in rows}))
+    machines = "; ".join(sorted({row["machine"] for row in rows}))
+    return f"Commit {commits}; {rows[0]['date'][:10]}; {machines}."
+
+
+def starts() -> str:
+    """Meta-trained against random starts."""
+    rows = read("first-light.csv")
+    ious: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    for row in rows:
+        key = (row["recipe"], row["target"], row["k_shot"], row["start"])
+        ious[key][row["selection"]] = float(row["iou"])
+    lines = []
+    for recipe, target, k_shot, start in ious:
+        if start != "meta":
+            continue
+        meta, random = ious[recipe, target, k_shot, "meta"], ious[recipe, target, k_shot, "random"]
+        both = sorted(meta.keys() & random.keys())
+        gains = [meta[selection] - random[selection] for selection in both]
+        verdict = "yes" if mean(gains) >= BARS[target] else "**no**"
+        lines.append(
+            [recipe, target, k_shot, spread([random[s] for s in both]), spread([meta[s] for s in both]),
+             spread(gains), f"{BARS[target]:.2f}", verdict, str(len(both))]
+        )  # fmt: skip
+    header = ["recipe", "target", "K", "random start", "meta-trained start", "gain", "bar", "met", "n"]
+    times = median(float(row["seconds"]) for row in rows)
+    tests = rows[0]["n_test"]
+    foot = (
+        f"n: selections. Test images of each: {tests}. Median fine-tuning time {times:.1f} s. {origin(rows)}"
+    )
+    return table(header, lines) + f"\n\n{foot}"
+
+
+def trainings() -> str:
+    """Every training behind these numbers."""
+    cards = [*sorted(PRETRAINED.glob("*.json")), *sorted((RESULTS / "leave-one-out").glob("*.json"))]
+    lines = []
+    for path in cards:
+        card = json.loads(path.read_text(encoding="utf-8"))
+        settings = card["hyper_parameters"]
+        names = ", ".join(source["name"] for source in card["sources"])
+        lines.append(
+            [path.stem, names, str(settings["iterations"]), f"{settings['seconds'] / 60:.0f}", f"`{card['command']}`",
+             card["commit"]]
+        )  # fmt: skip
+    return table(["start", "sources", "iterations", "minutes", "command", "commit"], lines)
+
+
+def button() -> str:
+    """Press to labels."""
+    rows = read("button.csv")
+    lines = [[row["run"], row["seconds"], row["iou"], row["stall_ms"], row["p99_ms"]] for row in rows]
+    seconds = median(float(row["seconds"]) for row in rows)
+    longest = max(int(row["stall_ms"]) for row in rows)
+    head = f"Median {seconds:.1f} s (bar: 15 s); longest stall {longest} ms (bar: 100 ms)."
+    columns = ["run", "press to labels, s", "IoU with the truth", "longest stall, ms", "99th percentile, ms"]
+    return f"{head}\n\n{table(columns, lines)}\n\n{origin(rows)}"
+
+
+def threads() -> str:
+    """Main thread, worker thread, process."""
+    rows = read("threads.csv")
+    places: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        places[row["where"]].append(row)
+    lines = [
+        [place, f"{median(float(r['seconds']) for r in of):.1f}", str(max(int(r["stall_ms"]) for r in of)),
+         str(max(int(r["p99_ms"]) for r in of))]
+        for place, of in places.items()
+    ]  # fmt: skip
+    columns = ["where", "median seconds", "longest stall, ms", "99th percentile, ms (worst round)"]
+    return f"{table(columns, lines)}\n\n{origin(rows)} {len(rows) // len(places)} rounds."
+
+
+def main() -> None:
+    """Fill the tables into the text."""
+    text = (RESULTS / "first-light.template.md").read_text(encoding="utf-8")
+    for name, make in {
+        "starts": starts,
+        "trainings": trainings,
+        "button": button,
+        "threads": threads,
+    }.items():
+        text = text.replace(f"<!-- {name} -->", make())
+    (RESULTS / "first-light.md").write_text(text, encoding="utf-8")
+    print(RESULTS / "first-light.md")
+
+
+if __name__ == "__main__":
+    main()
