@@ -12,12 +12,10 @@ from __future__ import annotations
 import argparse
 import csv
 import itertools
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.models import Model, ModelCard, read_model
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.training import provenance
@@ -27,13 +25,9 @@ from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-RECIPES = {
-    "default": Recipe(),
-    "plain threshold": replace(Recipe(), calibrate=False),
-}
 N_TEST = 10
 COLUMNS = (
-    "target", "start", "recipe", "k_shot", "selection", "iou", "seconds",
+    "target", "start", "k_shot", "selection", "iou", "plain_iou", "seconds",
     "n_test", "iterations", "seed", "commit", "date", "machine",
 )  # fmt: skip
 
@@ -56,9 +50,8 @@ def main() -> None:
         task = load_task(find_sources(arguments.data, (target,))[target])
         meta = read_model(arguments.starts / f"fcrn-without-{target}" / "model.safetensors")
         starts = {"random": Model(ModelCard("random", "fcrn"), build_network("fcrn", 0)), "meta": meta}
-        cells = itertools.product(range(arguments.selections), K_SHOTS, RECIPES, starts)
-        for selection, k_shot, recipe, start in cells:
-            if (target, start, recipe, str(k_shot), str(selection)) in done:
+        for selection, k_shot, start in itertools.product(range(arguments.selections), K_SHOTS, starts):
+            if (target, start, str(k_shot), str(selection)) in done:
                 continue
             support, test = select(len(task.shots), k_shot, selection, N_TEST)
             result = few_shot_iou(
@@ -72,8 +65,8 @@ def main() -> None:
             )
             iterations = meta.card.hyper_parameters["iterations"] if start == "meta" else 0
             row = (
-                target, start, recipe, k_shot, selection, f"{result.iou:.4f}", f"{result.seconds:.1f}",
-                len(test), iterations, selection, provenance.commit(), provenance.now(),
+                target, start, k_shot, selection, f"{result.iou:.4f}", f"{result.plain_iou:.4f}",
+                f"{result.seconds:.1f}", len(test), iterations, selection, provenance.commit(), provenance.now(),
                 provenance.machine(arguments.device),
             )  # fmt: skip
             append(arguments.out, row)
@@ -85,7 +78,7 @@ def already_done(path: Path) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
     with path.open(newline="") as file:
-        return {tuple(row[column] for column in COLUMNS[:5]) for row in csv.DictReader(file)}
+        return {tuple(row[column] for column in COLUMNS[:4]) for row in csv.DictReader(file)}
 
 
 def append(path: Path, row: tuple[object, ...]) -> None:

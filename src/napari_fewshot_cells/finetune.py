@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -36,7 +37,7 @@ class Recipe:
     crops, crop_size : int
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
-        Of Adam.
+        Of Adam; the learning rate falls to zero along half a cosine.
     rescale : bool
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
     calibrate : bool
@@ -140,7 +141,10 @@ def _train(
 ) -> Generator[Progress, None, int]:
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    elapsed = 0.0
     for step in range(1, recipe.steps + 1):
+        share = max((step - 1) / recipe.steps, 0 if seconds is None else min(1, elapsed / seconds))
+        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
         logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
