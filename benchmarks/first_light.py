@@ -59,15 +59,14 @@ def main() -> None:
                 task,
                 support,
                 test,
-                recipe=RECIPES[recipe],
                 seed=selection,
                 device=arguments.device,
             )
             iterations = meta.card.hyper_parameters["iterations"] if start == "meta" else 0
             row = (
                 target, start, k_shot, selection, f"{result.iou:.4f}", f"{result.plain_iou:.4f}",
-                f"{result.seconds:.1f}", len(test), iterations, selection, provenance.commit(), provenance.now(),
-                provenance.machine(arguments.device),
+                f"{result.seconds:.1f}", len(test), iterations, selection,
+                provenance.commit(), provenance.now(), provenance.machine(arguments.device),
             )  # fmt: skip
             append(arguments.out, row)
             print(*row[:7], flush=True)
