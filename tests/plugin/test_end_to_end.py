@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 from qtpy.QtCore import Qt
+from scipy.ndimage import distance_transform_edt
 from skimage.io import imread
+from skimage.measure import regionprops
 
 from napari_fewshot_cells.images import read_labels
 from napari_fewshot_cells.library import bundled_dir
@@ -60,6 +62,42 @@ def test_a_simulated_sample(press: Any, sample: str, simulate: Any, least: float
     agreement = iou(cells.data > 0, truth > 0)
     print(f"{sample}: IoU {agreement:.3f}, {cells.data.max()} of {truth.max()} cells")
     assert agreement >= least
+
+
+def test_painted_by_hand(press: Any, qtbot: Any) -> None:
+    """An image that nobody has annotated: layer, brushes, strokes, button, cells."""
+    viewer, panel, press_button = press
+    image, truth = fluorescent_cells((512, 512), seed=11)
+    viewer.add_image(image, name="mine")
+    qtbot.mouseClick(panel.annotation_box.new_button, Qt.MouseButton.LeftButton)
+    layer = panel.session.annotation.layer
+
+    regions = sorted(regionprops(truth), key=lambda region: region.area)
+    chosen = regions[len(regions) // 4 :: 8]
+    for region in chosen:
+        qtbot.mouseClick(panel.annotation_box.brush_buttons["Cell"], Qt.MouseButton.LeftButton)
+        layer.brush_size = 0.75 * region.axis_minor_length
+        layer.paint(region.centroid, layer.selected_label)
+    qtbot.mouseClick(panel.annotation_box.brush_buttons["Background"], Qt.MouseButton.LeftButton)
+    layer.brush_size = 5
+    far = distance_transform_edt(truth == 0)
+    for region in chosen:  # around each cell, where there is room, and one stroke away from all
+        radius = region.axis_major_length / 2 + 7
+        for angle in np.linspace(0, 2 * np.pi, 24):
+            row, column = np.add(region.centroid, radius * np.array([np.sin(angle), np.cos(angle)]))
+            if 0 <= row < 512 and 0 <= column < 512 and far[int(row), int(column)] > 3:
+                layer.paint((row, column), layer.selected_label)
+    row, column = np.unravel_index(far.argmax(), far.shape)
+    for step in range(-20, 21, 2):
+        if 0 <= column + step < 512 and far[row, column + step] > 3:
+            layer.paint((row, column + step), layer.selected_label)
+
+    assert np.mean(layer.data > 0) < 0.1  # a person's minute, not a day's work
+    press_button()
+    cells = panel.session.results.of(panel.session.image)
+    agreement = iou(cells.data > 0, truth > 0)
+    print(f"painted by hand: IoU {agreement:.3f}, {cells.data.max()} of {truth.max()} cells")
+    assert agreement >= 0.8
 
 
 def test_real_nuclei(press: Any, qtbot: Any, source_data: Path) -> None:
