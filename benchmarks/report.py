@@ -69,6 +69,20 @@ def starts() -> str:
     return table(header, lines) + f"\n\n{foot}"
 
 
+def simulated() -> str:
+    """Bundled against random starts of both networks on the simulated micrographs."""
+    rows = read("simulated.csv")
+    of: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        of[row["network"], row["start"]].append(row)
+    lines = [
+        [network, start, spread([float(r["iou"]) for r in group]),
+         f"{median(float(r['seconds']) for r in group):.1f}", str(len(group))]
+        for (network, start), group in of.items()
+    ]  # fmt: skip
+    return table(["network", "start", "IoU", "median seconds", "n"], lines) + f"\n\n{origin(rows)}"
+
+
 def trainings() -> str:
     """Every training behind these numbers."""
     cards = [*sorted(PRETRAINED.glob("*.json")), *sorted((RESULTS / "leave-one-out").glob("*.json"))]

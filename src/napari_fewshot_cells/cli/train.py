@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from .entry import run
 from .train_data import data
 from .train_meta import meta
 
@@ -11,6 +12,7 @@ app = typer.Typer(
     name="napari-fewshot-train",
     help="Meta-train few-shot segmentation networks on the five source sets.",
     no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -19,8 +21,8 @@ app.command()(meta)
 
 
 def main() -> None:
-    """Console entry point."""
-    app()
+    """Console entry point; exits with 0 done, 2 wrong input or usage, 130 stopped."""
+    run(app, "napari-fewshot-train")
 
 
 if __name__ == "__main__":

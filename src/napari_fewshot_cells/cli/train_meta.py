@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import DataError, FewShotError
+from .devices import check_device
 from .errors import one_line_errors
 
 
@@ -65,6 +66,7 @@ def meta(
     """
     if meta_steps is None and minutes is None:
         raise FewShotError("Say how long to train: --meta-steps or --minutes.")
+    check_device(device)
     import torch
 
     from ..training.meta_training import Budget, meta_train, new_card

@@ -63,7 +63,7 @@ FACTS: dict[str, SourceFacts] = {
     ),
     "TNBC": SourceFacts(
         "nuclei in H&E-stained breast cancer",
-        "CC BY 4.0",
+        "CC BY 4.0 according to Zenodo; not verified",
         "Naylor et al., IEEE TMI 38, 448 (2019), doi:10.5281/zenodo.1175282",
         instances=True,
         official_pairs=50,
