@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -27,6 +28,16 @@ class Sample:
     image: FloatImage
     target: FloatImage
     weight: FloatImage
+
+    @cached_property
+    def annotated(self) -> NDArray[np.intp]:
+        """Flat indices of the annotated pixels."""
+        return np.flatnonzero(self.weight)
+
+    @cached_property
+    def foreground(self) -> NDArray[np.intp]:
+        """Flat indices of the pixels annotated as cell."""
+        return np.flatnonzero(self.weight * self.target)
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,10 +100,7 @@ def sample_crops(
 
 
 def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: bool) -> tuple[int, int]:
-    candidates = sample.weight * sample.target if foreground else sample.weight
-    inside = np.flatnonzero(candidates)
-    if inside.size == 0:
-        inside = np.flatnonzero(sample.weight)
+    inside = sample.foreground if foreground and sample.foreground.size else sample.annotated
     height, width = sample.image.shape
     centre = divmod(int(rng.choice(inside)), width)
     corner = [c - int(rng.integers(size // 4, size - size // 4)) for c in centre]
