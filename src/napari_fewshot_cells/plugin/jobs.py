@@ -6,6 +6,7 @@ references. PyTorch is imported inside the functions, so that importing this fil
 
 from __future__ import annotations
 
+import gc
 import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -74,6 +75,9 @@ def load_library() -> tuple[ModelEntry, ...]:
     _ = skimage.measure, annotations, finetune, instances, prediction
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
+    # So many modules make so many objects that Python's next full garbage collection is due, which holds the
+    # interpreter for some 0.3 s. Now, while the panel opens, rather than when the result is shown.
+    gc.collect()
     return tuple(list_models())
 
 

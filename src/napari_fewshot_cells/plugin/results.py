@@ -31,6 +31,7 @@ class Results:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._of: dict[Image, Labels] = {}
+        self._unseen: Labels | None = None  # made by `prepare`; its first drawing waits for `write`
 
     def of(self, image: Image | None) -> Labels | None:
         """The result layer of an image that the next prediction will update, if there is one."""
@@ -74,14 +75,22 @@ class Results:
         layer.data[window(result.source.plane)] = np.where(result.labels, result.labels + offset, 0)
         layer.features = _with_rows(elsewhere, result, offset)
         layer.metadata = {**layer.metadata, METADATA: result.provenance}
-        layer.refresh()
+        if layer is self._unseen:
+            self._unseen, layer.visible = None, True
+        else:
+            layer.refresh()
         return layer
 
     def _add(self, image: Image) -> Labels:
         active = self._viewer.layers.selection.active
         layer = Labels(
-            np.zeros(grid_of(image), np.int32), name=f"cells {image.name}", opacity=0.5, **geometry_of(image)
+            np.zeros(grid_of(image), np.int32),
+            name=f"cells {image.name}",
+            opacity=0.5,
+            visible=False,
+            **geometry_of(image),
         )
+        self._unseen = layer
         # right above its image, so that annotations stay on top and the brush stays where it was
         self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
         self._viewer.layers.selection.active = active
