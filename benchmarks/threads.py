@@ -18,6 +18,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -53,8 +54,9 @@ def work() -> bytes:
 def serve(pipe: Connection, threads: int) -> None:
     """The other process: work whenever asked."""
     torch.set_num_threads(threads)
-    while pipe.recv():
-        pipe.send_bytes(work())
+    with suppress(EOFError):  # the other end is closed: the benchmark is over
+        while pipe.recv():
+            pipe.send_bytes(work())
 
 
 def in_main_thread() -> Callable[[], bool]:
