@@ -85,14 +85,14 @@ def simulated() -> str:
 
 def trainings() -> str:
     """Every training behind these numbers."""
-    cards = [*sorted(PRETRAINED.glob("*.json")), *sorted((RESULTS / "leave-one-out").glob("*.json"))]
+    cards = [*sorted(PRETRAINED.glob("*.json")), *sorted((RESULTS / "leave-one-out").glob("*/model.json"))]
     lines = []
     for path in cards:
         card = json.loads(path.read_text(encoding="utf-8"))
         settings = card["hyper_parameters"]
         names = ", ".join(source["name"] for source in card["sources"])
         lines.append(
-            [path.stem, names, str(settings["iterations"]), f"{settings['seconds'] / 60:.0f}",
+            [path.parent.name if path.stem == "model" else path.stem, names, str(settings["iterations"]), f"{settings['seconds'] / 60:.0f}",
              f"`{card['command']}`", card["commit"]]
         )  # fmt: skip
     return table(["start", "sources", "iterations", "minutes", "command", "commit"], lines)
