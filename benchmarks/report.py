@@ -91,8 +91,9 @@ def trainings() -> str:
         card = json.loads(path.read_text(encoding="utf-8"))
         settings = card["hyper_parameters"]
         names = ", ".join(source["name"] for source in card["sources"])
+        start = path.parent.name if path.stem == "model" else path.stem
         lines.append(
-            [path.parent.name if path.stem == "model" else path.stem, names, str(settings["iterations"]), f"{settings['seconds'] / 60:.0f}",
+            [start, names, str(settings["iterations"]), f"{settings['seconds'] / 60:.0f}",
              f"`{card['command']}`", card["commit"]]
         )  # fmt: skip
     return table(["start", "sources", "iterations", "minutes", "command", "commit"], lines)
