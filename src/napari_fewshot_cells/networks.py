@@ -21,6 +21,7 @@ Xie, Noble, Zisserman, "Microscopy cell counting and detection with fully convol
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
@@ -44,7 +45,7 @@ def _up(n_in: int, n_out: int) -> nn.Sequential:
     )
 
 
-class SegmentationNetwork(nn.Module):
+class SegmentationNetwork(nn.Module, ABC):
     """Logits and latent code of a grey image.
 
     Attributes
@@ -59,9 +60,9 @@ class SegmentationNetwork(nn.Module):
     stride: ClassVar[int]
     receptive_radius: ClassVar[int]
 
+    @abstractmethod
     def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and latent code of an input whose sides are multiples of `stride`."""
-        raise NotImplementedError  # pragma: no cover - abstract
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Segment a batch.
