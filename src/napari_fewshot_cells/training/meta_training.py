@@ -143,11 +143,12 @@ def _start_or_resume(
 
     def settings(of: ModelCard) -> tuple[object, ...]:
         values = {k: v for k, v in of.hyper_parameters.items() if k not in ("iterations", "seconds")}
-        return of.architecture, [dict(s) for s in of.sources], values
+        return of.architecture, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):
         raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")
-    return model.network, model.card
+    # What is known of a source's licence may have been corrected since.
+    return model.network, replace(model.card, sources=card.sources, command=card.command, commit=card.commit)
 
 
 def _save(
