@@ -93,7 +93,7 @@ def sample_crops(
     stacks = []
     for turn in range(n_crops):
         sample = samples[order[turn]]
-        stack = _crop(sample, _corner(sample, size, rng, foreground=turn % 2 == 0), size)
+        stack = cut_crop(sample, _corner(sample, size, rng, foreground=turn % 2 == 0), size)
         stacks.append(_augment(stack, rng) if augment else stack)
     image, target, weight = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
     return Batch(image[:, None], target[:, None], weight[:, None])
@@ -110,7 +110,21 @@ def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: 
     return row, column
 
 
-def _crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+def cut_crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    """Image, target and weight of one crop; what lies beyond the sample is mirrored and has weight 0.
+
+    Parameters
+    ----------
+    sample : Sample
+    corner : tuple of int
+        First row and column, inside the sample.
+    size : int
+        Side in pixels.
+
+    Returns
+    -------
+    ndarray, float32, (3, size, size)
+    """
     row, column = corner
     window = np.s_[row : row + size, column : column + size]
     stack = np.stack([sample.image[window], sample.target[window], sample.weight[window]])
