@@ -129,7 +129,7 @@ def read_plane(path: Path) -> Plane:
     ImageError
         The file cannot be read, or holds no usable plane (see `to_plane`).
     """
-    return to_plane(_read(path), path.name)
+    return to_plane(read_pixels(path), path.name)
 
 
 def read_labels(path: Path) -> Labels:
@@ -142,17 +142,37 @@ def read_labels(path: Path) -> Labels:
     Raises
     ------
     ImageError
-        The file cannot be read, is not 2-D, or holds values that are no whole numbers ≥ 0.
+        The file cannot be read, or holds no labels (see `to_labels`).
     """
-    values = np.squeeze(_read(path))
-    if values.ndim == 3 and values.shape[-1] in (3, 4) and np.ptp(values[..., :3], axis=-1).max() == 0:
-        values = values[..., 0]  # a grey mask saved as colour
+    return to_labels(read_pixels(path), path.name)
+
+
+def to_labels(array: object, name: str) -> Labels:
+    """Make labels of an array of any dtype; a grey mask saved as colour is one too.
+
+    Returns
+    -------
+    ndarray, int32, (H, W)
+
+    Raises
+    ------
+    ImageError
+        In colour, not 2-D, or with values that are no whole numbers ≥ 0.
+    """
+    values = np.squeeze(np.asarray(array))
+    if values.ndim == 3 and values.shape[-1] in (3, 4):
+        if np.ptp(values[..., :3].astype(np.float64), axis=-1).max() > 0:
+            raise ImageError(
+                f"'{name}' has shape {values.shape}, it is in colour; "
+                "labels must be one 2-D plane of whole numbers, 0 where nothing is."
+            )
+        values = values[..., 0]
     if values.ndim != 2:
-        raise ImageError(f"'{path.name}' has shape {values.shape}; labels must be one 2-D plane.")
-    if values.dtype.kind == "f" and not np.array_equal(values, np.round(values)):
-        raise ImageError(f"'{path.name}' holds values that are no whole numbers; labels must be integers.")
+        raise ImageError(f"'{name}' has shape {values.shape}; labels must be one 2-D plane.")
+    if values.dtype.kind not in "bui" and not np.array_equal(values, np.round(values)):
+        raise ImageError(f"'{name}' holds values that are no whole numbers; labels must be integers.")
     if values.min() < 0 or values.max() > np.iinfo(np.int32).max:
-        raise ImageError(f"'{path.name}' holds values below 0 or above 2³¹ − 1; labels must be in between.")
+        raise ImageError(f"'{name}' holds values below 0 or above 2³¹ − 1; labels must be in between.")
     return values.astype(np.int32)
 
 
@@ -204,7 +224,14 @@ def _by_stem(path: Path) -> dict[str, Path]:
     return files
 
 
-def _read(path: Path) -> NDArray[np.generic]:
+def read_pixels(path: Path) -> NDArray[np.generic]:
+    """Read an image file as it is.
+
+    Raises
+    ------
+    ImageError
+        It is not there, damaged, of a format that is not known, or empty.
+    """
     if not path.is_file():
         raise ImageError(f"There is no file '{path}'.")
     try:
