@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QAbstractButton, QComboBox
 from napari_fewshot_cells import finetune
 from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import library_dir, list_models, load_model
+from napari_fewshot_cells.plugin.jobs import Predicting
 from napari_fewshot_cells.plugin.message_bar import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.plugin.session import ALL_IMAGES, ALL_PLANES
 
@@ -107,6 +108,30 @@ def test_predicting_again_updates_the_same_layer(
     click(qtbot, panel.predict_button)
     wait_idle(panel)
     assert len(cells_of(viewer)) == 1
+
+
+def test_a_layer_got_ready_stays_hidden_and_goes_if_no_result_comes(
+    open_panel: Any, qtbot: Any, fine_tuned: Any, disc_image: Any
+) -> None:
+    viewer, panel = open_panel()
+    image = viewer.add_image(disc_image[0], name="discs")
+    labels = annotate(panel, disc_image[1])
+    labels.mode = "paint"
+
+    panel.session.show(Predicting(panel.session.source(image)))
+
+    (cells,) = cells_of(viewer)
+    assert not cells.visible
+    assert viewer.layers.selection == {labels}
+    assert viewer.layers.selection.active == labels
+    assert labels.mode == "paint"
+    outlines = {"polygon", "brush_stroke"}  # napari's own, which the layer needs when somebody corrects it
+    qtbot.waitUntil(lambda: all(cells._overlays[name].visible for name in outlines), timeout=PATIENCE)
+
+    panel.session.forget_unseen()
+    assert not cells_of(viewer)
+    assert viewer.layers.selection.active == labels
+    assert panel.session.image == image
 
 
 def test_all_images_with_a_bad_one_among_them(

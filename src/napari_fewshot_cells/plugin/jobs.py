@@ -37,8 +37,11 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class Measuring:
-    """A plane is predicted and about to be measured; its layer can be got ready meanwhile."""
+class Predicting:
+    """A plane is about to be predicted; its layer can be got ready meanwhile.
+
+    In prediction PyTorch works with the interpreter let go, so that the window has it for itself.
+    """
 
     source: Source
 
@@ -60,7 +63,7 @@ class Skipped:
     message: str
 
 
-JobEvent = Progress | Trained | Measuring | PlaneResult | Skipped
+JobEvent = Progress | Trained | Predicting | PlaneResult | Skipped
 Job = Generator[JobEvent, None, None]
 
 
@@ -142,10 +145,10 @@ def predict_job(entry: ModelEntry, sources: Sequence[Source], *, stop_at_bad_ima
             yield Skipped(str(error))
             continue
         stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
+        yield Predicting(source)
         steps = predict_steps(model, plane)
         probability = yield from _renamed(steps, stage)
         labels = label_instances(probability, diameter=model.card.diameter)
-        yield Measuring(source)
         yield PlaneResult(source, labels, _measure(labels), provenance)
 
 

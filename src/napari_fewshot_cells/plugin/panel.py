@@ -17,8 +17,8 @@ from .finetune_box import FineTuneBox
 from .image_box import ImageBox
 from .jobs import (
     JobEvent,
-    Measuring,
     PlaneResult,
+    Predicting,
     Skipped,
     Trained,
     fine_tune_job,
@@ -168,7 +168,7 @@ class FewShotWidget(QWidget):
         elif isinstance(event, Trained):
             self.session.adopt(event.entry, running="predicting")
             self._trained = event.entry.name
-        elif isinstance(event, Measuring):
+        elif isinstance(event, Predicting):
             self.session.show(event)
         elif isinstance(event, Skipped):
             self._skipped.append(event.message)
@@ -182,6 +182,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_ended(self, outcome: Outcome) -> None:
+        self.session.forget_unseen()
         self.session.choose(running=None)
         if isinstance(outcome, Refused):
             self.finetune_box.rest("Ready")

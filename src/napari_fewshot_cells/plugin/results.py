@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from napari.layers import Labels
+from qtpy.QtCore import QTimer
 
 from .annotations import METADATA
 from .planes import geometry_of, grid_of, window
@@ -13,6 +15,7 @@ from .planes import geometry_of, grid_of, window
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
+    from napari.components.overlays import Overlay
     from napari.layers import Image
     from napari.utils.events import Event
 
@@ -45,8 +48,14 @@ class Results:
         for image in [image for image, own in self._of.items() if own == labels]:
             self._of.pop(image).events.paint.disconnect(self._on_painted)
 
+    def forget_unseen(self) -> None:
+        """Remove the layer that was got ready for a result which did not come."""
+        layer, self._unseen = self._unseen, None
+        if layer is not None and layer in self._viewer.layers:
+            self._viewer.layers.remove(layer)
+
     def prepare(self, source: Source) -> Labels | None:
-        """The layer for a plane's result, made if there is none: half of what `write` costs the window.
+        """The layer for a plane's result, made if there is none: most of what `write` costs the window.
 
         Returns
         -------
@@ -82,7 +91,6 @@ class Results:
         return layer
 
     def _add(self, image: Image) -> Labels:
-        active = self._viewer.layers.selection.active
         layer = Labels(
             np.zeros(grid_of(image), np.int32),
             name=f"cells {image.name}",
@@ -91,15 +99,41 @@ class Results:
             **geometry_of(image),
         )
         self._unseen = layer
-        # right above its image, so that annotations stay on top and the brush stays where it was
-        self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
-        self._viewer.layers.selection.active = active
+        outlines = _hide_outlines(layer)
+        selection = self._viewer.layers.selection
+        selected = set(selection)
+        # right above its image, so that annotations stay on top; the brush stays where it was, unseen by
+        # the window, which would build the controls of one layer and then of the other
+        with selection.events.blocker_all():
+            self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
+            selection.update(selected)
+            selection.discard(layer)
+        QTimer.singleShot(0, partial(_show_one_by_one, outlines))
         self._of[image] = layer
         layer.events.paint.connect(self._on_painted)
         return layer
 
     def _on_painted(self, event: Event) -> None:
         self.release(event.source)
+
+
+def _hide_outlines(layer: Labels) -> list[Overlay]:
+    """Hide the outlines that napari draws for the brush and the polygon; returns them.
+
+    napari makes the visuals of an outline as soon as it is visible: three fifths of the time for which a
+    new layer stops the window. Nobody can paint on the layer yet.
+    """
+    outlines = [overlay for overlay in layer._overlays.values() if overlay.visible]
+    for overlay in outlines:
+        overlay.visible = False
+    return outlines
+
+
+def _show_one_by_one(outlines: list[Overlay]) -> None:
+    """Show outlines again, one in each turn of the event loop."""
+    if outlines:
+        outlines[0].visible = True
+        QTimer.singleShot(0, partial(_show_one_by_one, outlines[1:]))
 
 
 def _plane_columns(result: PlaneResult) -> dict[str, int]:

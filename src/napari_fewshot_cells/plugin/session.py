@@ -8,7 +8,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from .annotations import Annotation, Annotations
-from .jobs import Measuring, PlaneResult
+from .jobs import PlaneResult, Predicting
 from .results import Results, is_prediction
 from .sources import Painted, Source, Tally, every_source, source_on_show
 
@@ -145,13 +145,21 @@ class Session:
             choices["previous"] = self.model
         self.choose(models=models, model=entry, **choices)
 
-    def show(self, result: PlaneResult | Measuring) -> Labels | None:
+    def show(self, result: PlaneResult | Predicting) -> Labels | None:
         """Write a result, or get its layer ready; see `Results`. The chosen image stays chosen."""
         self._writing = True  # a new layer passes the viewer's activity around
         try:
             if isinstance(result, PlaneResult):
                 return self.results.write(result)
             return self.results.prepare(result.source)
+        finally:
+            self._writing = False
+
+    def forget_unseen(self) -> None:
+        """Remove a layer that was got ready for a result which did not come."""
+        self._writing = True
+        try:
+            self.results.forget_unseen()
         finally:
             self._writing = False
 

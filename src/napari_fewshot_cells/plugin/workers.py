@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
+from threading import Event
 from typing import Any
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from superqt.utils import create_worker
 
 from ..errors import FewShotError
+from ..progress import Progress
 from .jobs import Job, JobEvent
 
+LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
+
+
+_FRAME = 20  # ms in which the window draws what an event has changed
 
 
 @dataclass(frozen=True)
@@ -43,11 +50,20 @@ class Failed:
 Outcome = Done | Cancelled | Refused | Failed
 
 
-def _guarded(job: Callable[..., Job], *args: Any, **kwargs: Any) -> Generator[JobEvent, None, Outcome]:
+def _guarded(
+    shown: Event, job: Callable[..., Job], *args: Any, **kwargs: Any
+) -> Generator[JobEvent, None, Outcome]:
     # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
     # kind, without a signal, and would leave the panel busy for ever.
     try:
-        yield from job(*args, **kwargs)
+        with closing(job(*args, **kwargs)) as events:
+            for event in events:
+                shown.clear()
+                yield event
+                if not isinstance(event, Progress):
+                    # The window makes or draws a layer now: soon done if it need not share the processor,
+                    # and the next event finds it at rest.
+                    shown.wait(LONGEST_HANDOVER)
     except FewShotError as error:
         return Refused(str(error))
     except Exception as error:
@@ -71,6 +87,7 @@ class Runner(QObject):
     def __init__(self, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._worker: Any = None
+        self._shown = Event()
         self._outcome: Outcome = Cancelled()
 
     def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
@@ -78,7 +95,8 @@ class Runner(QObject):
         if self._worker is not None:
             raise RuntimeError("a job is running")
         self._outcome = Cancelled()  # unless the job returns another
-        self._worker = create_worker(_guarded, job, *args, _start_thread=False, **kwargs)
+        self._shown = Event()
+        self._worker = create_worker(_guarded, self._shown, job, *args, _start_thread=False, **kwargs)
         self._worker.yielded.connect(self._on_yielded)
         self._worker.returned.connect(self._on_returned)
         self._worker.finished.connect(self._on_finished)
@@ -105,6 +123,7 @@ class Runner(QObject):
     def _on_yielded(self, event: JobEvent) -> None:
         if self._worker is not None and not self._worker.abort_requested:
             self.happened.emit(event)
+        QTimer.singleShot(_FRAME, self._shown.set)
 
     @Slot(object)
     def _on_returned(self, outcome: Outcome) -> None:
