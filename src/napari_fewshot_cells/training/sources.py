@@ -13,7 +13,7 @@ from PIL import Image
 from skimage.measure import label
 
 from ..errors import DataError
-from ..images import read_labels
+from ..images import read_labels, read_pixels
 
 SOURCE_NAMES = ("B5", "B39", "ssTEM", "EM", "TNBC")
 
@@ -78,13 +78,15 @@ class SourceSet:
     Attributes
     ----------
     name : str
-        One of `SOURCE_NAMES`.
+        One of `SOURCE_NAMES`, or what its owner calls it.
     description, licence, citation : str
         For people, model cards and reports.
     folder : Path
         Holds ``images`` and ``masks``.
     pairs : tuple of (image, mask)
         Paths, sorted by stem. Masks: above 0 is foreground.
+    instances : bool
+        Whether masks hold a number for each object; else objects are what hangs together.
     """
 
     name: str
@@ -93,6 +95,7 @@ class SourceSet:
     citation: str
     folder: Path
     pairs: tuple[tuple[Path, Path], ...]
+    instances: bool
 
 
 @dataclass(frozen=True)
@@ -161,13 +164,12 @@ def summarise(source: SourceSet, most: int = 24) -> SourceSummary:
     shares: list[float] = []
     for i in chosen:
         image, mask = source.pairs[i]
-        with Image.open(image) as opened:
-            pixels = np.asarray(opened)
+        pixels = read_pixels(image)
         sizes.add((pixels.shape[0], pixels.shape[1]))
         kinds.add(f"{pixels.dtype}" + (" RGB" if pixels.ndim == 3 else ""))
         labels = read_labels(mask)
         shares.append(float((labels > 0).mean()))
-        objects = labels if FACTS[source.name].instances else label(labels > 0)
+        objects = labels if source.instances else label(labels > 0)
         area = np.bincount(objects.ravel())[1:]
         areas.extend(int(a) for a in area[area >= SMALLEST_OBJECT])
     return SourceSummary(
@@ -199,7 +201,7 @@ def _find_source(data: Path, name: str) -> SourceSet:
             raise DataError(
                 f"'{mask}' is {mask_size[1]}×{mask_size[0]} px but its image is {size[1]}×{size[0]} px."
             )
-    return SourceSet(name, facts.description, facts.licence, facts.citation, folder, pairs)
+    return SourceSet(name, facts.description, facts.licence, facts.citation, folder, pairs, facts.instances)
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:
