@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
-from napari_fewshot_cells.crops import Sample
+from napari_fewshot_cells.crops import Sample, sample_crops, to_sample
 from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.finetune import Recipe, best_threshold, fine_tune
-from napari_fewshot_cells.images import to_plane
+from napari_fewshot_cells.images import normalise, to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.networks import store_statistics
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
@@ -115,12 +119,50 @@ def test_image_smaller_than_a_crop(start):
     assert predict(adapted, shot.plane).shape == (48, 40)
 
 
-@pytest.mark.parametrize("batch_norm", ["support", "image"])
+@pytest.mark.parametrize("batch_norm", ["support", "image", "running"])
 def test_fine_tuning_finds_the_cells_of_another_image(start, support, batch_norm):
     image, labels = fluorescent_cells((192, 192), seed=2)
     plane = to_plane(image, "other")
     adapted = finish(fine_tune(start, support, recipe=Recipe(steps=12, crops=4, batch_norm=batch_norm)))
     assert iou(predict(adapted, plane) > 0.5, labels) > 0.7
+
+
+@pytest.mark.parametrize("batch_norm", ["support", "image", "running"])
+def test_whose_statistics_predict(start, support, batch_norm):
+    """Measured again on weights that stayed as they were, from the definition of each."""
+    recipe = Recipe(steps=3, crops=2, crop_size=64, lr=0, rescale=False, calibrate=False)
+    adapted = finish(fine_tune(start, support, recipe=replace(recipe, batch_norm=batch_norm)))
+    assert adapted.card.batch_norm == batch_norm
+    image, _ = fluorescent_cells((192, 192), seed=2)
+    plane = to_plane(np.sqrt(image), "other")
+    expected = copy.deepcopy(start.network)
+    if batch_norm == "running":
+        expected.train()
+        rng = np.random.default_rng(0)
+        samples = [to_sample(shot, 1) for shot in support.shots]
+        with torch.no_grad():
+            for _ in range(recipe.steps):
+                expected(sample_crops(samples, 2, 64, rng).image)
+    else:
+        measured = {"support": support.shots[0].plane, "image": plane}[batch_norm]
+        store_statistics(expected, [torch.from_numpy(normalise(measured))[None, None]])
+    with torch.no_grad():
+        logits = expected.eval()(torch.from_numpy(normalise(plane))[None, None])[0]
+    np.testing.assert_allclose(predict(adapted, plane), torch.sigmoid(logits)[0, 0], atol=1e-4)
+
+
+def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, support):
+    """With each image's own: two shots of other contrast have others than both together."""
+    image, labels = fluorescent_cells((192, 192), seed=3)
+    other = make_shot(to_plane(np.sqrt(image), "other"), labels, whole_image=True)
+    both = make_support_set([*support.shots, other])
+    recipe = Recipe(steps=1, crops=1, crop_size=64, lr=0, rescale=False, batch_norm="image")
+    adapted = finish(fine_tune(start, both, recipe=recipe))
+    plain = replace(adapted, card=replace(adapted.card, decision_logit=0.0))
+    samples = [to_sample(shot, 1) for shot in both.shots]
+    probabilities = [predict(plain, shot.plane).astype(np.float64) for shot in both.shots]
+    logits = [np.log(p / (1 - p)) for p in probabilities]
+    assert adapted.card.decision_logit == pytest.approx(best_threshold(logits, samples), abs=0.13)
 
 
 @given(seed=st.integers(0, 1000))

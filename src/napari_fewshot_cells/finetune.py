@@ -8,6 +8,7 @@ import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,13 +18,17 @@ from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
 from .images import FloatImage
 from .losses import weighted_bce
-from .models import Model
+from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
 from .prediction import logit_steps
 from .progress import Progress
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
+
+
+BatchNorm = Literal["support", "image", "running"]
+"""Whose statistics prediction uses; see `Recipe`."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,9 @@ class Recipe:
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
     calibrate : bool
         Choose the decision threshold that is best on the shots; else 0.5, as in the paper.
-    batch_norm : {"support", "image"}
-        Statistics used in prediction: the support set's or each image's own.
+    batch_norm : {"support", "image", "running"}
+        Statistics used in prediction: those of the support set's whole images, each image's own, or the
+        exponential running averages over the steps, as PyTorch keeps them.
     """
 
     steps: int = 30
@@ -53,7 +59,7 @@ class Recipe:
     weight_decay: float = 5e-4
     rescale: bool = True
     calibrate: bool = True
-    batch_norm: str = "support"
+    batch_norm: BatchNorm = "support"
 
 
 def fine_tune(
@@ -100,34 +106,103 @@ def fine_tune(
     """
     recipe = recipe or Recipe()
     started = time.perf_counter()
-    diameter = _diameter(model, support, recipe, diameter)
-    samples = [to_sample(shot, model.card.canonical_diameter / diameter) for shot in support.shots]
-    _check_samples(samples, support)
+    diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter)
     network = copy.deepcopy(model.network).to(device)
     done = yield from _train(network, samples, recipe, seconds, np.random.default_rng(seed), device, started)
-    store_statistics(network, [torch.from_numpy(s.image)[None, None].to(device) for s in samples])
-    decision_logit = 0.0
-    if recipe.calibrate:
-        logits: list[FloatImage] = []
-        for sample in samples:
-            yield Progress("calibrating", len(logits), len(samples), time.perf_counter() - started)
-            logits.append((yield from logit_steps(network, sample.image, device=device)))
-        decision_logit = best_threshold(logits, samples)
+    decision_logit = yield from settle(
+        network, samples, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
+    )
     card = replace(
-        model.card,
-        name=f"{model.card.name} fine-tuned",
-        diameter=diameter,
-        decision_logit=decision_logit,
+        adapted_card(model.card, support, diameter=diameter, decision_logit=decision_logit),
         batch_norm=recipe.batch_norm,
-        k_shot=support.k_shot,
-        shots=tuple(shot.plane.name for shot in support.shots),
-        parent=model.card.name,
         hyper_parameters={**asdict(recipe), "steps_done": done},
         seed=seed,
+    )
+    return Model(card, network.cpu().eval())
+
+
+def to_samples(
+    model: Model, support: SupportSet, *, rescale: bool, diameter: float | None = None
+) -> tuple[float, list[Sample]]:
+    """The support set as the network is to see it, and the object diameter in pixels that goes with it.
+
+    Parameters
+    ----------
+    model : Model
+    support : SupportSet
+    rescale : bool
+        Bring the annotated objects to the canonical diameter; else native scale.
+    diameter : float, optional
+        Object diameter in pixels; by default taken from the annotation.
+
+    Raises
+    ------
+    AnnotationError
+        The annotation vanishes at that scale.
+    """
+    diameter = _diameter(model, support, diameter) if rescale else model.card.canonical_diameter
+    samples = [to_sample(shot, model.card.canonical_diameter / diameter) for shot in support.shots]
+    _check_samples(samples, support)
+    return diameter, samples
+
+
+def settle(
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    *,
+    batch_norm: BatchNorm,
+    calibrate: bool,
+    device: str,
+) -> Generator[Progress, None, float]:
+    """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        On `device`.
+    samples : sequence of Sample
+        The support set.
+    batch_norm : {"support", "image", "running"}
+        As in `Recipe`; with "running" the network keeps those that it has.
+    calibrate : bool
+        Choose the best logit on the support set; else 0, a probability of 0.5.
+
+    Returns
+    -------
+    float
+        Logit above which a pixel is foreground.
+    """
+    started = time.perf_counter()
+    images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
+    logits: list[FloatImage] = []
+    if batch_norm == "support":
+        store_statistics(network, images)
+    if calibrate:
+        for sample, image in zip(samples, images, strict=True):
+            yield Progress("calibrating", len(logits), len(samples), time.perf_counter() - started)
+            if batch_norm == "image":
+                store_statistics(network, [image])
+            logits.append((yield from logit_steps(network, sample.image, device=device)))
+    if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
+        store_statistics(network, images)
+    return best_threshold(logits, samples) if calibrate else 0.0
+
+
+def adapted_card(
+    card: ModelCard, support: SupportSet, *, diameter: float, decision_logit: float
+) -> ModelCard:
+    """The card of a model fine-tuned on `support` just now; how it was trained remains to be filled in."""
+    return replace(
+        card,
+        name=f"{card.name} fine-tuned",
+        diameter=diameter,
+        decision_logit=decision_logit,
+        k_shot=support.k_shot,
+        shots=tuple(shot.plane.name for shot in support.shots),
+        parent=card.name,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command="",
     )
-    return Model(card, network.cpu().eval())
 
 
 def _train(
@@ -187,10 +262,8 @@ def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> f
     return float(candidates[best[len(best) // 2]])  # the middle of a plateau
 
 
-def _diameter(model: Model, support: SupportSet, recipe: Recipe, given: float | None) -> float:
+def _diameter(model: Model, support: SupportSet, given: float | None) -> float:
     canonical = model.card.canonical_diameter
-    if not recipe.rescale:
-        return canonical
     wanted = median_diameter(support) if given is None else given
     return float(np.clip(wanted, canonical / LARGEST_FACTOR, canonical / SMALLEST_FACTOR))
 

@@ -50,8 +50,9 @@ class ModelCard:
     diameter : float or None
         Pixels that a typical object spans in the images of the target; None for a meta-trained start. The
         ratio of the two is the scale of prediction.
-    batch_norm : {"support", "image"}
-        Whose statistics are used in prediction: the stored ones of the support set, or each image's own.
+    batch_norm : {"support", "image", "running"}
+        Whose statistics are used in prediction: the stored ones, plain averages over the support set or
+        exponential ones over the batches of fine-tuning, or each image's own.
     decision_logit : float
         Logit above which a pixel is foreground; calibrated on the shots, 0 otherwise.
     k_shot : int

@@ -5,8 +5,8 @@ which Eq. 5 compares between domains. Any H and W will do: inputs are padded to 
 
 Batch norm is where a few-shot method is decided, so its policy is explicit:
 
-- No scale and shift in meta-training (``affine=False``), as in the paper. `learn_affine` adds them, at one
-  and zero, so that the function stays what it was; fine-tuning may then learn them.
+- No scale and shift in meta-training (``affine=False``), as in the paper. `learn_affine` adds them, by
+  default at one and zero, so that the function stays what it was; fine-tuning may then learn them.
 - Training uses the statistics of the batch. Reptile's inner models end with statistics of their last task,
   so a meta-trained network carries none worth having: it stores ``mean 0, var 1`` until `store_statistics`
   measures them on the images at hand.
@@ -168,12 +168,23 @@ def norm_layers(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
     return (module for module in network.modules() if isinstance(module, NormLayer))
 
 
-def learn_affine(network: nn.Module) -> None:
-    """Give every batch-norm layer a scale of one and a shift of zero to be learnt (in place)."""
+def learn_affine(network: nn.Module, scale: float = 1.0) -> None:
+    """Give every batch-norm layer a scale and a shift to be learnt (in place).
+
+    Parameters
+    ----------
+    network : nn.Module
+        Layers that learn theirs already keep them.
+    scale : float
+        Initial scale; the initial shift is zero. One keeps the function; the authors' code begins fine-tuning
+        with 0.1.
+    """
     for layer in norm_layers(network):
+        if layer.affine:
+            continue
         layer.affine = True
         device = None if layer.running_mean is None else layer.running_mean.device
-        layer.weight = nn.Parameter(torch.ones(layer.num_features, device=device))
+        layer.weight = nn.Parameter(torch.full((layer.num_features,), scale, device=device))
         layer.bias = nn.Parameter(torch.zeros(layer.num_features, device=device))
 
 
