@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Annotated, Any
 
 import typer
 
-from ..errors import DataError, FewShotError
-from .devices import check_device
+from ..errors import FewShotError
+from .entry import STOPPED
 from .errors import one_line_errors
 
 
@@ -31,6 +32,28 @@ class Target(StrEnum):
     ssTEM = "ssTEM"
     EM = "EM"
     TNBC = "TNBC"
+
+
+class Entropy(StrEnum):
+    """L_ER as printed, of the foreground alone, or of foreground and background."""
+
+    printed = "printed"
+    full = "full"
+
+
+class Distillation(StrEnum):
+    """L_D over all pairs of images, as printed, or image i with image i."""
+
+    pairwise = "pairwise"
+    matched = "matched"
+
+
+class Precision(StrEnum):
+    """Of the passes through the network."""
+
+    full = "32-true"
+    bf16 = "bf16-mixed"
+    auto = "auto"
 
 
 @one_line_errors()
@@ -54,40 +77,62 @@ def meta(
     scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
     invert: Annotated[float, typer.Option(min=0, max=1, help="Share of sets shown as negatives.")] = 0.5,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
+    entropy: Annotated[Entropy, typer.Option(help="L_ER as printed in Eq. 4 or full.")] = Entropy.printed,
+    distillation: Annotated[
+        Distillation, typer.Option(help="L_D over all pairs as in Eq. 5, or crop i with crop i.")
+    ] = Distillation.pairwise,
+    distinct_others: Annotated[bool, typer.Option(help="L_ER and L_D never use the same domain.")] = False,
+    anneal: Annotated[bool, typer.Option(help="ε falls linearly to 0 over the run.")] = False,
     meta_steps: Annotated[int | None, typer.Option(min=0, help="Iterations of Algorithm 1.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and episodes.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bfloat16 where the device likes it.")
+    ] = Precision.full,
     threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
 ) -> None:
     """Meta-train a network: Reptile with weighted BCE, entropy regularisation and distillation.
 
-    The folder holds a checkpoint at any time; Ctrl-C keeps it, and the same command goes on from it.
+    The folder holds a checkpoint at any time; Ctrl-C keeps it, and the same command goes on from it. Started
+    by torchrun, one training is spread over all ranks.
     """
     if meta_steps is None and minutes is None:
         raise FewShotError("Say how long to train: --meta-steps or --minutes.")
-    check_device(device)
     import torch
 
+    from ..training.fabric import choose_device
     from ..training.meta_training import Budget, meta_train, new_card
-    from ..training.reptile import ReptileConfig
+    from ..training.reptile import ReptileConfig, check_sources
     from ..training.sources import SOURCE_NAMES, data_folder, find_sources
     from ..training.tasks import EpisodeShape, load_task
 
+    chosen = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
     names = tuple(name for name in SOURCE_NAMES if name != target.value)
     sources = list(find_sources(data or data_folder(), names).values())
-    if (alpha or beta) and len(sources) < 2:
-        raise DataError("L_ER and L_D need at least two source sets.")
     shape = EpisodeShape(
         k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, invert, not native_scale
     )
-    config = ReptileConfig(alpha, beta, meta_lr, lr, episode=shape, seed=seed)
+    config = ReptileConfig(
+        alpha,
+        beta,
+        meta_lr,
+        lr,
+        episode=shape,
+        seed=seed,
+        entropy=entropy.value,
+        distillation=distillation.value,
+        allow_same=not distinct_others,
+        anneal=anneal,
+    )
+    check_sources(config, len(sources))
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
-    card = new_card(arch.value, sources, config, command=command, device=device)
+    card = new_card(arch.value, sources, config, command=command, device=str(chosen))
     budget = Budget(meta_steps, minutes)
-    steps = meta_train(out, card, [load_task(s) for s in sources], config, budget, device=device)
+    tasks = [load_task(source) for source in sources]
+    steps = meta_train(out, card, tasks, config, budget, device=device, precision=precision.value)
     _show(steps, budget, out)
 
 
@@ -96,7 +141,10 @@ def _show(steps: Any, budget: Any, out: Path) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    from ..training.fabric import is_first_rank
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
+    console = Console(stderr=True, quiet=not is_first_rank())
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
         with Progress(*columns, console=console) as bar:
@@ -104,17 +152,13 @@ def _show(steps: Any, budget: Any, out: Path) -> None:
             for event in steps:
                 losses = event.losses
                 text = f"iteration {event.iteration}  {losses.task}  BCE {losses.bce:.3f}"
-                bar.update(row, description=text, completed=_share(event, budget))
+                share = min(1.0, budget.share(event.iteration, event.seconds))
+                bar.update(row, description=text, completed=share)
     except KeyboardInterrupt:
         steps.close()
         console.print(
             f"Stopped; the last complete iteration is in {out}. The same command goes on from there."
         )
-        raise typer.Exit(130) from None
-    typer.echo(out / "model.safetensors")
-
-
-def _share(event: Any, budget: Any) -> float:
-    by_steps = event.iteration / budget.meta_steps if budget.meta_steps else 0.0
-    by_time = event.seconds / (60 * budget.minutes) if budget.minutes else 0.0
-    return min(1.0, max(by_steps, by_time))
+        raise typer.Exit(STOPPED) from None
+    if is_first_rank():
+        typer.echo(out / "model.safetensors")

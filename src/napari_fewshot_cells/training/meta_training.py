@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import math
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -14,9 +16,13 @@ from ..errors import ModelError
 from ..models import Model, ModelCard, read_model, write_model
 from ..networks import SegmentationNetwork, build_network, reset_statistics
 from . import provenance
-from .reptile import InnerLosses, ReptileConfig, Theta, get_theta, meta_step, set_theta
+from .fabric import choose_precision, largest_over_ranks, open_fabric, stop_requests
+from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
 from .sources import SourceSet
 from .tasks import Task
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 MODEL_FILE = "model.safetensors"
 CURVES_FILE = "curves.csv"
@@ -27,7 +33,7 @@ _CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class MetaProgress:
-    """After each inner loop.
+    """After each inner loop; with several ranks those of the others follow at the end of the iteration.
 
     Attributes
     ----------
@@ -50,17 +56,28 @@ class Budget:
     meta_steps: int | None = None
     minutes: float | None = None
 
+    def share(self, iteration: int, seconds: float) -> float:
+        """How much of it a run of this many iterations and seconds has spent: 1 and more when it is over.
+
+        The larger of the shares of iterations and of time; 0 without any limit.
+        """
+        shares = [0.0]
+        if self.meta_steps is not None:
+            shares.append(iteration / self.meta_steps if self.meta_steps else 1.0)
+        if self.minutes is not None:
+            shares.append(seconds / (60 * self.minutes) if self.minutes else 1.0)
+        return max(shares)
+
     def is_spent(self, iteration: int, seconds: float) -> bool:
         """Whether a run of this many iterations and seconds is over."""
-        if self.meta_steps is not None and iteration >= self.meta_steps:
-            return True
-        return self.minutes is not None and seconds >= 60 * self.minutes
+        return self.share(iteration, seconds) >= 1
 
 
 def new_card(
     architecture: str, sources: Sequence[SourceSet], config: ReptileConfig, *, command: str, device: str
 ) -> ModelCard:
     """The card of a run that begins now."""
+    losses = ["L_BCE", *["L_ER"] * (config.alpha > 0), *["L_D"] * (config.beta > 0)]
     names = [source.name for source in sources]
     return ModelCard(
         name=f"{architecture}-{'-'.join(names)}",
@@ -77,7 +94,7 @@ def new_card(
         date=provenance.now(),
         machine=provenance.machine(device),
         batch_norm="image",
-        notes="Meta-trained start (Reptile with L_BCE, L_ER and L_D); fine-tune it before use.",
+        notes=f"Meta-trained start (Reptile with {' + '.join(losses)}); fine-tune it before use.",
     )
 
 
@@ -89,12 +106,29 @@ def meta_train(
     budget: Budget,
     *,
     device: str = "cpu",
+    precision: str = "32-true",
 ) -> Generator[MetaProgress, None, Model]:
     """Train until the budget is spent, in a folder that always holds the last checkpoint.
 
     A run in a folder with a checkpoint goes on from there: on one machine with the same number of threads
-    the result is that of a run that never stopped, bit for bit. Closing the generator, also by Ctrl-C,
-    keeps the last complete iteration.
+    the result is that of a run that never stopped, bit for bit (annealed by time, it depends on the clock).
+    Closing the generator, also by Ctrl-C, keeps the last complete iteration.
+
+    Under ``torchrun`` each iteration's tasks are divided over the ranks, and rank 0 alone reads and writes
+    the folder. All ranks stop together: when the budget of one is spent, or after the iteration in which one
+    was sent SIGINT or SIGTERM; then each raises KeyboardInterrupt.
+
+    Parameters
+    ----------
+    folder : Path
+    card : ModelCard
+        See `new_card`.
+    tasks : sequence of Task
+        All source sets, on every rank.
+    config : ReptileConfig
+    budget : Budget
+    device, precision : str
+        See `fabric.open_fabric`.
 
     Yields
     ------
@@ -103,35 +137,60 @@ def meta_train(
     Returns
     -------
     Model
+        The same on every rank.
 
     Raises
     ------
     ModelError
         The folder's checkpoint was made with other settings.
+    DataError
+        Too few source sets for the losses that are on.
+    FewShotError
+        The device or the precision is not available.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    network, card = _start_or_resume(folder / MODEL_FILE, card, config)
-    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    check_sources(config, len(tasks))
+    fabric = open_fabric(device, precision)
+    writes = fabric.is_global_zero
+    network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config))
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    card = replace(card, machine=_machine(fabric, precision))
     iteration = saved = int(card.hyper_parameters["iterations"])
     trained = before = float(card.hyper_parameters["seconds"])
-    _cut_curves(folder / CURVES_FILE, iteration)
+    if writes:
+        folder.mkdir(parents=True, exist_ok=True)
+        _cut_curves(folder / CURVES_FILE, iteration)
     theta, started, last_save = get_theta(network), time.perf_counter(), time.perf_counter()
-    try:
-        while not budget.is_spent(iteration, trained):
-            rows = []
-            for losses in meta_step(network, tasks, config, iteration):
-                trained = before + time.perf_counter() - started
-                rows.append(MetaProgress(iteration + 1, trained, losses))
-                yield rows[-1]
-            iteration, theta = iteration + 1, get_theta(network)
-            _append_curves(folder / CURVES_FILE, rows)
-            if time.perf_counter() - last_save > _CHECKPOINT_SECONDS:
+    with stop_requests(fabric) as asked_to_stop:
+        try:
+            while True:
+                share = math.inf if asked_to_stop() else budget.share(iteration, trained)
+                share = largest_over_ranks(fabric, share)
+                if share >= 1:
+                    break
+                rows = []
+                for losses in meta_step(network, tasks, config, iteration, fabric, share=share):
+                    trained = before + time.perf_counter() - started
+                    rows.append(MetaProgress(iteration + 1, trained, losses))
+                    yield rows[-1]
+                iteration, theta = iteration + 1, get_theta(network)
+                if writes:
+                    _append_curves(folder / CURVES_FILE, rows)
+                if writes and time.perf_counter() - last_save > _CHECKPOINT_SECONDS:
+                    _save(folder, network, theta, card, iteration, trained)
+                    saved, last_save = iteration, time.perf_counter()
+        finally:
+            if writes and (saved < iteration or iteration == 0):
                 _save(folder, network, theta, card, iteration, trained)
-                saved, last_save = iteration, time.perf_counter()
-    finally:
-        if saved < iteration or iteration == 0:
-            _save(folder, network, theta, card, iteration, trained)
-    return read_model(folder / MODEL_FILE)
+    if share == math.inf:
+        raise KeyboardInterrupt
+    return fabric.broadcast(read_model(folder / MODEL_FILE) if writes else Model(card, network))
+
+
+def _machine(fabric: Fabric, precision: str) -> str:
+    """Processor, device, precision and ranks in one line."""
+    ranks = f", {fabric.world_size} ranks" if fabric.world_size > 1 else ""
+    chosen = choose_precision(precision, fabric.device)
+    return provenance.machine(str(fabric.device)) + ("" if chosen == "32-true" else f", {chosen}") + ranks
 
 
 def _start_or_resume(
@@ -143,6 +202,7 @@ def _start_or_resume(
 
     def settings(of: ModelCard) -> tuple[object, ...]:
         values = {k: v for k, v in of.hyper_parameters.items() if k not in ("iterations", "seconds")}
+        values = {**ReptileConfig().as_dict(), **values}  # an older checkpoint knows fewer of them
         return of.architecture, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):

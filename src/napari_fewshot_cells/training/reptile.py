@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import DataError, FewShotError
 from ..losses import distillation, entropy_regularisation, weighted_bce
 from ..networks import SegmentationNetwork, reset_statistics
+from .fabric import sum_over_ranks
 from .tasks import Episode, EpisodeShape, Task, draw_episode, to_device
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Theta = dict[str, Tensor]
 """Parameters by name; batch-norm statistics are none of them."""
@@ -20,7 +25,7 @@ Theta = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class ReptileConfig:
-    """Hyper-parameters, named as in the paper.
+    """Hyper-parameters, named as in the paper, and switches; the defaults of the switches are the paper's.
 
     Attributes
     ----------
@@ -32,6 +37,20 @@ class ReptileConfig:
         Of Adam in the inner loop.
     episode : EpisodeShape
     seed : int
+    entropy : {"printed", "full"}
+        L_ER as printed, of the foreground alone, or the full binary entropy.
+    distillation : {"pairwise", "matched"}
+        L_D over all pairs of images, as printed, or of image i with image i, as in the authors' code; that
+        needs as many crops of S̃_p as of S̃_m.
+    allow_same : bool
+        n = p is allowed.
+    anneal : bool
+        ε falls linearly to 0 over the run's budget.
+
+    Raises
+    ------
+    FewShotError
+        Matched distillation with different numbers of crops.
     """
 
     alpha: float = 0.01
@@ -41,6 +60,21 @@ class ReptileConfig:
     weight_decay: float = 5e-4
     episode: EpisodeShape = field(default_factory=EpisodeShape)
     seed: int = 0
+    entropy: Literal["printed", "full"] = "printed"
+    distillation: Literal["pairwise", "matched"] = "pairwise"
+    allow_same: bool = True
+    anneal: bool = False
+
+    def __post_init__(self) -> None:
+        if self.beta and self.distillation == "matched" and self.episode.crops != self.episode.other_crops:
+            raise FewShotError(
+                f"Matched distillation pairs crop with crop, but there are {self.episode.crops} of S̃_m and "
+                f"{self.episode.other_crops} of S̃_p in a step; make --crops and --other-crops the same."
+            )
+
+    def epsilon(self, share: float) -> float:
+        """ε of Eq. 2 when this share of the budget, 0 to 1, is spent."""
+        return self.meta_lr * (1 - share) if self.anneal else self.meta_lr
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for cards and tables."""
@@ -71,39 +105,82 @@ def set_theta(network: SegmentationNetwork, theta: Theta) -> None:
             parameter.copy_(theta[name])
 
 
+def check_sources(config: ReptileConfig, n_sources: int) -> None:
+    """L_ER and L_D look at other domains than S_m; make sure that there are enough.
+
+    Raises
+    ------
+    DataError
+        Too few source sets for the losses that are on.
+    """
+    if (config.alpha or config.beta) and n_sources < 2:
+        raise DataError("L_ER and L_D need at least two source sets; give more, or alpha and beta 0.")
+    if config.alpha and config.beta and not config.allow_same and n_sources < 3:
+        raise DataError(
+            "Two distinct other domains need at least three source sets; give more, or let n = p."
+        )
+
+
 def meta_step(
-    network: SegmentationNetwork, tasks: Sequence[Task], config: ReptileConfig, iteration: int
+    network: SegmentationNetwork,
+    tasks: Sequence[Task],
+    config: ReptileConfig,
+    iteration: int,
+    fabric: Fabric,
+    *,
+    share: float = 0.0,
 ) -> Generator[InnerLosses, None, None]:
     """One iteration of Algorithm 1 over all source sets; changes the network in place.
 
     Every task of every iteration has its own random stream, so that a run goes on bit for bit from a
-    checkpoint of θ alone.
+    checkpoint of θ alone, and so that it does not matter which rank computes the task.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        θ, the same on every rank.
+    tasks : sequence of Task
+        All source sets, on every rank: any of them may be another task's S̃_n or S̃_p.
+    config : ReptileConfig
+    iteration : int
+        From 0.
+    fabric : Fabric
+        The ranks among which the tasks are divided.
+    share : float
+        Part of the budget that is spent, 0 to 1, for annealing.
 
     Yields
     ------
     InnerLosses
-        After each inner loop, |S| of them. θ is updated after the last.
+        After each inner loop, then those of the other ranks: |S| of them. θ is updated after the last.
     """
-    device = next(network.parameters()).device
     theta = get_theta(network)
     sum_of_changes = {name: torch.zeros_like(value) for name, value in theta.items()}
-    for m, task in enumerate(tasks):
+    losses = torch.zeros(len(tasks), 4)
+    mine = range(fabric.global_rank, len(tasks), fabric.world_size)
+    for m in mine:
         rng = np.random.default_rng([config.seed, iteration, m])
-        episode = to_device(draw_episode(tasks, m, config.episode, rng), device)
-        theta_m, losses = inner_loop(network, theta, episode, config)
+        episode = to_device(_draw_for(config, tasks, m, rng), fabric.device)
+        theta_m, terms = inner_loop(network, theta, episode, config, fabric)
+        losses[m] = torch.tensor(terms)
         for name, change in sum_of_changes.items():
             change += theta_m[name] - theta[name]
-        yield InnerLosses(task.name, *losses)
-    step = config.meta_lr / len(tasks)
+        yield InnerLosses(tasks[m].name, *terms)
+    sum_of_changes = sum_over_ranks(fabric, sum_of_changes)
+    losses = sum_over_ranks(fabric, {"losses": losses})["losses"]
+    for m in sorted(set(range(len(tasks))).difference(mine)):
+        yield InnerLosses(tasks[m].name, *losses[m].tolist())
+    step = config.epsilon(share) / len(tasks)
     set_theta(network, {name: theta[name] + step * sum_of_changes[name] for name in theta})  # Eq. 2
 
 
 def inner_loop(
-    network: SegmentationNetwork, theta: Theta, episode: Episode, config: ReptileConfig
+    network: SegmentationNetwork, theta: Theta, episode: Episode, config: ReptileConfig, fabric: Fabric
 ) -> tuple[Theta, tuple[float, float, float, float]]:
     """θ'_m = g(L_BCE(θ, S̃_m) + α L_ER(θ, S̃_n) + β L_D(θ, S̃_m, S̃_p)): several Adam steps from θ.
 
-    The three sets go through the network one by one, each normalised by its own batch statistics.
+    The three sets go through the network one by one, each normalised by its own batch statistics; a set
+    whose loss has no weight does not go through it at all.
 
     Returns
     -------
@@ -115,14 +192,23 @@ def inner_loop(
     reset_statistics(network)
     network.train()
     optimiser = torch.optim.Adam(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    full, matched = config.entropy == "full", config.distillation == "matched"
     history = []
-    for s_m, x_n, x_p in zip(episode.annotated, episode.other_n, episode.other_p, strict=True):
+
+    def f(x: Tensor) -> tuple[Tensor, Tensor]:
+        with fabric.autocast():
+            logits, latent = network(x)
+        return logits.float(), latent.float()
+
+    for step, s_m in enumerate(episode.annotated):
         optimiser.zero_grad()
-        logits, latent_m = network(s_m.image)
+        logits, latent_m = f(s_m.image)
         bce = weighted_bce(logits, s_m.target, s_m.weight)
-        zero = torch.zeros_like(bce)
-        entropy = entropy_regularisation(network(x_n)[0]) if config.alpha else zero
-        distance = distillation(latent_m, network(x_p)[1]) if config.beta else zero
+        entropy = distance = torch.zeros_like(bce)
+        if config.alpha:
+            entropy = entropy_regularisation(f(episode.other_n[step])[0], full=full)
+        if config.beta:
+            distance = distillation(latent_m, f(episode.other_p[step])[1], matched=matched)
         loss = bce + config.alpha * entropy + config.beta * distance
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
@@ -130,3 +216,15 @@ def inner_loop(
     terms = torch.stack(history).cpu()
     bce_mean, entropy_mean, distance_mean = terms.mean(dim=0).tolist()
     return get_theta(network), (bce_mean, entropy_mean, distance_mean, float(terms[-1, 0]))
+
+
+def _draw_for(config: ReptileConfig, tasks: Sequence[Task], m: int, rng: np.random.Generator) -> Episode:
+    return draw_episode(
+        tasks,
+        m,
+        config.episode,
+        rng,
+        needs_n=config.alpha > 0,
+        needs_p=config.beta > 0,
+        allow_same=config.allow_same,
+    )

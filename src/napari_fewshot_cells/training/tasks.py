@@ -45,7 +45,7 @@ class Episode:
     annotated : tuple of Batch
         Crops of S̃_m, one batch for each inner step.
     other_n, other_p : tuple of Tensor, float32, (N, 1, S, S)
-        Crops of two other domains, one batch for each inner step.
+        Crops of two other domains, one batch for each inner step; none where they are not needed.
     """
 
     annotated: tuple[Batch, ...]
@@ -102,27 +102,58 @@ def load_task(source: SourceSet) -> Task:
     return Task(source.name, tuple(shots), samples, tuple(diameters))
 
 
-def draw_episode(tasks: Sequence[Task], m: int, shape: EpisodeShape, rng: np.random.Generator) -> Episode:
-    """Draw S̃_m, S̃_n and S̃_p: n, p ≠ m at random, n = p allowed.
+def draw_episode(
+    tasks: Sequence[Task],
+    m: int,
+    shape: EpisodeShape,
+    rng: np.random.Generator,
+    *,
+    needs_n: bool = True,
+    needs_p: bool = True,
+    allow_same: bool = True,
+) -> Episode:
+    """Draw S̃_m, S̃_n and S̃_p: n, p ≠ m at random.
+
+    The random stream is read in this order: n and p, then S̃_m, S̃_n and S̃_p. A set that is not needed takes
+    nothing from it, while n and p are drawn always (where there is another task at all): S̃_m is the same
+    whichever losses are on.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    m : int
+    shape : EpisodeShape
+    rng : numpy.random.Generator
+    needs_n, needs_p : bool
+        Draw S̃_n, for L_ER, and S̃_p, for L_D.
+    allow_same : bool
+        n = p is allowed, as in the paper.
 
     Raises
     ------
     ValueError
-        With fewer than two tasks there is no other domain.
+        There are too few other domains for the sets that are needed.
     """
     others = [i for i in range(len(tasks)) if i != m]
-    if not others:
-        raise ValueError("Reptile with L_ER and L_D needs at least two source sets.")
-    n, p = rng.choice(others, size=2)
+    if len(others) < 1 and (needs_n or needs_p):
+        raise ValueError("Reptile with L_ER or L_D needs at least two source sets.")
+    if len(others) < 2 and needs_n and needs_p and not allow_same:
+        raise ValueError(
+            "Reptile with L_ER and L_D on two distinct domains needs at least three source sets."
+        )
+    n, p = rng.choice(others, size=2, replace=allow_same or len(others) < 2) if others else (m, m)
 
     def batches(task: Task, crops: int) -> tuple[Batch, ...]:
         samples = _draw_samples(task, shape, rng)
         return tuple(sample_crops(samples, crops, shape.crop_size, rng) for _ in range(shape.inner_steps))
 
+    def images(task: Task) -> tuple[Tensor, ...]:
+        return tuple(batch.image for batch in batches(task, shape.other_crops))
+
     return Episode(
         annotated=batches(tasks[m], shape.crops),
-        other_n=tuple(batch.image for batch in batches(tasks[n], shape.other_crops)),
-        other_p=tuple(batch.image for batch in batches(tasks[p], shape.other_crops)),
+        other_n=images(tasks[n]) if needs_n else (),
+        other_p=images(tasks[p]) if needs_p else (),
     )
 
 
