@@ -1,0 +1,31 @@
+"""Learning curves: a CSV file to which a run appends, and from which a resumed run takes back."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Append rows; a new file gets its header first."""
+    is_new = not path.exists() or path.stat().st_size == 0
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(header)
+        writer.writerows(rows)
+
+
+def cut_rows(path: Path, iteration: int) -> None:
+    """Drop the rows of iterations after the checkpoint: they will be run again.
+
+    The first column is the iteration. A last row that a killed process left unfinished goes too.
+    """
+    if not path.exists() or path.stat().st_size == 0:
+        return
+    with path.open(newline="") as file:
+        header, *rows = csv.reader(file)
+    whole = (row for row in rows if len(row) == len(header) and int(row[0]) <= iteration)
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header, *whole])

@@ -1,0 +1,279 @@
+"""Transfer learning, the paper's baseline: one network trained on all sources shuffled together.
+
+A run keeps a folder like a meta-training's: model, card and curves, and beside them the state of Adam.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..crops import Batch, Sample, rescale_sample, sample_crops
+from ..errors import FewShotError, ModelError
+from ..losses import weighted_bce
+from ..models import CANONICAL_DIAMETER, Model, ModelCard, read_model, write_model
+from ..networks import build_network
+from . import provenance
+from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
+from .curves import append_rows, cut_rows
+from .fabric import open_fabric
+from .meta_training import CURVES_FILE, MODEL_FILE, Budget, new_card
+from .reptile import ReptileConfig, set_theta
+from .sources import SourceSet
+from .stride import cut_batch, stride_crops
+from .tasks import Task
+
+STATE_FILE = "training.safetensors"
+CURVES = ("iteration", "seconds", "bce")
+
+_CHECKPOINT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class TransferConfig:
+    """Hyper-parameters, named as in the paper.
+
+    Attributes
+    ----------
+    lr, weight_decay : float
+        Of Adam.
+    batch : int
+        Crops in a step.
+    crop_size : int
+    stride : int or None
+        None: crops at random places of randomly chosen images, augmented as in meta-training. Else the
+        windows every so many pixels, as they are and each once an epoch, as in the paper; `scale_jitter` and
+        `invert` play no part then.
+    min_foreground : int
+        Windows with fewer foreground pixels are dropped; with a stride only.
+    scale_jitter : float
+        An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
+    invert : float
+        Probability that an image is shown as its negative.
+    rescale : bool
+        Bring objects to the canonical diameter first; else native scale, as in the paper.
+    seed : int
+    """
+
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    batch: int = 64
+    crop_size: int = 256
+    stride: int | None = None
+    min_foreground: int = 360
+    scale_jitter: float = 1.25
+    invert: float = 0.5
+    rescale: bool = True
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values that took part, for cards and tables."""
+        idle = ("min_foreground",) if self.stride is None else ("scale_jitter", "invert")
+        return {key: value for key, value in asdict(self).items() if key not in idle}
+
+
+@dataclass(frozen=True)
+class TransferProgress:
+    """After each Adam step.
+
+    Attributes
+    ----------
+    iteration : int
+        Adam steps done.
+    seconds : float
+        Trained so far, earlier parts of a resumed run included.
+    bce : float
+        L_BCE of the step.
+    """
+
+    iteration: int
+    seconds: float
+    bce: float
+
+
+def new_transfer_card(
+    architecture: str, sources: Sequence[SourceSet], config: TransferConfig, *, command: str, device: str
+) -> ModelCard:
+    """The card of a run that begins now."""
+    card = new_card(architecture, sources, ReptileConfig(seed=config.seed), command=command, device=device)
+    return replace(
+        card,
+        hyper_parameters={**config.as_dict(), "iterations": 0, "seconds": 0.0},
+        notes="Transfer learning (L_BCE on all sources shuffled together); fine-tune it before use.",
+    )
+
+
+def transfer_train(
+    folder: Path,
+    card: ModelCard,
+    tasks: Sequence[Task],
+    config: TransferConfig,
+    budget: Budget,
+    *,
+    device: str = "cpu",
+    precision: str = "32-true",
+) -> Generator[TransferProgress, None, Model]:
+    """Train with L_BCE (Eq. 3) until the budget is spent, in a folder that always holds a checkpoint.
+
+    A run in a folder with a checkpoint goes on from there: on one machine with the same number of threads
+    the result is that of a run that never stopped, bit for bit. Closing the generator, also by Ctrl-C,
+    keeps the last complete step.
+
+    Parameters
+    ----------
+    folder : Path
+    card : ModelCard
+        See `new_transfer_card`.
+    tasks : sequence of Task
+        One is enough.
+    config : TransferConfig
+    budget : Budget
+        Its `meta_steps` are Adam steps here.
+    device, precision : str
+        See `fabric.open_fabric`.
+
+    Yields
+    ------
+    TransferProgress
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ModelError
+        The folder's checkpoint was made with other settings, or is not whole.
+    FewShotError
+        The device is not available, or this is one of several ranks.
+    """
+    fabric = open_fabric(device, precision)
+    if fabric.world_size > 1:
+        raise FewShotError("Transfer learning runs in one process; start it without torchrun.")
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = _finished(folder, card, budget)
+    if finished is not None:
+        return finished
+    network = build_network(card.architecture, config.seed)
+    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    adam = torch.optim.Adam(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    last, saved = take_checkpoint(0, 0.0, network, adam), None
+    if (folder / STATE_FILE).exists():
+        last, settings = read_checkpoint(folder / STATE_FILE)
+        _check_settings(settings, card, folder / STATE_FILE)
+        restore(last, network, adam)
+    cut_rows(folder / CURVES_FILE, last.iteration)
+    draw = crop_source(tasks, config)
+    network.train()
+    before, started, last_save = last.seconds, time.perf_counter(), time.perf_counter()
+    try:
+        while not budget.is_spent(last.iteration, last.seconds):
+            batch = draw(last.iteration)
+            adam.zero_grad()
+            with fabric.autocast():
+                logits, _ = network(batch.image.to(fabric.device, memory_format=torch.channels_last))
+            loss = weighted_bce(
+                logits.float(), batch.target.to(fabric.device), batch.weight.to(fabric.device)
+            )
+            loss.backward()  # type: ignore[no-untyped-call]
+            adam.step()
+            # Ctrl-C may come inside any of these steps: what is saved is this copy, always of a whole one
+            seconds = before + time.perf_counter() - started
+            last = take_checkpoint(last.iteration + 1, seconds, network, adam)
+            event = TransferProgress(last.iteration, last.seconds, loss.item())
+            row = (event.iteration, f"{event.seconds:.1f}", f"{event.bce:.6f}")
+            append_rows(folder / CURVES_FILE, CURVES, [row])
+            yield event
+            if time.perf_counter() - last_save > _CHECKPOINT_SECONDS:
+                _save(folder, card, last)
+                saved, last_save = last, time.perf_counter()
+    finally:
+        if last is not saved:
+            _save(folder, card, last)
+    return read_model(folder / MODEL_FILE)
+
+
+def crop_source(tasks: Sequence[Task], config: TransferConfig) -> Callable[[int], Batch]:
+    """What gives the batch of any step, counted from 0, and always the same one for the same step.
+
+    All images of all sources, or all windows where there is a stride, are shuffled together anew for each
+    epoch; a batch may span the end of one.
+    """
+    images: list[tuple[Sample, float]] = [
+        (sample, CANONICAL_DIAMETER / diameter if config.rescale else 1.0)
+        for task in tasks
+        for sample, diameter in zip(task.samples, task.diameters, strict=True)
+    ]
+    size = config.crop_size
+    if config.stride is not None:
+        scaled = [rescale_sample(sample, factor) for sample, factor in images]
+        windows = stride_crops(scaled, size, config.stride, config.min_foreground)
+        return lambda step: cut_batch([windows[i] for i in _shuffled(len(windows), step, config)], size)
+
+    def draw(step: int) -> Batch:
+        rng = np.random.default_rng([config.seed, step])
+        samples = [_varied(*images[i], config, rng) for i in _shuffled(len(images), step, config)]
+        return sample_crops(samples, config.batch, size, rng)
+
+    return draw
+
+
+def _varied(sample: Sample, factor: float, config: TransferConfig, rng: np.random.Generator) -> Sample:
+    """At its canonical scale give or take, and perhaps as its negative; see `tasks.EpisodeShape`."""
+    jitter = np.exp(rng.uniform(-1, 1) * np.log(config.scale_jitter))
+    sign = np.float32(-1 if rng.random() < config.invert else 1)
+    scaled = rescale_sample(sample, factor * jitter)
+    return Sample(sign * scaled.image, scaled.target, scaled.weight)
+
+
+def _shuffled(n: int, step: int, config: TransferConfig) -> list[int]:
+    """Indices of a step's batch in an endless row of epochs, each of them in an order of its own."""
+    places = np.arange(step * config.batch, (step + 1) * config.batch)
+    epochs = range(places[0] // n, places[-1] // n + 1)
+    orders = [np.random.default_rng([config.seed, 0, epoch, n]).permutation(n) for epoch in epochs]
+    return [int(i) for i in np.concatenate(orders)[places - epochs[0] * n]]
+
+
+def _settings(card: ModelCard) -> str:
+    """All that must be the same for a run to go on."""
+    values = {k: v for k, v in card.hyper_parameters.items() if k not in ("iterations", "seconds")}
+    sources = [(s["name"], s["images"]) for s in card.sources]
+    return json.dumps([card.architecture, sources, values], sort_keys=True)
+
+
+def _finished(folder: Path, card: ModelCard, budget: Budget) -> Model | None:
+    """The folder's model if its budget is spent already; it needs no state of Adam then."""
+    if not (folder / MODEL_FILE).exists():
+        return None
+    model = read_model(folder / MODEL_FILE)
+    _check_settings(_settings(model.card), card, folder / MODEL_FILE)
+    done = model.card.hyper_parameters
+    if budget.is_spent(int(done["iterations"]), float(done["seconds"])):
+        return model
+    if not (folder / STATE_FILE).exists():
+        raise ModelError(
+            f"'{folder}' has lost '{STATE_FILE}', which going on needs; give another --out folder."
+        )
+    return None
+
+
+def _check_settings(settings: str, card: ModelCard, path: Path) -> None:
+    if settings != _settings(card):
+        raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")
+
+
+def _save(folder: Path, card: ModelCard, checkpoint: Checkpoint) -> None:
+    """Write the state first, which is whole in itself: a kill between the two files costs nothing."""
+    write_checkpoint(folder / STATE_FILE, checkpoint, _settings(card))
+    network = build_network(card.architecture, seed=0)  # its batch norm holds no statistics
+    set_theta(network, {name: theta.cpu() for name, theta in checkpoint.theta.items()})
+    done = {"iterations": checkpoint.iteration, "seconds": round(checkpoint.seconds, 1)}
+    card = replace(card, hyper_parameters={**card.hyper_parameters, **done}, date=provenance.now())
+    write_model(Model(card, network), folder / MODEL_FILE)
