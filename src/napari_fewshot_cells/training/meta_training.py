@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -16,6 +15,7 @@ from ..errors import ModelError
 from ..models import Model, ModelCard, read_model, write_model
 from ..networks import SegmentationNetwork, build_network, reset_statistics
 from . import provenance
+from .curves import append_rows, cut_rows
 from .fabric import choose_precision, largest_over_ranks, open_fabric, stop_requests
 from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
 from .sources import SourceSet
@@ -153,12 +153,12 @@ def meta_train(
     writes = fabric.is_global_zero
     network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config))
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    card = replace(card, machine=_machine(fabric, precision))
+    card = replace(card, machine=describe_machine(fabric, precision))
     iteration = saved = int(card.hyper_parameters["iterations"])
     trained = before = float(card.hyper_parameters["seconds"])
     if writes:
         folder.mkdir(parents=True, exist_ok=True)
-        _cut_curves(folder / CURVES_FILE, iteration)
+        cut_rows(folder / CURVES_FILE, iteration)
     theta, started, last_save = get_theta(network), time.perf_counter(), time.perf_counter()
     with stop_requests(fabric) as asked_to_stop:
         try:
@@ -186,7 +186,7 @@ def meta_train(
     return fabric.broadcast(read_model(folder / MODEL_FILE) if writes else Model(card, network))
 
 
-def _machine(fabric: Fabric, precision: str) -> str:
+def describe_machine(fabric: Fabric, precision: str) -> str:
     """Processor, device, precision and ranks in one line."""
     ranks = f", {fabric.world_size} ranks" if fabric.world_size > 1 else ""
     chosen = choose_precision(precision, fabric.device)
@@ -221,23 +221,10 @@ def _save(
     write_model(Model(card, network), folder / MODEL_FILE)
 
 
-def _append_curves(path: Path, rows: Sequence[MetaProgress]) -> None:
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow(CURVES)
-        for row in rows:
-            terms = (row.losses.bce, row.losses.entropy, row.losses.distillation, row.losses.last_bce)
-            numbers = (f"{term:.6f}" for term in terms)
-            writer.writerow([row.iteration, f"{row.seconds:.1f}", row.losses.task, *numbers])
-
-
-def _cut_curves(path: Path, iteration: int) -> None:
-    """Drop the rows of iterations after the checkpoint: they will be run again."""
-    if not path.exists():
-        return
-    with path.open(newline="") as file:
-        header, *rows = csv.reader(file)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *(row for row in rows if int(row[0]) <= iteration)])
+def _append_curves(path: Path, events: Sequence[MetaProgress]) -> None:
+    rows = []
+    for event in events:
+        terms = (event.losses.bce, event.losses.entropy, event.losses.distillation, event.losses.last_bce)
+        numbers = (f"{term:.6f}" for term in terms)
+        rows.append([event.iteration, f"{event.seconds:.1f}", event.losses.task, *numbers])
+    append_rows(path, CURVES, rows)

@@ -24,7 +24,7 @@ from . import provenance
 from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
 from .curves import append_rows, cut_rows
 from .fabric import open_fabric
-from .meta_training import CURVES_FILE, MODEL_FILE, Budget, new_card
+from .meta_training import CURVES_FILE, MODEL_FILE, Budget, describe_machine, new_card
 from .reptile import ReptileConfig, set_theta
 from .sources import SourceSet
 from .stride import cut_batch, stride_crops
@@ -161,6 +161,7 @@ def transfer_train(
     finished = _finished(folder, card, budget)
     if finished is not None:
         return finished
+    card = replace(card, machine=describe_machine(fabric, precision))
     network = build_network(card.architecture, config.seed)
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.Adam(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
