@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import FewShotError
-from .entry import STOPPED
 from .errors import one_line_errors
+from .training_bar import show_training
+
+if TYPE_CHECKING:
+    from ..training.meta_training import MetaProgress
 
 
 class Arch(StrEnum):
@@ -65,6 +67,10 @@ def meta(
         Path | None,
         typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
     ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(help="Source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated."),
+    ] = None,
     alpha: Annotated[float, typer.Option(min=0, help="Weight of L_ER (Eq. 4).")] = 0.01,
     beta: Annotated[float, typer.Option(min=0, help="Weight of L_D (Eq. 5).")] = 0.01,
     meta_lr: Annotated[float, typer.Option(min=0, max=1, help="ε of Eq. 2.")] = 1.0,
@@ -103,15 +109,14 @@ def meta(
 
     from ..training.fabric import choose_device
     from ..training.meta_training import Budget, meta_train, new_card
+    from ..training.own_sources import choose_sources
     from ..training.reptile import ReptileConfig, check_sources
-    from ..training.sources import SOURCE_NAMES, data_folder, find_sources
     from ..training.tasks import EpisodeShape, load_task
 
     chosen = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    names = tuple(name for name in SOURCE_NAMES if name != target.value)
-    sources = list(find_sources(data or data_folder(), names).values())
+    chosen_sources = choose_sources(data, target.value, sources or [])
     shape = EpisodeShape(
         k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, invert, not native_scale
     )
@@ -127,38 +132,14 @@ def meta(
         allow_same=not distinct_others,
         anneal=anneal,
     )
-    check_sources(config, len(sources))
+    check_sources(config, len(chosen_sources))
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
-    card = new_card(arch.value, sources, config, command=command, device=str(chosen))
+    card = new_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
     budget = Budget(meta_steps, minutes)
-    tasks = [load_task(source) for source in sources]
+    tasks = [load_task(source) for source in chosen_sources]
     steps = meta_train(out, card, tasks, config, budget, device=device, precision=precision.value)
-    _show(steps, budget, out)
+    show_training(steps, budget, out, "meta-training", _describe)
 
 
-def _show(steps: Any, budget: Any, out: Path) -> None:
-    """Run with a progress bar; what is left on screen says where the model is."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    from ..training.fabric import is_first_rank
-
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
-    console = Console(stderr=True, quiet=not is_first_rank())
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    try:
-        with Progress(*columns, console=console) as bar:
-            row = bar.add_task("meta-training", total=1.0)
-            for event in steps:
-                losses = event.losses
-                text = f"iteration {event.iteration}  {losses.task}  BCE {losses.bce:.3f}"
-                share = min(1.0, budget.share(event.iteration, event.seconds))
-                bar.update(row, description=text, completed=share)
-    except KeyboardInterrupt:
-        steps.close()
-        console.print(
-            f"Stopped; the last complete iteration is in {out}. The same command goes on from there."
-        )
-        raise typer.Exit(STOPPED) from None
-    if is_first_rank():
-        typer.echo(out / "model.safetensors")
+def _describe(event: MetaProgress) -> str:
+    return f"iteration {event.iteration}  {event.losses.task}  BCE {event.losses.bce:.3f}"

@@ -133,7 +133,10 @@ def meta_step(
     """One iteration of Algorithm 1 over all source sets; changes the network in place.
 
     Every task of every iteration has its own random stream, so that a run goes on bit for bit from a
-    checkpoint of θ alone, and so that it does not matter which rank computes the task.
+    checkpoint of θ alone, and so that it does not matter which rank computes the task. The ranks exchange
+    each task's θ'_m − θ by itself (zeros from those that did not compute it) and add up afterwards: then
+    rounding does not depend on their number. Were it to, runs would part at once, since Adam's first step is
+    η · sign(gradient), also where the gradient is all but zero.
 
     Parameters
     ----------
@@ -155,7 +158,7 @@ def meta_step(
         After each inner loop, then those of the other ranks: |S| of them. θ is updated after the last.
     """
     theta = get_theta(network)
-    sum_of_changes = {name: torch.zeros_like(value) for name, value in theta.items()}
+    changes = {name: value.new_zeros(len(tasks), *value.shape) for name, value in theta.items()}
     losses = torch.zeros(len(tasks), 4)
     mine = range(fabric.global_rank, len(tasks), fabric.world_size)
     for m in mine:
@@ -163,15 +166,15 @@ def meta_step(
         episode = to_device(_draw_for(config, tasks, m, rng), fabric.device)
         theta_m, terms = inner_loop(network, theta, episode, config, fabric)
         losses[m] = torch.tensor(terms)
-        for name, change in sum_of_changes.items():
-            change += theta_m[name] - theta[name]
+        for name, change in changes.items():
+            change[m] = theta_m[name] - theta[name]
         yield InnerLosses(tasks[m].name, *terms)
-    sum_of_changes = sum_over_ranks(fabric, sum_of_changes)
+    changes = sum_over_ranks(fabric, changes)
     losses = sum_over_ranks(fabric, {"losses": losses})["losses"]
     for m in sorted(set(range(len(tasks))).difference(mine)):
         yield InnerLosses(tasks[m].name, *losses[m].tolist())
     step = config.epsilon(share) / len(tasks)
-    set_theta(network, {name: theta[name] + step * sum_of_changes[name] for name in theta})  # Eq. 2
+    set_theta(network, {name: theta[name] + step * changes[name].sum(dim=0) for name in theta})  # Eq. 2
 
 
 def inner_loop(

@@ -1,0 +1,68 @@
+"""One meta-training spread over ranks, through torchrun as users do."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from napari_fewshot_cells.models import read_model
+from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
+
+TRAIN = ["-m", "napari_fewshot_cells.cli.train", "meta"]
+TINY = ["--k-shot", "2", "--inner-steps", "1", "--crops", "1", "--crop-size", "32", "--threads", "1"]
+
+
+@pytest.fixture(scope="module")
+def three_sources(two_sources, tmp_path_factory):
+    """Options that name three sources, so that two ranks have unequal shares."""
+    folder = tmp_path_factory.mktemp("own")
+    for name, of in {"nuclei": "B39", "mitochondria": "EM", "more": "B39"}.items():
+        shutil.copytree(two_sources / of, folder / name)
+    return [option for name in sorted(os.listdir(folder)) for option in ("--sources", str(folder / name))]
+
+
+def torchrun(ranks):
+    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+
+
+def train(*arguments):
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240)
+
+
+def weights(folder):
+    state = read_model(folder / MODEL_FILE).network.state_dict()
+    return torch.cat([value.flatten().double() for value in state.values()])
+
+
+def rows(folder):
+    with (folder / CURVES_FILE).open() as file:
+        table = [(int(r["iteration"]), r["task"], float(r["bce"])) for r in csv.DictReader(file)]
+    return sorted(table)
+
+
+@pytest.fixture(scope="module")
+def one_rank(three_sources, tmp_path_factory):
+    out = tmp_path_factory.mktemp("one")
+    result = train(*TRAIN, *three_sources, *TINY, "--out", str(out), "--meta-steps", "2")
+    assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks):
+    out = tmp_path / "out"
+    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out), "--meta-steps", "2"]
+    result = train(*torchrun(ranks), *arguments)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == [str(out / MODEL_FILE)]  # one rank alone says so
+    assert f"{ranks} ranks" in read_model(out / MODEL_FILE).card.machine
+    assert torch.equal(weights(out), weights(one_rank))  # each rank has one thread, as the one had
+    assert rows(out) == rows(one_rank)
