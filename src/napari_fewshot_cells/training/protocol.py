@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..annotations import SupportSet
+from ..annotations import MOST_SHOTS, Shot, SupportSet
 from ..finetune import Recipe, fine_tune
+from ..images import FloatImage, normalise
 from ..metrics import iou
 from ..models import Model
 from ..prediction import predict
-from ..progress import finish
+from ..progress import Progress, finish
+from .paper_fine_tuning import PaperRecipe, paper_fine_tune
 from .tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One test image and what became of it.
+
+    Attributes
+    ----------
+    image : ndarray, uint8, (H, W)
+        Grey values between the percentiles of normalisation.
+    truth, predicted : ndarray, bool, (H, W)
+        Foreground; predicted at the calibrated threshold.
+    """
+
+    image: NDArray[np.uint8]
+    truth: NDArray[np.bool_]
+    predicted: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,11 +49,14 @@ class Result:
         The same at the network's own probability of 0.5, as in the paper.
     seconds : float
         Of the fine-tuning, calibration included.
+    example : Example
+        The first test image.
     """
 
     iou: float
     plain_iou: float
     seconds: float
+    example: Example
 
 
 def select(
@@ -53,8 +76,62 @@ def select(
         Test on so many only.
     """
     order = np.random.default_rng(selection).permutation(n_images).tolist()
-    test = order[10:] if n_test is None else order[10 : 10 + n_test]
+    test = order[MOST_SHOTS:] if n_test is None else order[MOST_SHOTS : MOST_SHOTS + n_test]
     return order[:k_shot], test
+
+
+def few_shot_steps(
+    model: Model,
+    target: Task,
+    support: Sequence[int],
+    test: Sequence[int],
+    *,
+    recipe: Recipe | PaperRecipe | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Generator[Progress, None, Result]:
+    """Fine-tune on the support images of a target and measure the mean IoU on its test images.
+
+    Parameters
+    ----------
+    model : Model
+    target : Task
+    support, test : sequence of int
+        Indices into its shots; at least one each.
+    recipe : Recipe or PaperRecipe, optional
+    seed : int
+        Of the crops.
+    device : str
+
+    Yields
+    ------
+    Progress
+
+    Raises
+    ------
+    ValueError
+        There is no image to test on.
+    """
+    if not test:
+        raise ValueError("no image to test on")
+    shots = SupportSet(tuple(target.shots[i] for i in support))
+    started = time.perf_counter()
+    if isinstance(recipe, PaperRecipe):
+        adapted = yield from paper_fine_tune(model, shots, recipe=recipe, seed=seed, device=device)
+    else:
+        adapted = yield from fine_tune(model, shots, recipe=recipe, seed=seed, device=device)
+    seconds = time.perf_counter() - started
+    uncalibrated = 1 / (1 + np.exp(adapted.card.decision_logit))  # where a logit of 0 lies
+    ious: list[list[float]] = []
+    for i in test:
+        yield Progress("testing", len(ious), len(test), time.perf_counter() - started - seconds)
+        shot = target.shots[i]
+        probability = predict(adapted, shot.plane, device=device)
+        if not ious:
+            example = _example(shot, probability)
+        ious.append([iou(probability > cut, shot.labels) for cut in (0.5, uncalibrated)])
+    calibrated, plain = np.mean(ious, axis=0)
+    return Result(float(calibrated), float(plain), seconds, example)
 
 
 def few_shot_iou(
@@ -63,19 +140,14 @@ def few_shot_iou(
     support: Sequence[int],
     test: Sequence[int],
     *,
-    recipe: Recipe | None = None,
+    recipe: Recipe | PaperRecipe | None = None,
     seed: int = 0,
     device: str = "cpu",
 ) -> Result:
-    """Fine-tune on the support images of a target and measure the mean IoU on its test images."""
-    shots = SupportSet(tuple(target.shots[i] for i in support))
-    started = time.perf_counter()
-    adapted = finish(fine_tune(model, shots, recipe=recipe, seed=seed, device=device))
-    seconds = time.perf_counter() - started
-    uncalibrated = 1 / (1 + np.exp(adapted.card.decision_logit))  # where a logit of 0 lies
-    ious = []
-    for i in test:
-        probability = predict(adapted, target.shots[i].plane, device=device)
-        ious.append([iou(probability > cut, target.shots[i].labels) for cut in (0.5, uncalibrated)])
-    calibrated, plain = np.mean(ious, axis=0)
-    return Result(float(calibrated), float(plain), seconds)
+    """As `few_shot_steps`, without progress."""
+    return finish(few_shot_steps(model, target, support, test, recipe=recipe, seed=seed, device=device))
+
+
+def _example(shot: Shot, probability: FloatImage) -> Example:
+    grey = np.clip((normalise(shot.plane) + 1) * 127.5, 0, 255).astype(np.uint8)
+    return Example(grey, shot.labels > 0, probability > 0.5)
