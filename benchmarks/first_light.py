@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.models import Model, ModelCard, read_model
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.training import provenance
@@ -25,9 +26,10 @@ from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-N_TEST = 10
+STEPS = (8, 30)  # the button takes 30
+N_TEST = 20
 COLUMNS = (
-    "target", "start", "k_shot", "selection", "iou", "plain_iou", "seconds",
+    "target", "start", "k_shot", "selection", "steps", "iou", "plain_iou", "seconds",
     "n_test", "iterations", "seed", "commit", "date", "machine",
 )  # fmt: skip
 
@@ -40,6 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/first-light.csv"))
     parser.add_argument("--selections", type=int, default=3)
     parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--which", nargs="+", default=("random", "meta"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
@@ -50,8 +53,10 @@ def main() -> None:
         task = load_task(find_sources(arguments.data, (target,))[target])
         meta = read_model(arguments.starts / f"fcrn-without-{target}" / "model.safetensors")
         starts = {"random": Model(ModelCard("random", "fcrn"), build_network("fcrn", 0)), "meta": meta}
-        for selection, k_shot, start in itertools.product(range(arguments.selections), K_SHOTS, starts):
-            if (target, start, str(k_shot), str(selection)) in done:
+        for steps, selection, k_shot, start in itertools.product(
+            STEPS, range(arguments.selections), K_SHOTS, arguments.which
+        ):
+            if (target, start, str(k_shot), str(selection), str(steps)) in done:
                 continue
             support, test = select(len(task.shots), k_shot, selection, N_TEST)
             result = few_shot_iou(
@@ -59,17 +64,18 @@ def main() -> None:
                 task,
                 support,
                 test,
+                recipe=Recipe(steps=steps),
                 seed=selection,
                 device=arguments.device,
             )
             iterations = meta.card.hyper_parameters["iterations"] if start == "meta" else 0
             row = (
-                target, start, k_shot, selection, f"{result.iou:.4f}", f"{result.plain_iou:.4f}",
+                target, start, k_shot, selection, steps, f"{result.iou:.4f}", f"{result.plain_iou:.4f}",
                 f"{result.seconds:.1f}", len(test), iterations, selection,
                 provenance.commit(), provenance.now(), provenance.machine(arguments.device),
             )  # fmt: skip
             append(arguments.out, row)
-            print(*row[:7], flush=True)
+            print(*row[:8], flush=True)
 
 
 def already_done(path: Path) -> set[tuple[str, ...]]:
@@ -77,7 +83,7 @@ def already_done(path: Path) -> set[tuple[str, ...]]:
     if not path.exists():
         return set()
     with path.open(newline="") as file:
-        return {tuple(row[column] for column in COLUMNS[:4]) for row in csv.DictReader(file)}
+        return {tuple(row[column] for column in COLUMNS[:5]) for row in csv.DictReader(file)}
 
 
 def append(path: Path, row: tuple[object, ...]) -> None:
