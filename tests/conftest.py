@@ -24,3 +24,24 @@ def source_data() -> Path:
     if not (folder / "B39" / "images").is_dir():
         pytest.skip(f"real source sets missing: none in {folder} (set NAPARI_FEWSHOT_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder laid out as the five source sets, each with 12 small simulated images."""
+    from skimage import io
+
+    from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
+    from napari_fewshot_cells.training.sources import FACTS
+
+    data = tmp_path_factory.mktemp("five")
+    for name, facts in FACTS.items():
+        simulate = electron_microscopy if name.endswith("EM") else fluorescent_cells
+        for part in ("images", "masks"):
+            (data / name / part).mkdir(parents=True)
+        for seed in range(12):
+            image, labels = simulate((64, 64), seed=seed)
+            mask = labels.astype("uint16") if facts.instances else ((labels > 0) * 255).astype("uint8")
+            io.imsave(data / name / "images" / f"{seed}.png", image, check_contrast=False)
+            io.imsave(data / name / "masks" / f"{seed}.png", mask, check_contrast=False)
+    return data
