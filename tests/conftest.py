@@ -40,7 +40,7 @@ def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for part in ("images", "masks"):
             (data / name / part).mkdir(parents=True)
         for seed in range(12):
-            image, labels = simulate((64, 64), seed=seed)
+            image, labels = simulate((96, 96), seed=seed)
             mask = labels.astype("uint16") if facts.instances else ((labels > 0) * 255).astype("uint8")
             io.imsave(data / name / "images" / f"{seed}.png", image, check_contrast=False)
             io.imsave(data / name / "masks" / f"{seed}.png", mask, check_contrast=False)

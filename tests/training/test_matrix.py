@@ -106,7 +106,7 @@ def test_what_a_cell_leaves(plan):
     with np.load(plan.out / "overlays" / "fcrn-EM-bce-k3-s0.npz") as overlay:
         assert overlay["image"].dtype == np.uint8
         assert overlay["truth"].dtype == overlay["predicted"].dtype == bool
-        assert overlay["image"].shape == overlay["truth"].shape == overlay["predicted"].shape == (64, 64)
+        assert overlay["image"].shape == overlay["truth"].shape == overlay["predicted"].shape == (96, 96)
 
 
 def test_the_methods_differ_in_their_losses_alone(plan):
