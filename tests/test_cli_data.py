@@ -79,3 +79,55 @@ def test_lists_the_real_sets(source_data: Path):
     for name in ("B5", "B39", "ssTEM", "EM", "TNBC"):
         assert f" {name} " in result.stdout
     assert "missing" not in result.stdout
+
+
+# --- sources of one's own -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    mask = np.zeros((40, 60), np.uint8)
+    mask[10:30, 10:30] = 1
+    for stem in "ab":
+        for part, pixels in (("images", np.arange(2400, dtype=np.uint16).reshape(40, 60)), ("masks", mask)):
+            (tmp_path / "lab" / part).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(tmp_path / "lab" / part / f"{stem}.tif")
+    return tmp_path / "lab"
+
+
+def test_own_sources_are_measured(lab: Path, own_home: Path):
+    result = run("--sources", str(lab), "--sources", f"again={lab}")
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    rows = [line.replace("│", " ").split() for line in result.stdout.splitlines() if "40×60" in line]
+    assert [row[:6] for row in rows] == [
+        ["lab", "2", "40×60", "uint16", "23", "16.7%"],
+        ["again", "2", "40×60", "uint16", "23", "16.7%"],
+    ]
+    assert "note" not in result.stdout
+    assert not (own_home / "sources").exists()  # nothing was fetched
+
+
+def test_what_is_wrong_with_own_sources_is_listed(lab: Path):
+    Image.fromarray(np.zeros((40, 60), np.uint8)).save(lab / "masks" / "b.tif")
+    for stem in "cd":
+        Image.fromarray(np.full((40, 60), 9, np.uint8)).save(lab / "images" / f"{stem}.png")
+        Image.fromarray(np.eye(40, 60, dtype=np.uint8)).save(lab / "masks" / f"{stem}.png")
+    result = run("--sources", str(lab))
+    assert_one_line_error(result, "then check again: lab")
+    listed = [line for line in result.stdout.splitlines() if line.startswith("lab: ")]
+    assert listed == [
+        "lab: note: 'masks/b.tif' is empty; its image is not used.",
+        "lab: error: 'images/c.png' is constant (every pixel is 9): nothing to see.",
+        "lab: error: 'images/d.png' is constant (every pixel is 9): nothing to see.",
+        "lab: error: Of its images 1 can be used; at least 2 are needed.",
+    ]
+
+
+def test_own_sources_beside_the_five(two_sets: Path, lab: Path):
+    result = run("--data", str(two_sets), "--sources", str(lab))
+    assert result.returncode == 0, result.stderr
+    assert " B39 " in result.stdout
+    assert " lab " in result.stdout
+    assert_one_line_error(run("--sources", str(lab / "nowhere")), "then check again: nowhere")
+    assert_one_line_error(run("--sources", f"EM={lab}"), "'EM' is a published set")

@@ -1,4 +1,4 @@
-"""``napari-fewshot-train data``: fetch the source sets, list what is there."""
+"""``napari-fewshot-train data``: fetch the source sets, list what is there, check one's own."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from rich.table import Table
 from ..errors import DataError
 from ..progress import Progress
 from ..training.fetch import fetch_sources
+from ..training.own_sources import check_source
 from ..training.sources import (
     SOURCE_NAMES,
     SourceSet,
+    SourceSummary,
     check_names,
     data_folder,
     find_sources,
@@ -44,8 +46,22 @@ def data(
         ),
     ] = None,
     keep_archives: Annotated[bool, typer.Option(help="Keep the downloaded archives.")] = False,
+    own: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sources",
+            help="Check a source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated. "
+            "Alone, nothing else is listed or fetched.",
+        ),
+    ] = None,
 ) -> None:
-    """Fetch the five source sets from their official addresses, or list those in a folder."""
+    """Fetch the five source sets from their official addresses, or list those in a folder.
+
+    With --sources, check sources of your own and say what is wrong with them.
+    """
+    if own and data is None and not names and not fetch:
+        check_own(own)
+        return
     folder = data_folder() if data is None else data
     wanted = check_names(names or SOURCE_NAMES)
     if fetch if fetch is not None else data is None:
@@ -58,6 +74,31 @@ def data(
             raise DataError(f"'{folder}' holds none of the source sets {', '.join(SOURCE_NAMES)}.")
         sources = find_sources(folder, present)
     _show(folder, sources, wanted)
+    if own:
+        check_own(own)
+
+
+def check_own(own: list[str]) -> None:
+    """List sources of one's own and all that is wrong with them.
+
+    Raises
+    ------
+    DataError
+        One of them cannot be used.
+    """
+    checked = [check_source(text) for text in own]
+    console = _console()
+    table = _table("Own sources")
+    for one in checked:
+        _add_row(table, one.source, one.summary)
+    console.print(table)
+    for one in checked:
+        for problem in one.problems:
+            mark = "error" if problem.forbids else "note"
+            console.print(f"{one.source.name}: {mark}: {problem.text}", markup=False, soft_wrap=True)
+    unusable = [one.source.name for one in checked if not one.is_usable]
+    if unusable:
+        raise DataError(f"Put right what is listed as error, then check again: {', '.join(unusable)}.")
 
 
 def _fetch(folder: Path, names: tuple[str, ...], keep_archives: bool) -> dict[str, SourceSet]:
@@ -81,7 +122,17 @@ def _fetch(folder: Path, names: tuple[str, ...], keep_archives: bool) -> dict[st
 
 
 def _show(folder: Path, sources: dict[str, SourceSet], wanted: tuple[str, ...]) -> None:
-    table = Table(title=f"Source sets in {folder}", title_justify="left")
+    table = _table(f"Source sets in {folder}")
+    for source in sources.values():
+        _add_row(table, source, summarise(source))
+    for name in wanted:
+        if name not in sources:
+            table.add_row(name, "missing", "", "", "", "", "")
+    _console().print(table)
+
+
+def _table(title: str) -> Table:
+    table = Table(title=title, title_justify="left")
     table.add_column("set", no_wrap=True)
     table.add_column("pairs", justify="right")
     table.add_column("image size", no_wrap=True)
@@ -89,21 +140,16 @@ def _show(folder: Path, sources: dict[str, SourceSet], wanted: tuple[str, ...]) 
     table.add_column("object ⌀ (px)", justify="right")
     table.add_column("foreground", justify="right")
     table.add_column("licence")
-    for name, source in sources.items():
-        found = summarise(source)
-        table.add_row(
-            name,
-            str(len(source.pairs)),
-            found.image_size,
-            found.dtype,
-            f"{found.median_diameter:.0f}",
-            f"{found.foreground:.1%}",
-            source.licence,
-        )
-    for name in wanted:
-        if name not in sources:
-            table.add_row(name, "missing", "", "", "", "", "")
+    return table
+
+
+def _add_row(table: Table, source: SourceSet, found: SourceSummary | None) -> None:
+    measured = ("", "", "", "")
+    if found is not None:
+        measured = (found.image_size, found.dtype, f"{found.median_diameter:.0f}", f"{found.foreground:.1%}")
+    table.add_row(source.name, str(len(source.pairs)), *measured, source.licence)
+
+
+def _console() -> Console:
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=140)  # a file or pipe has no width of its own
-    console.print(table)
+    return console if console.is_terminal else Console(width=140)  # a file or pipe has no width of its own

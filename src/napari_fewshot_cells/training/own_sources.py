@@ -205,11 +205,11 @@ def _check_pair(image: Path, mask: Path) -> tuple[Labels | None, list[Problem]]:
     try:
         shape = to_plane(read_pixels(image), _of(image)).shape
     except ImageError as error:
-        problems.append(Problem(str(error)))
+        problems.append(_fault(error, image))
     try:
         labels = to_labels(read_pixels(mask), _of(mask))
     except ImageError as error:
-        problems.append(Problem(str(error)))
+        problems.append(_fault(error, mask))
     if shape is None or labels is None:
         return None, problems
     if labels.shape != shape:
@@ -233,6 +233,11 @@ def _odd(summary: SourceSummary | None) -> list[Problem]:
         share = f"{summary.foreground:.0%}"
         notes.append(_note(f"{share} of the pixels belong to objects: are the masks inverted?"))
     return notes
+
+
+def _fault(error: ImageError, file: Path) -> Problem:
+    text = str(error)
+    return Problem(text if _of(file) in text else f"In {file.parent.name}/: {text}")
 
 
 def _note(text: str) -> Problem:
