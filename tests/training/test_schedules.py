@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -161,3 +162,12 @@ def test_saved_as_json_and_the_same_again_as_a_file(toml, tmp_path, name):
             text += f"[{heading}]\n" + "".join(f"{k} = {json.dumps(v)}\n" for k, v in plain.items())
     again = get_schedule(toml(text))
     assert schedule_as_dict(again) == {"name": "mine.toml", **saved}
+
+
+def test_the_file_in_the_documentation_is_a_schedule(toml):
+    text = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
+    mine = get_schedule(toml(text.split("```toml\n")[1].split("```")[0]))
+    assert mine.reptile.anneal
+    assert mine.reptile.episode.other_crops == 2
+    assert mine.meta_budget == mine.transfer_budget == Budget(minutes=30)
+    assert mine.fine_tuning == PaperRecipe(epochs=10)
