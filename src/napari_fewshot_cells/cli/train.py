@@ -1,4 +1,4 @@
-"""``napari-fewshot-train``: the source sets, and the meta-training on them."""
+"""``napari-fewshot-train``: the source sets, and the trainings on them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import typer
 
 from .entry import run
 from .train_data import data
+from .train_evaluate import evaluate
 from .train_meta import meta
+from .train_transfer import transfer
 
 app = typer.Typer(
     name="napari-fewshot-train",
@@ -18,6 +20,8 @@ app = typer.Typer(
 )
 app.command()(data)
 app.command()(meta)
+app.command()(evaluate)
+app.command()(transfer)
 
 
 def main() -> None:
