@@ -94,7 +94,7 @@ def sample_crops(
     for turn in range(n_crops):
         sample = samples[order[turn]]
         stack = cut_crop(sample, _corner(sample, size, rng, foreground=turn % 2 == 0), size)
-        stacks.append(_augment(stack, rng) if augment else stack)
+        stacks.append(augment_crop(stack, rng) if augment else stack)
     image, target, weight = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
     return Batch(image[:, None], target[:, None], weight[:, None])
 
@@ -103,10 +103,24 @@ def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: 
     inside = sample.foreground if foreground and sample.foreground.size else sample.annotated
     height, width = sample.image.shape
     centre = divmod(int(rng.choice(inside)), width)
+    return corner_near(centre, (height, width), size, rng)
+
+
+def corner_near(
+    centre: tuple[int, int], shape: tuple[int, int], size: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """First row and column of a crop around a pixel, which lies in its middle half where borders allow it.
+
+    Parameters
+    ----------
+    centre, shape : tuple of int
+        The pixel, and the image's height and width.
+    size : int
+        The crop's side in pixels.
+    rng : numpy.random.Generator
+    """
     corner = [c - int(rng.integers(size // 4, size - size // 4)) for c in centre]
-    row, column = (
-        int(np.clip(at, 0, max(0, side - size))) for at, side in zip(corner, (height, width), strict=True)
-    )
+    row, column = (int(np.clip(at, 0, max(0, side - size))) for at, side in zip(corner, shape, strict=True))
     return row, column
 
 
@@ -137,7 +151,15 @@ def cut_crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
     return stack
 
 
-def _augment(stack: FloatImage, rng: np.random.Generator) -> FloatImage:
+def augment_crop(stack: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Flip and rotate by quarter turns, and vary brightness and contrast of the image a little.
+
+    Parameters
+    ----------
+    stack : ndarray, float32, (3, size, size)
+        Image, target and weight.
+    rng : numpy.random.Generator
+    """
     turned: NDArray[np.float32] = np.rot90(stack, k=int(rng.integers(4)), axes=(1, 2))
     if rng.random() < 0.5:
         turned = turned[:, :, ::-1]
