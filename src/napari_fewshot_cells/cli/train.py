@@ -8,6 +8,8 @@ from .entry import run
 from .train_data import data
 from .train_evaluate import evaluate
 from .train_meta import meta
+from .train_protocol import protocol
+from .train_report import report
 from .train_transfer import transfer
 
 app = typer.Typer(
@@ -22,6 +24,8 @@ app.command()(data)
 app.command()(meta)
 app.command()(evaluate)
 app.command()(transfer)
+app.command()(protocol)
+app.command()(report)
 
 
 def main() -> None:
