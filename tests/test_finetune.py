@@ -21,7 +21,7 @@ from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.networks import store_statistics
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
-from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
+from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
 
 QUICK = Recipe(steps=2, crops=2, crop_size=64)
 
@@ -152,9 +152,9 @@ def test_whose_statistics_predict(start, support, batch_norm):
 
 
 def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, support):
-    """With each image's own: two shots of other contrast have others than both together."""
-    image, labels = fluorescent_cells((192, 192), seed=3)
-    other = make_shot(to_plane(np.sqrt(image), "other"), labels, whole_image=True)
+    """With each image's own: two shots of unlike domains have others than both together."""
+    image, labels = electron_microscopy((192, 192), seed=3)
+    other = make_shot(to_plane(image, "other"), labels, whole_image=True)
     both = make_support_set([*support.shots, other])
     recipe = Recipe(steps=1, crops=1, crop_size=64, lr=0, rescale=False, batch_norm="image")
     adapted = finish(fine_tune(start, both, recipe=recipe))
@@ -163,6 +163,8 @@ def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, su
     probabilities = [predict(plain, shot.plane).astype(np.float64) for shot in both.shots]
     logits = [np.log(p / (1 - p)) for p in probabilities]
     assert adapted.card.decision_logit == pytest.approx(best_threshold(logits, samples), abs=0.13)
+    together = finish(fine_tune(start, both, recipe=replace(recipe, batch_norm="support")))
+    assert abs(together.card.decision_logit - adapted.card.decision_logit) > 1
 
 
 @given(seed=st.integers(0, 1000))
