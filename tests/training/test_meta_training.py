@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 
-from napari_fewshot_cells.errors import ModelError
-from napari_fewshot_cells.models import read_model
+from napari_fewshot_cells.errors import DataError, ModelError
+from napari_fewshot_cells.models import read_model, write_model
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.training.meta_training import (
     CURVES,
@@ -103,6 +102,60 @@ def test_the_card_names_sources_licences_and_settings(tmp_path, sources, tasks):
     assert card.machine
 
 
+def test_an_older_checkpoint_goes_on_although_it_knows_fewer_settings(tmp_path, sources, tasks):
+    whole = run(tmp_path / "whole", sources, tasks, 2)
+    model = run(tmp_path / "parts", sources, tasks, 1)
+    newer = ("entropy", "distillation", "allow_same", "anneal")
+    known = {k: v for k, v in model.card.hyper_parameters.items() if k not in newer}
+    older = replace(model, card=replace(model.card, hyper_parameters=known))
+    write_model(older, tmp_path / "parts" / MODEL_FILE)
+    with pytest.raises(ModelError, match="trained with other settings"):
+        run(tmp_path / "parts", sources, tasks, 2, replace(CONFIG, entropy="full"))
+    assert_same_weights(whole, run(tmp_path / "parts", sources, tasks, 2))
+
+
+def test_share_of_a_budget():
+    assert Budget().share(10**6, 1e9) == 0
+    assert Budget(meta_steps=4).share(1, 1e9) == 0.25
+    assert Budget(minutes=2).share(99, 30) == 0.25
+    assert Budget(meta_steps=4, minutes=2).share(1, 60) == 0.5
+    assert Budget(meta_steps=0).is_spent(0, 0)
+    assert Budget(minutes=0).is_spent(0, 0)
+    assert not Budget(meta_steps=3).is_spent(2, 0)
+    assert Budget(meta_steps=3).is_spent(3, 0)
+
+
+def test_an_annealed_run_resumes_bit_for_bit(tmp_path, sources, tasks):
+    annealed = replace(CONFIG, anneal=True)
+    whole = run(tmp_path / "whole", sources, tasks, 3, annealed)
+    card = new_card("fcrn", sources, annealed, command="", device="cpu")
+    steps = meta_train(tmp_path / "parts", card, tasks, annealed, Budget(meta_steps=3))
+    for _ in range(5):  # into the third iteration
+        next(steps)
+    steps.close()
+    assert_same_weights(whole, run(tmp_path / "parts", sources, tasks, 3, annealed))
+    unlike = run(tmp_path / "constant", sources, tasks, 3)
+    assert not torch.equal(unlike.network.head.weight, whole.network.head.weight)
+
+
+def test_one_source_is_enough_without_the_other_losses(tmp_path, sources, tasks):
+    plain = replace(CONFIG, alpha=0, beta=0)
+    card = run(tmp_path, sources[:1], tasks[:1], 1, plain).card
+    assert "(Reptile with L_BCE)" in card.notes
+    assert rows(tmp_path)[0]["entropy"] == rows(tmp_path)[0]["distillation"] == "0.000000"
+    with pytest.raises(DataError, match="at least two source sets"):
+        run(tmp_path / "complete", sources[:1], tasks[:1], 1)
+
+
+def test_the_card_says_precision_and_the_run_keeps_float32(tmp_path, sources, tasks):
+    card = new_card("fcrn", sources, CONFIG, command="", device="cpu")
+    model = finish(
+        meta_train(tmp_path, card, tasks, CONFIG, Budget(meta_steps=1), device="auto", precision="bf16-mixed")
+    )
+    assert model.card.machine.endswith(", bf16-mixed")
+    assert model.network.head.weight.dtype == torch.float32
+
+
 COMMAND = [sys.executable, "-m", "napari_fewshot_cells.cli.train", "meta"]
 TINY = ["--k-shot", "2", "--inner-steps", "1", "--crops", "1", "--crop-size", "32"]
 
@@ -111,47 +164,60 @@ def cli(*arguments, **options):
     return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, timeout=240, **options)
 
 
-def test_command_line(tmp_path, sources, two_sources):
-    # three of the five sets are not there
-    result = cli("--data", str(two_sources), "--out", str(tmp_path / "x"), "--meta-steps", "1")
+@pytest.fixture(scope="module")
+def own(two_sources):
+    return ["--sources", f"nuclei={two_sources / 'B39'}", "--sources", f"organelles={two_sources / 'EM'}"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--meta-steps or --minutes"),
+        (["--meta-steps", "1", "--device", "tpu"], "choose auto, cpu, cuda or mps"),
+        (["--meta-steps", "1", "--data", "none"], "none"),
+        (["--meta-steps", "1", "--distillation", "matched"], "--other-crops"),
+    ],
+)
+def test_command_line_says_what_is_wrong(tmp_path, arguments, message):
+    result = cli("--out", str(tmp_path / "x"), *arguments)
     assert result.returncode == 2
     assert len(result.stderr.strip().splitlines()) == 1
-    assert "Traceback" not in result.stderr
-    result = cli("--data", str(tmp_path / "none"), "--out", str(tmp_path / "x"), "--meta-steps", "1")
-    assert result.returncode == 2
-    assert "none" in result.stderr
-    result = cli("--out", str(tmp_path / "x"))
-    assert result.returncode == 2
-    assert "--meta-steps or --minutes" in result.stderr
+    assert message in result.stderr
+    assert not (tmp_path / "x").exists()
 
 
-def test_command_line_on_real_sources_and_ctrl_c(tmp_path, source_data):
+def test_switches_of_the_command_line_are_in_the_card(tmp_path, own):
+    switches = "--entropy full --distillation matched --other-crops 1 --anneal --precision auto --device cpu"
+    result = cli(*own, "--out", str(tmp_path), *TINY, *switches.split(), "--meta-steps", "1")
+    assert result.returncode == 0, result.stderr
+    hyper = read_model(tmp_path / MODEL_FILE).card.hyper_parameters
+    found = [hyper[key] for key in ("entropy", "distillation", "allow_same", "anneal")]
+    assert found == ["full", "matched", True, True]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_the_last_complete_iteration(tmp_path, own, number):
     out = tmp_path / "run"
-    arguments = ["--data", str(source_data), "--target", "B5", "--out", str(out), *TINY]
+    arguments = [*own, "--out", str(out), *TINY]
     process = subprocess.Popen(
-        [*COMMAND, *arguments, "--meta-steps", "100000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        [*COMMAND, *arguments, "--meta-steps", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 200
     while not (out / CURVES_FILE).exists() and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
     assert b"Traceback" not in stderr
-    model = read_model(out / MODEL_FILE)
-    done = model.card.hyper_parameters["iterations"]
-    assert done >= 1
-    assert [s["name"] for s in json.loads((out / "model.json").read_text())["sources"]] == [
-        "B39",
-        "ssTEM",
-        "EM",
-        "TNBC",
-    ]
-    resumed = cli(*arguments, "--meta-steps", str(done + 1))
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.strip().endswith("model.safetensors")
-    assert read_model(out / MODEL_FILE).card.hyper_parameters["iterations"] == done + 1
+    assert b"Stopped; the last complete iteration is in" in stderr
+    assert read_model(out / MODEL_FILE).card.hyper_parameters["iterations"] == len(rows(out)) / 2 >= 1
+
+
+def test_command_line_on_the_published_sets(tmp_path, source_data):
+    result = cli(
+        "--data", str(source_data), "--target", "B5", "--out", str(tmp_path), *TINY, "--meta-steps", "1"
+    )
+    assert result.returncode == 0, result.stderr
+    card = read_model(tmp_path / MODEL_FILE).card
+    assert [source["name"] for source in card.sources] == ["B39", "ssTEM", "EM", "TNBC"]

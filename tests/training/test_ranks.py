@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -66,3 +65,27 @@ def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks
     assert f"{ranks} ranks" in read_model(out / MODEL_FILE).card.machine
     assert torch.equal(weights(out), weights(one_rank))  # each rank has one thread, as the one had
     assert rows(out) == rows(one_rank)
+
+
+def test_a_signal_ends_all_ranks_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
+    out = tmp_path / "out"
+    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, *torchrun(2), *arguments, "--meta-steps", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not ((out / CURVES_FILE).exists() and len(rows(out)) >= 6) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.terminate()
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert stderr.count("Stopped; the last complete iteration is in") == 1
+    done = read_model(out / MODEL_FILE).card.hyper_parameters["iterations"]
+    assert done == rows(out)[-1][0] >= 2
+    resumed = train(*arguments, "--meta-steps", str(done + 1))  # the number of ranks may change
+    assert resumed.returncode == 0, resumed.stderr
+    assert len(rows(out)) == 3 * (done + 1)

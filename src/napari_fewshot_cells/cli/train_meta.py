@@ -116,7 +116,6 @@ def meta(
     chosen = choose_device(device)
     if threads is not None:
         torch.set_num_threads(threads)
-    chosen_sources = choose_sources(data, target.value, sources or [])
     shape = EpisodeShape(
         k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, invert, not native_scale
     )
@@ -132,6 +131,7 @@ def meta(
         allow_same=not distinct_others,
         anneal=anneal,
     )
+    chosen_sources = choose_sources(data, target.value, sources or [])
     check_sources(config, len(chosen_sources))
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
     card = new_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
