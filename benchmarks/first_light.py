@@ -26,7 +26,7 @@ from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-STEPS = (8, 30)  # the button takes 30
+STEPS = (30,)  # as the button
 N_TEST = 20
 COLUMNS = (
     "target", "start", "k_shot", "selection", "steps", "iou", "plain_iou", "seconds",

@@ -27,6 +27,9 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
 
 
+TYPICAL_LOGIT = 2.0
+"""log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
+
 BatchNorm = Literal["support", "image", "running"]
 """Whose statistics prediction uses; see `Recipe`."""
 
@@ -46,7 +49,7 @@ class Recipe:
     rescale : bool
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
     calibrate : bool
-        Choose the decision threshold that is best on the shots; else 0.5, as in the paper.
+        Choose the decision threshold on the shots; else 0.5, as in the paper.
     batch_norm : {"support", "image", "running"}
         Statistics used in prediction: those of the support set's whole images, each image's own, or the
         exponential running averages over the steps, as PyTorch keeps them.
@@ -165,7 +168,7 @@ def settle(
     batch_norm : {"support", "image", "running"}
         As in `Recipe`; with "running" the network keeps those that it has.
     calibrate : bool
-        Choose the best logit on the support set; else 0, a probability of 0.5.
+        Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
 
     Returns
     -------
@@ -185,7 +188,7 @@ def settle(
             logits.append((yield from logit_steps(network, sample.image, device=device)))
     if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
         store_statistics(network, images)
-    return best_threshold(logits, samples) if calibrate else 0.0
+    return calibrated_threshold(logits, samples) if calibrate else 0.0
 
 
 def adapted_card(
@@ -231,6 +234,22 @@ def _train(
         if seconds is not None and elapsed >= seconds:
             break
     return step
+
+
+def calibrated_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:
+    """The decision logit that K shots speak for: the best on them, drawn towards the typical one.
+
+    A net trained with w = background / foreground is blind to how much of an image the cells cover, so the
+    best logit is near log(background / foreground) of the image at hand. What is best for one sparse shot
+    may lie far above what is best for the other images. `TYPICAL_LOGIT` counts as one more shot.
+
+    Parameters
+    ----------
+    logits, samples
+        As in `best_threshold`.
+    """
+    k_shot = len(samples)
+    return (k_shot * best_threshold(logits, samples) + TYPICAL_LOGIT) / (k_shot + 1)
 
 
 def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:
