@@ -136,7 +136,7 @@ def sum_over_ranks(fabric: Fabric, values: Mapping[str, Tensor]) -> dict[str, Te
     # as one vector: one exchange's latency instead of one for each tensor
     flat = torch.cat([value.flatten() for value in values.values()])
     flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="sum"))
-    parts = flat.split([value.numel() for value in values.values()])
+    parts = torch.split(flat, [value.numel() for value in values.values()])
     return {name: part.view(value.shape) for part, (name, value) in zip(parts, values.items(), strict=True)}
 
 
