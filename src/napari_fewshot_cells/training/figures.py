@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -103,20 +104,24 @@ def curves_figure(curves: Mapping[Start, Curve], arch: str, targets: Sequence[st
     str
         SVG.
     """
-    own = {(target, method): curve for (_, of, target, method), curve in curves.items() if of == arch}
+    own: dict[tuple[str, str], list[Curve]] = defaultdict(list)
+    for (_, of, target, method, _), curve in curves.items():
+        if of == arch:
+            own[target, method].append(curve)
     # A first iteration far above the rest would press all others to the axis.
-    top = 1.05 * max(float(np.quantile(curve.bce, 0.98)) for curve in own.values())
+    top = 1.05 * max(float(np.quantile(curve.bce, 0.98)) for seeds in own.values() for curve in seeds)
     with _style():
         figure, panels = _panels(targets, with_mean=False)
         for axes, target in zip(panels, targets, strict=False):
             for method in METHODS:
-                if (target, method) in own:
-                    curve, colour = own[target, method], COLOURS[method]
-                    axes.plot(curve.seconds, curve.bce, color=colour, lw=0.6, alpha=0.3)
-                    axes.plot(curve.seconds, running_mean(curve), color=colour, lw=1.6)
+                for curve in own.get((target, method), []):
+                    axes.plot(curve.seconds, curve.bce, color=COLOURS[method], lw=0.6, alpha=0.3)
+                    axes.plot(curve.seconds, running_mean(curve), color=COLOURS[method], lw=1.6)
             missing = [METHODS[m] for m in METHODS if (target, m) not in own]
             if missing:
-                said = "not trained" if len(missing) == len(METHODS) else "not trained: " + ", ".join(missing)
+                said = "\n".join(
+                    ["not trained", *missing] if len(missing) < len(METHODS) else ["not trained"]
+                )
                 axes.text(0.98, 0.95, _mathtext(said), transform=axes.transAxes, ha="right", va="top",
                           color=COLOURS["muted"], fontsize=7.5)  # fmt: skip
             axes.set_title(target)

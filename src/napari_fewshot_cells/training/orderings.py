@@ -7,7 +7,7 @@ the mean is *for these trained starts*: another training would move it, and one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -140,7 +140,7 @@ def _methods(rows: Sequence[FineTuning], arch: str, a: str, b: str, measure: Mea
 
 def _above(both: Mapping[Unit, NDArray[np.float64]], says: str, network: str, quantity: str) -> Claim:
     measured = spread(a - b for a, b in both.values())
-    return Claim(says, network, quantity, measured, detail=_both_means(both))
+    return Claim(says, network, quantity, measured, detail=_both_means(both), unit=_unit(both))
 
 
 def _close_on_b39(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Claim:
@@ -167,6 +167,7 @@ def _five_shots(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Clai
         f"gain K = 1 → 5 less gain K = 5 → 10, {METHODS['complete']}",
         spread(a - b for a, b in zip(early, late, strict=True)),
         detail=gains,
+        unit=_unit(by_k),
     )
 
 
@@ -193,17 +194,17 @@ def _spread_shrinks(rows: Sequence[FineTuning], arch: str, measure: Measure) -> 
 
 
 def _converges_faster(curves: Mapping[Start, Curve], arch: str) -> Claim:
-    by_target: dict[str, dict[str, Curve]] = {}
-    for (_, of, target, method), curve in curves.items():
+    pairs: dict[tuple[str, int], dict[str, Curve]] = {}
+    for (_, of, target, method, seed), curve in curves.items():
         if of == arch and method in ("transfer", "complete"):
-            by_target.setdefault(target, {})[method] = curve
+            pairs.setdefault((target, seed), {})[method] = curve
     factors = {}
-    for target, pair in by_target.items():
+    for unit, pair in pairs.items():
         if len(pair) == 2:
             loss = common_loss(list(pair.values()))
-            factors[target] = seconds_to(pair["transfer"], loss) / seconds_to(pair["complete"], loss)
+            factors[unit] = seconds_to(pair["transfer"], loss) / seconds_to(pair["complete"], loss)
     logs = spread(np.log(value) for value in factors.values())
-    detail = ", ".join(f"{target} {value:.1f}" for target, value in factors.items())
+    detail = ", ".join(f"{target} {value:.1f}" for (target, _), value in factors.items())
     if logs is not None:  # factors are averaged as factors: 2 and ½ make 1
         low, high = np.exp(logs.low), np.exp(logs.high)
         logs = Spread(float(np.exp(logs.mean)), float(np.exp(logs.sd)), logs.n, float(low), float(high))
@@ -236,6 +237,12 @@ def _anchor(rows: Sequence[FineTuning], arch: str, target: str, measure: Measure
 def minus(a: str, b: str) -> str:
     """The difference of two methods in words."""
     return f"{METHODS[a]} − ({METHODS[b]})" if "+" in b else f"{METHODS[a]} − {METHODS[b]}"
+
+
+def _unit(units: Iterable[Unit]) -> str:
+    """An average over two targets is less than one over five: say of how many."""
+    n_targets = len({target for target, _, _ in units})
+    return f"selections of {n_targets} target{'s' if n_targets > 1 else ''}"
 
 
 def _both_means(both: Mapping[Unit, NDArray[np.float64]]) -> str:

@@ -137,7 +137,8 @@ def report(results: Results, out: Path, *, overlays: bool = True) -> Path:
 
 def markdown(results: Results) -> str:
     """The tables as Markdown, without pixels of any data set."""
-    return _render("report.md.j2", results, [_schedule_part(results, name) for name in results.schedules])
+    text = _render("report.md.j2", results, [_schedule_part(results, name) for name in results.schedules])
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _schedule_part(
@@ -175,7 +176,7 @@ def _network_part(
         name = f"figure-{number}-{arch}" if number else f"bars-{arch}"
         bars = bars_figure(rows, targets, tables.k_shots_of(rows))
         (out / f"{name}-{rows[0].schedule}.svg").write_text(bars, encoding="utf-8")
-        if any(of == arch for _, of, _, _ in curves):
+        if any(of == arch for _, of, *_ in curves):
             learning = curves_figure(curves, arch, targets)
             (out / f"curves-{arch}-{rows[0].schedule}.svg").write_text(learning, encoding="utf-8")
     label = ARCHITECTURES.get(arch, arch)
@@ -191,7 +192,7 @@ def _overlay_rows(
     for row in rows:
         if row in files:
             beside(*read_overlay(files[row])).save(
-                out / OVERLAY_FOLDER / f"{row.key}-{row.schedule}.png", compress_level=1
+                out / OVERLAY_FOLDER / f"{row.key}-{row.schedule}-seed{row.seed}.png", compress_level=1
             )
             lines.setdefault((row.arch, row.target), {}).setdefault(row.k_shot, {})[row.method] = row
     found = []

@@ -1,7 +1,9 @@
 """Stored results: the fine-tunings of a matrix, the curves of its trainings, and what to show of them.
 
 A folder of results is that of ``napari-fewshot-train protocol``, or what ``report`` wrote from it:
-`results.csv` and `curves.csv`. Nothing here trains, so nothing here imports torch.
+`results.csv` and `curves.csv`. Renamed, these two are `NAME.csv` and `NAME-curves.csv`.
+
+Nothing here trains, so nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ K_SHOTS = (1, 3, 5, 7, 10)
 RESULTS_FILE = "results.csv"
 CURVES_FILE = "curves.csv"
 
-_CURVE_COLUMNS = ("schedule", "arch", "target", "method", "iteration", "seconds", "bce")
+_CURVE_COLUMNS = ("schedule", "arch", "target", "method", "seed", "iteration", "seconds", "bce")
 _CURVE_POINTS = 300  # more than a figure can show
 
 
@@ -79,8 +81,8 @@ class FineTuning:
 
     @property
     def start(self) -> Start:
-        """Schedule, network, target and method: the training that this fine-tuning began from."""
-        return self.schedule, self.arch, self.target, self.method
+        """The training that this fine-tuning began from."""
+        return self.schedule, self.arch, self.target, self.method, self.seed
 
     @property
     def key(self) -> str:
@@ -88,8 +90,8 @@ class FineTuning:
         return f"{self.arch}-{self.target}-{self.method}-k{self.k_shot}-s{self.selection}"
 
 
-Start = tuple[str, str, str, str]
-"""Schedule, network, target, method."""
+Start = tuple[str, str, str, str, int]
+"""Schedule, network, target, method, seed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +151,8 @@ def read_results(paths: Sequence[Path]) -> Results:
                     f"'{path}' holds {row.key} of schedule '{row.schedule}' again; give each result once."
                 )
             found[same] = row
+        curves |= _read_curves(path)
         if path.is_dir():
-            curves |= _read_curves(path)
             overlays |= {row: file for row in rows if (file := path / "overlays" / f"{row.key}.npz").exists()}
     ordered = sorted(found.values(), key=_in_the_papers_order)
     return Results(tuple(ordered), curves, overlays)
@@ -224,17 +226,19 @@ def _in_the_papers_order(row: FineTuning) -> tuple[object, ...]:
     )
 
 
-def _read_curves(folder: Path) -> dict[Start, Curve]:
+def _read_curves(path: Path) -> dict[Start, Curve]:
+    """Of a folder's trainings; or of the table that a report made of them, beside the results."""
     points: dict[Start, list[tuple[float, float, float]]] = defaultdict(list)
-    for file in sorted(folder.glob(f"starts/*/{CURVES_FILE}")):
-        schedule = json.loads((file.parent / "schedule.json").read_text(encoding="utf-8"))["name"]
+    for file in sorted(path.glob(f"starts/*/{CURVES_FILE}")):
+        settings = json.loads((file.parent / "schedule.json").read_text(encoding="utf-8"))
         arch, rest = file.parent.name.split("-", 1)
         target, method = rest.rsplit("-", 1)  # a lab's set may have a hyphen in its name
-        points[schedule, arch, target, method] = _points(file)
-    if not points and (folder / CURVES_FILE).exists():
-        with (folder / CURVES_FILE).open(newline="", encoding="utf-8") as lines:
+        points[settings["name"], arch, target, method, settings["seed"]] = _points(file)
+    table = path / CURVES_FILE if path.is_dir() else path.with_name(f"{path.stem}-{CURVES_FILE}")
+    if not points and table.exists():
+        with table.open(newline="", encoding="utf-8") as lines:
             for line in csv.DictReader(lines):
-                start = line["schedule"], line["arch"], line["target"], line["method"]
+                start = line["schedule"], line["arch"], line["target"], line["method"], int(line["seed"])
                 points[start].append((float(line["iteration"]), float(line["seconds"]), float(line["bce"])))
     return {start: _thin(np.array(of)) for start, of in points.items() if of}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from .comparisons import Measure, Spread, difference, spread, summarise, where
 from .orderings import Claim, minus
-from .results import ARCHITECTURES, K_SHOTS, METHODS, FineTuning, in_order
+from .results import ARCHITECTURES, K_SHOTS, METHODS, FineTuning, Start, in_order
 from .sources import SOURCE_NAMES
 
 MATRIX_CELLS = len(ARCHITECTURES) * len(SOURCE_NAMES) * len(METHODS) * len(K_SHOTS) * 10
@@ -101,7 +101,7 @@ def _numbers(claim: Claim) -> tuple[str, str, str, str]:
     m = claim.measured
     if m is None:
         return MISSING, MISSING, MISSING, MISSING
-    n = f"{m.n} {claim.unit}" if m.n > 1 else f"1 {claim.unit.removesuffix('s')}"
+    n = f"{m.n} {claim.unit}"
     if claim.kind == "factor":
         mean, sd, low, high = f"{m.mean:.1f}×", f"×/÷ {m.sd:.2f}", f"{m.low:.1f}", f"{m.high:.1f}"
     else:
@@ -170,14 +170,14 @@ def schedules_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Tab
 
 def trainings_table(rows: Sequence[FineTuning]) -> Table:
     """The trained starts behind the rows."""
-    starts: dict[tuple[object, ...], list[FineTuning]] = {}
+    starts: dict[Start, list[FineTuning]] = {}
     for row in rows:
-        starts.setdefault((*row.start, row.seed), []).append(row)
+        starts.setdefault(row.start, []).append(row)
     lines = []
     for (_, arch, target, method, seed), of in starts.items():
         iterations, minutes = {r.iterations for r in of}, {round(r.train_seconds / 60, 1) for r in of}
         lines.append(
-            (_arch(str(arch)), str(target), METHODS.get(str(method), str(method)), _range(sorted(iterations)),
+            (_arch(arch), target, METHODS.get(method, method), _range(sorted(iterations)),
              _range(sorted(minutes)), str(seed), str(len(of)), f"{median(r.seconds for r in of):.1f}")
         )  # fmt: skip
     header = ("network", "target left out", "method", "iterations", "minutes of training", "seed",
