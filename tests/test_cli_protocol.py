@@ -175,20 +175,14 @@ def test_what_fails_is_said_at_the_end(tmp_path: Path, options: list[str], five_
         (["--arch", "vit"], "There is no network 'vit'; choose from fcrn, unet"),
         (["--target", "B7"], "There is no source set 'B7'"),
         (["--schedule", "fast"], "There is no schedule 'fast'"),
+        (["--scheduler", "tcp://127.0.0.1:9"], "No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
+        (["--device", "abacus"], "There is no device 'abacus'"),
     ],
 )
-def test_wrong_options(options: list[str], wrong: list[str], message: str):
+def test_errors_are_one_line(options: list[str], wrong: list[str], message: str):
+    at_sigterm = signal.getsignal(signal.SIGTERM)
     result = CliRunner().invoke(app, ["protocol", *options, *wrong])
+    signal.signal(signal.SIGTERM, at_sigterm)
     assert result.exit_code == 2
+    assert len(result.stderr.strip().splitlines()) == 1
     assert result.stderr.startswith(f"error: {message}")
-
-
-def test_no_scheduler_and_no_device(options: list[str]):
-    for wrong, message in (
-        (("--scheduler", "tcp://127.0.0.1:9"), "No Dask scheduler answers at 'tcp://127.0.0.1:9'"),
-        (("--device", "abacus"), "There is no device 'abacus'"),
-    ):
-        result = run(*options, *wrong)
-        assert result.returncode == 2
-        assert len(result.stderr.strip().splitlines()) == 1, result.stderr
-        assert result.stderr.startswith(f"error: {message}")
