@@ -91,6 +91,14 @@ def test_other_settings_in_the_same_folder(tmp_path, sources, tasks):
         run(tmp_path, sources, tasks, 2, ReptileConfig(alpha=0.5, episode=CONFIG.episode, seed=1))
 
 
+def test_a_run_may_end_with_a_smaller_epsilon(tmp_path, sources, tasks):
+    before = run(tmp_path, sources, tasks, 1)
+    after = run(tmp_path, sources, tasks, 2, replace(CONFIG, meta_lr=0.0))
+    assert_same_weights(before, after)  # it took no step
+    assert after.card.hyper_parameters["meta_lr"] == 0
+    assert after.card.hyper_parameters["iterations"] == 2
+
+
 def test_the_card_names_sources_licences_and_settings(tmp_path, sources, tasks):
     card = run(tmp_path, sources, tasks, 1).card
     assert [s["name"] for s in card.sources] == ["B39", "EM"]

@@ -112,7 +112,8 @@ def meta_train(
 
     A run in a folder with a checkpoint goes on from there: on one machine with the same number of threads
     the result is that of a run that never stopped, bit for bit (annealed by time, it depends on the clock).
-    Closing the generator, also by Ctrl-C, keeps the last complete iteration.
+    Closing the generator, also by Ctrl-C, keeps the last complete iteration. A part of a run may have
+    another ε than the one before, all else must be the same; the card has the last.
 
     Under ``torchrun`` each iteration's tasks are divided over the ranks, and rank 0 alone reads and writes
     the folder. All ranks stop together: when the budget of one is spent, or after the iteration in which one
@@ -201,14 +202,20 @@ def _start_or_resume(
     model = read_model(path)
 
     def settings(of: ModelCard) -> tuple[object, ...]:
-        values = {k: v for k, v in of.hyper_parameters.items() if k not in ("iterations", "seconds")}
+        free = ("iterations", "seconds", "meta_lr")  # ε may fall from one part of a run to the next
+        values = {k: v for k, v in of.hyper_parameters.items() if k not in free}
         values = {**ReptileConfig().as_dict(), **values}  # an older checkpoint knows fewer of them
         return of.architecture, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):
         raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")
-    # What is known of a source's licence may have been corrected since.
-    return model.network, replace(model.card, sources=card.sources, command=card.command, commit=card.commit)
+    return model.network, replace(
+        model.card,
+        hyper_parameters={**model.card.hyper_parameters, "meta_lr": config.meta_lr},
+        sources=card.sources,  # what is known of a licence may have been corrected since
+        command=card.command,
+        commit=card.commit,
+    )
 
 
 def _save(
