@@ -47,10 +47,11 @@ def starts() -> str:
     """Meta-trained against random starts."""
     rows = read("first-light.csv")
     lines = []
-    for column, threshold in {"iou": "calibrated on the shots", "plain_iou": "0.5"}.items():
-        ious: dict[tuple[str, str], dict[tuple[str, str], float]] = defaultdict(dict)
+    for column, threshold in {"iou": "calibrated", "plain_iou": "0.5"}.items():
+        ious: dict[tuple[str, ...], dict[tuple[str, str], float]] = defaultdict(dict)
         for row in rows:
-            ious[row["target"], row["k_shot"]][row["start"], row["selection"]] = float(row[column])
+            cell = row["target"], row["k_shot"]
+            ious[cell][row["start"], row["selection"]] = float(row[column])
         for (target, k_shot), of in ious.items():
             both = sorted(s for start, s in of if start == "meta" and ("random", s) in of)
             random, meta = ([of[start, s] for s in both] for start in ("random", "meta"))
@@ -61,10 +62,10 @@ def starts() -> str:
                  f"{BARS[target]:.2f}", verdict, str(len(both))]
             )  # fmt: skip
     header = ["target", "K", "threshold", "random start", "meta-trained start", "gain", "bar", "met", "n"]
-    times = median(float(row["seconds"]) for row in rows)
-    tests = rows[0]["n_test"]
+    took = median(float(row["seconds"]) for row in rows)
     foot = (
-        f"n: selections. Test images of each: {tests}. Median fine-tuning time {times:.1f} s. {origin(rows)}"
+        f"n: selections. Test images of each: {rows[0]['n_test']}. Median fine-tuning time on one thread "
+        f"beside other work: {took:.1f} s. {origin(rows)}"
     )
     return table(header, lines) + f"\n\n{foot}"
 
