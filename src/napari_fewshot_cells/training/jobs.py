@@ -63,6 +63,7 @@ def train_start(plan: Plan, start: Start) -> Path:
         if not is_trained(plan, start):
             record = {**plan.settings["schedule"], "seed": plan.seed}
             write_json(folder / SCHEDULE_FILE, {**record, "finished": False})
+            _target.cache_clear()  # a training needs the memory for its sources
             finish(_training(plan, start, folder))
             write_json(folder / SCHEDULE_FILE, {**record, "finished": True})
     return folder / MODEL_FILE
@@ -160,9 +161,9 @@ def _training(plan: Plan, start: Start, folder: Path) -> Generator[object, None,
     )
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)
 def _target(data: Path, name: str) -> Task:
-    """The cells of a target follow one another: read it once."""
+    """The cells of a target mostly follow one another: read it once."""
     return load_task(find_sources(data, (name,))[name])
 
 
