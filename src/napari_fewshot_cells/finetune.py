@@ -188,7 +188,12 @@ def settle(
             logits.append((yield from logit_steps(network, sample.image, device=device)))
     if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
         store_statistics(network, images)
-    return calibrated_threshold(logits, samples) if calibrate else 0.0
+    if not calibrate:
+        return 0.0
+    if batch_norm == "running":
+        # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
+        return best_threshold(logits, samples)
+    return calibrated_threshold(logits, samples)
 
 
 def adapted_card(
