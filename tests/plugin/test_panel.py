@@ -128,7 +128,7 @@ def test_a_layer_got_ready_stays_hidden_and_goes_if_no_result_comes(
     outlines = {"polygon", "brush_stroke"}  # napari's own, which the layer needs when somebody corrects it
     qtbot.waitUntil(lambda: all(cells._overlays[name].visible for name in outlines), timeout=PATIENCE)
 
-    panel.session.forget_unseen()
+    panel.session.results.forget_unseen()
     assert not cells_of(viewer)
     assert viewer.layers.selection.active == labels
     assert panel.session.image == image

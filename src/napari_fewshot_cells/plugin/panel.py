@@ -182,7 +182,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_ended(self, outcome: Outcome) -> None:
-        self.session.forget_unseen()
+        self.session.results.forget_unseen()
         self.session.choose(running=None)
         if isinstance(outcome, Refused):
             self.finetune_box.rest("Ready")

@@ -155,14 +155,6 @@ class Session:
         finally:
             self._writing = False
 
-    def forget_unseen(self) -> None:
-        """Remove a layer that was got ready for a result which did not come."""
-        self._writing = True
-        try:
-            self.results.forget_unseen()
-        finally:
-            self._writing = False
-
     # --- what goes into a job
 
     def source(self, image: Image) -> Source:
