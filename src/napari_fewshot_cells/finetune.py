@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from .annotations import SupportSet, median_diameter
+from .contrast import Mix, fisher_mix, mixed
 from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
 from .images import FloatImage
@@ -48,6 +49,8 @@ class Recipe:
         Of Adam; the learning rate falls to zero along half a cosine.
     rescale : bool
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
+    mix : bool
+        Show the network the mix of channels in which the annotated cells stand out bright; else grey values.
     calibrate : bool
         Choose the decision threshold on the shots; else 0.5, as in the paper.
     batch_norm : {"support", "image", "running"}
@@ -61,6 +64,7 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 5e-4
     rescale: bool = True
+    mix: bool = True
     calibrate: bool = True
     batch_norm: BatchNorm = "support"
 
@@ -109,7 +113,8 @@ def fine_tune(
     """
     recipe = recipe or Recipe()
     started = time.perf_counter()
-    diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter)
+    mix = fisher_mix(support) if recipe.mix else None
+    diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
     done = yield from _train(network, samples, recipe, seconds, np.random.default_rng(seed), device, started)
     decision_logit = yield from settle(
@@ -117,6 +122,7 @@ def fine_tune(
     )
     card = replace(
         adapted_card(model.card, support, diameter=diameter, decision_logit=decision_logit),
+        mix=mix,
         batch_norm=recipe.batch_norm,
         hyper_parameters={**asdict(recipe), "steps_done": done},
         seed=seed,
@@ -125,7 +131,12 @@ def fine_tune(
 
 
 def to_samples(
-    model: Model, support: SupportSet, *, rescale: bool, diameter: float | None = None
+    model: Model,
+    support: SupportSet,
+    *,
+    rescale: bool,
+    diameter: float | None = None,
+    mix: Mix | None = None,
 ) -> tuple[float, list[Sample]]:
     """The support set as the network is to see it, and the object diameter in pixels that goes with it.
 
@@ -137,6 +148,8 @@ def to_samples(
         Bring the annotated objects to the canonical diameter; else native scale.
     diameter : float, optional
         Object diameter in pixels; by default taken from the annotation.
+    mix : tuple of float, optional
+        Of the channels; by default grey values.
 
     Raises
     ------
@@ -144,7 +157,8 @@ def to_samples(
         The annotation vanishes at that scale.
     """
     diameter = _diameter(model, support, diameter) if rescale else model.card.canonical_diameter
-    samples = [to_sample(shot, model.card.canonical_diameter / diameter) for shot in support.shots]
+    factor = model.card.canonical_diameter / diameter
+    samples = [to_sample(replace(shot, plane=mixed(shot.plane, mix)), factor) for shot in support.shots]
     _check_samples(samples, support)
     return diameter, samples
 

@@ -17,7 +17,9 @@ SMALLEST_SIDE = 16
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
-_GREY = np.array([0.2125, 0.7154, 0.0721], dtype=np.float32)  # as skimage.color.rgb2gray (Rec. 709)
+LUMA = (0.2125, 0.7154, 0.0721)
+"""Weights of red, green and blue in grey, as in skimage.color.rgb2gray (Rec. 709)."""
+
 _PERCENTILES = (0.5, 99.8)
 _MOST_SAMPLES = 2_000_000
 
@@ -35,10 +37,13 @@ class Plane:
         What people call it: the layer's or the file's name.
     pixels : ndarray, float32, (H, W)
         Grey values in the units of the source; finite, not all the same.
+    colour : ndarray, (H, W, 3), optional
+        What the grey values were made of, in the source's own dtype, for an image in colour.
     """
 
     name: str
     pixels: FloatImage
+    colour: NDArray[np.generic] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -77,14 +82,15 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None) -> Plane:
     if min(values.shape[:2]) < SMALLEST_SIDE:
         raise ImageError(f"'{name}' is {values.shape[0]}×{values.shape[1]} px; at least 16×16 px are needed.")
     pixels = values.astype(np.float32)
+    colour = values[..., :3] if rgb else None
     bad = int(np.size(pixels) - np.count_nonzero(np.isfinite(pixels)))
     if bad:
         raise ImageError(f"'{name}' holds {bad} NaN or infinite values; replace them and try again.")
     if rgb:
-        pixels = pixels[..., :3] @ _GREY
+        pixels = pixels[..., :3] @ np.array(LUMA, np.float32)
     if float(pixels.min()) == float(pixels.max()):
         raise ImageError(f"'{name}' is constant (every pixel is {pixels.flat[0]:g}): nothing to see.")
-    return Plane(name, pixels)
+    return Plane(name, pixels, colour)
 
 
 def normalise(plane: Plane) -> FloatImage:

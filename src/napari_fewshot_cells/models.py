@@ -55,6 +55,9 @@ class ModelCard:
         exponential ones over the batches of fine-tuning, or each image's own.
     decision_logit : float
         Logit above which a pixel is foreground; calibrated on the shots, 0 otherwise.
+    mix : tuple of float or None
+        Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
+        `contrast.mixed`. None: grey values as the eye sees them.
     k_shot : int
         Images that it was fine-tuned on; 0 for a meta-trained start.
     shots : tuple of str
@@ -79,6 +82,7 @@ class ModelCard:
     diameter: float | None = None
     batch_norm: str = "support"
     decision_logit: float = 0.0
+    mix: tuple[float, ...] | None = None
     k_shot: int = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
@@ -160,6 +164,7 @@ def _parse_card(text: str | None, path: Path) -> ModelCard:
         if number > CARD_FORMAT or not known.issuperset(card):
             raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
         card["sources"], card["shots"] = tuple(card["sources"]), tuple(card["shots"])
+        card["mix"] = tuple(card["mix"]) if card.get("mix") is not None else None
         parsed = ModelCard(**card)
     except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
         raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error

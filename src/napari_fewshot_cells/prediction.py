@@ -9,6 +9,7 @@ from collections.abc import Generator, Iterator
 import numpy as np
 import torch
 
+from .contrast import mixed
 from .images import FloatImage, Plane, normalise, rescale
 from .models import Model
 from .networks import SegmentationNetwork, store_statistics
@@ -43,7 +44,7 @@ def predict_steps(
 ) -> Generator[Progress, None, FloatImage]:
     """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
     card = model.card
-    image = rescale(normalise(plane), card.factor)
+    image = rescale(normalise(mixed(plane, card.mix)), card.factor)
     network = model.network
     if card.batch_norm == "image":
         network = copy.deepcopy(network)

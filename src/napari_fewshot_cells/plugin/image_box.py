@@ -41,7 +41,7 @@ class ImageBox(QWidget):
         height, width = (size for size, number in zip(grid, plane, strict=True) if number is None)
         facts = f"{height} × {width} px, {pixels_of(image).dtype}"
         if image.rgb:
-            facts += ", colour used as grey"
+            facts += ", colours mixed so that cells stand out"
         numbers = [  # counted from 0, as napari's own sliders do
             f"{number} of 0–{size - 1}"
             for size, number in zip(grid, plane, strict=True)
