@@ -22,7 +22,7 @@ Mix = tuple[float, ...]
 """A weight for each channel; a single one, 1 or −1, for grey values."""
 
 _SHRINKAGE = 0.01  # of the channels' correlations towards none
-_MOST_PIXELS = 200_000  # of a shot
+_MOST_PIXELS = 500_000  # of each class
 
 
 def fisher_mix(support: SupportSet) -> Mix:
@@ -43,10 +43,11 @@ def fisher_mix(support: SupportSet) -> Mix:
         Three weights whose absolute values add up to 1 where all shots are in colour, else one, 1 or −1. The
         eye's luma, or 1, where no mean differs.
     """
+    most = max(1, _MOST_PIXELS // support.k_shot)
     in_colour = all(shot.plane.colour is not None for shot in support.shots)
     pixels, is_cell = (
         np.concatenate(parts)
-        for parts in zip(*(_annotated(shot, in_colour) for shot in support.shots), strict=True)
+        for parts in zip(*(_annotated(shot, in_colour, most) for shot in support.shots), strict=True)
     )
     cell, background = pixels[is_cell], pixels[~is_cell]
     within = np.mean([np.cov(part, rowvar=False, ddof=0) for part in (cell, background)], axis=0)
@@ -89,14 +90,14 @@ def mixed(plane: Plane, mix: Mix | None) -> Plane:
     return Plane(plane.name, pixels, plane.colour)
 
 
-def _annotated(shot: Shot, in_colour: bool) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Values of annotated pixels, (N, C), evenly chosen where there are many, and which of them are cells."""
+def _annotated(shot: Shot, in_colour: bool, most: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Values of annotated pixels, (N, C), `most` of a class evenly chosen, and which of them are cells."""
     values = shot.plane.colour if in_colour else shot.plane.pixels[..., None]
     assert values is not None
     is_cell, weight = shot.target > 0, shot.weight > 0
     chosen = []
     for part in (is_cell & weight, ~is_cell & weight):
         where = np.flatnonzero(part)
-        chosen.append(where[:: max(1, -(-len(where) // _MOST_PIXELS))])
+        chosen.append(where[:: max(1, -(-len(where) // most))])
     index = np.concatenate(chosen)
     return values.reshape(-1, values.shape[-1])[index].astype(np.float64), is_cell.ravel()[index]

@@ -11,6 +11,7 @@ import torch
 
 from napari_fewshot_cells.crops import Batch
 from napari_fewshot_cells.errors import DataError, FewShotError
+from napari_fewshot_cells.images import Plane
 from napari_fewshot_cells.losses import distillation, entropy_regularisation, weighted_bce
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.training import reptile
@@ -24,7 +25,7 @@ from napari_fewshot_cells.training.reptile import (
     meta_step,
     set_theta,
 )
-from napari_fewshot_cells.training.tasks import Episode, EpisodeShape, draw_episode, to_device
+from napari_fewshot_cells.training.tasks import Episode, EpisodeShape, draw_episode, seen_bright, to_device
 
 FABRIC = open_fabric()
 SMALL = EpisodeShape(k_shot=2, inner_steps=2, crops=2, other_crops=1, crop_size=32)
@@ -215,14 +216,16 @@ def test_episode_holds_what_its_shape_says(tasks):
     assert episode.other_n[0].shape == (1, 1, 32, 32)
 
 
-def test_negatives(tasks):
-    shape = replace(SMALL, scale_jitter=1.0)
-    positive, negative = (
-        draw_episode(tasks, 0, replace(shape, invert=share), np.random.default_rng(0)) for share in (0.0, 1.0)
+def test_sets_are_seen_bright(tasks):
+    dark = replace(
+        tasks[0],
+        shots=tuple(replace(s, plane=Plane(s.plane.name, -s.plane.pixels)) for s in tasks[0].shots),
     )
-    assert (positive.annotated[0].target == negative.annotated[0].target).all()
-    pair = [e.annotated[0].image.flatten().numpy() for e in (positive, negative)]
-    assert np.corrcoef(*pair)[0, 1] < -0.5
+    for task in (tasks[0], dark):
+        for sample, shot in zip(seen_bright(task).samples, task.shots, strict=True):
+            cells = sample.target > 0
+            assert sample.image[cells].mean() > sample.image[~cells].mean()
+            np.testing.assert_array_equal(sample.target, shot.target)
 
 
 def test_set_theta_takes_copies():

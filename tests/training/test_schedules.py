@@ -35,7 +35,7 @@ def toml(tmp_path):
 
 def test_the_papers_numbers():
     paper = get_schedule("paper")
-    assert paper.reptile.episode == EpisodeShape(5, 30, 5, 5, 256, scale_jitter=1, invert=0, rescale=False)
+    assert paper.reptile.episode == EpisodeShape(5, 30, 5, 5, 256, scale_jitter=1, mix=False, rescale=False)
     assert (paper.reptile.meta_lr, paper.reptile.lr, paper.reptile.weight_decay) == (1, 1e-3, 5e-4)
     assert paper.meta_budget == Budget(meta_steps=300)
     transfer = paper.transfer
@@ -55,8 +55,8 @@ def test_the_budgeted_schedule_takes_todays_defaults_and_gives_all_methods_the_s
     assert cpu.meta_budget.minutes > 0
     assert cpu.meta_budget.meta_steps is None
     shape = cpu.reptile.episode
-    same = (cpu.transfer.crop_size, cpu.transfer.rescale, cpu.transfer.scale_jitter, cpu.transfer.invert)
-    assert same == (shape.crop_size, shape.rescale, shape.scale_jitter, shape.invert)
+    same = (cpu.transfer.crop_size, cpu.transfer.rescale, cpu.transfer.scale_jitter, cpu.transfer.mix)
+    assert same == (shape.crop_size, shape.rescale, shape.scale_jitter, shape.mix)
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,9 @@ def meta(
     other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain in a step.")] = 1,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 96,
     scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
-    invert: Annotated[float, typer.Option(min=0, max=1, help="Share of sets shown as negatives.")] = 0.5,
+    grey: Annotated[
+        bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
+    ] = False,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
     entropy: Annotated[Entropy, typer.Option(help="L_ER as printed in Eq. 4 or full.")] = Entropy.printed,
     distillation: Annotated[
@@ -117,7 +119,7 @@ def meta(
     if threads is not None:
         torch.set_num_threads(threads)
     shape = EpisodeShape(
-        k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, invert, not native_scale
+        k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, not grey, not native_scale
     )
     config = ReptileConfig(
         alpha,

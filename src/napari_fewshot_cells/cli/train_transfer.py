@@ -38,12 +38,13 @@ def transfer(
         int | None,
         typer.Option(
             min=1,
-            help="Instead of random crops, the windows every so many pixels, as they are (no jitter, no "
-            "negatives).",
+            help="Instead of random crops, the windows every so many pixels, as they are (no jitter).",
         ),
     ] = None,
     scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
-    invert: Annotated[float, typer.Option(min=0, max=1, help="Share of images shown as negatives.")] = 0.5,
+    grey: Annotated[
+        bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
+    ] = False,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
     steps: Annotated[int | None, typer.Option(min=0, help="Adam steps.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
@@ -78,7 +79,7 @@ def transfer(
         crop_size=crop_size,
         stride=stride,
         scale_jitter=scale_jitter,
-        invert=invert,
+        mix=not grey,
         rescale=not native_scale,
         seed=seed,
     )

@@ -19,7 +19,7 @@ from .curves import append_rows, cut_rows
 from .fabric import choose_precision, largest_over_ranks, open_fabric, stop_requests
 from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
 from .sources import SourceSet
-from .tasks import Task
+from .tasks import Task, seen_bright
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -152,6 +152,8 @@ def meta_train(
     check_sources(config, len(tasks))
     fabric = open_fabric(device, precision)
     writes = fabric.is_global_zero
+    if config.episode.mix:
+        tasks = [seen_bright(task) for task in tasks]
     network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config))
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     card = replace(card, machine=describe_machine(fabric, precision))

@@ -83,7 +83,7 @@ SCHEDULES = {
                 other_crops=5,
                 crop_size=256,
                 scale_jitter=1.0,
-                invert=0.0,
+                mix=False,
                 rescale=False,
             ),
         ),
@@ -96,7 +96,7 @@ SCHEDULES = {
             stride=55,  # the middle one of the authors' five, 20 to 140 px
             min_foreground=360,
             scale_jitter=1.0,
-            invert=0.0,
+            mix=False,
             rescale=False,
         ),
         transfer_budget=Budget(meta_steps=PAPER_TRANSFER_STEPS),

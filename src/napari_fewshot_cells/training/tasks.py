@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ..annotations import Shot, SupportSet, median_diameter
+from ..contrast import fisher_mix, mixed
 from ..crops import Batch, Sample, rescale_sample, sample_crops, to_sample
 from ..images import read_labels, read_plane
 from ..models import CANONICAL_DIAMETER
@@ -25,7 +26,7 @@ class Task:
     name : str
     shots : tuple of Shot
     samples : tuple of Sample
-        The same at native scale, normalised once.
+        The same at native scale, normalised once: grey values, or what `seen_bright` makes of them.
     diameters : tuple of float
         Median object diameter of each image in pixels.
     """
@@ -67,9 +68,9 @@ class EpisodeShape:
     crop_size : int
     scale_jitter : float
         An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
-    invert : float
-        Probability that a drawn set is shown as its negative. Objects brighter and darker than what is
-        around them are different domains; five sets hold few of either.
+    mix : bool
+        Show each set in the mix of its channels in which its objects are bright, as fine-tuning does; else
+        grey values, as in the paper.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
     """
@@ -80,7 +81,7 @@ class EpisodeShape:
     other_crops: int = 1
     crop_size: int = 96
     scale_jitter: float = 1.25
-    invert: float = 0.5
+    mix: bool = True
     rescale: bool = True
 
 
@@ -100,6 +101,13 @@ def load_task(source: SourceSet) -> Task:
             diameters.append(median_diameter(SupportSet((shot,))))
     samples = tuple(to_sample(shot, 1) for shot in shots)
     return Task(source.name, tuple(shots), samples, tuple(diameters))
+
+
+def seen_bright(task: Task) -> Task:
+    """The same set in the mix of its channels in which its objects are bright; see `contrast.fisher_mix`."""
+    mix = fisher_mix(SupportSet(task.shots))
+    samples = tuple(to_sample(replace(shot, plane=mixed(shot.plane, mix)), 1) for shot in task.shots)
+    return replace(task, samples=samples)
 
 
 def draw_episode(
@@ -160,12 +168,10 @@ def draw_episode(
 def _draw_samples(task: Task, shape: EpisodeShape, rng: np.random.Generator) -> list[Sample]:
     chosen = rng.choice(len(task.shots), size=min(shape.k_shot, len(task.shots)), replace=False)
     jitter = np.exp(rng.uniform(-1, 1) * np.log(shape.scale_jitter))  # one domain, one scale
-    sign = np.float32(-1 if rng.random() < shape.invert else 1)
     samples = []
     for i in chosen:
         factor = CANONICAL_DIAMETER / task.diameters[i] if shape.rescale else 1.0
-        sample = rescale_sample(task.samples[i], factor * jitter)
-        samples.append(Sample(sign * sample.image, sample.target, sample.weight))
+        samples.append(rescale_sample(task.samples[i], factor * jitter))
     return samples
 
 

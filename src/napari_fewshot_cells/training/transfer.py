@@ -29,7 +29,7 @@ from .meta_training import CURVES_FILE, MODEL_FILE, Budget, describe_machine, ne
 from .reptile import ReptileConfig, set_theta
 from .sources import SourceSet
 from .stride import cut_batch, stride_crops
-from .tasks import Task
+from .tasks import Task, seen_bright
 
 STATE_FILE = "training.safetensors"
 CURVES = ("iteration", "seconds", "bce")
@@ -50,14 +50,14 @@ class TransferConfig:
     crop_size : int
     stride : int or None
         None: crops at random places of randomly chosen images, augmented as in meta-training. Else the
-        windows every so many pixels, as they are and each once an epoch, as in the paper; `scale_jitter` and
-        `invert` play no part then.
+        windows every so many pixels, as they are and each once an epoch, as in the paper; `scale_jitter`
+        plays no part then.
     min_foreground : int
         Windows with fewer foreground pixels are dropped; with a stride only.
     scale_jitter : float
         An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
-    invert : float
-        Probability that an image is shown as its negative.
+    mix : bool
+        As in `EpisodeShape`.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
     seed : int
@@ -70,13 +70,13 @@ class TransferConfig:
     stride: int | None = None
     min_foreground: int = 360
     scale_jitter: float = 1.25
-    invert: float = 0.5
+    mix: bool = True
     rescale: bool = True
     seed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that took part, for cards and tables."""
-        idle = ("min_foreground",) if self.stride is None else ("scale_jitter", "invert")
+        idle = ("min_foreground",) if self.stride is None else ("scale_jitter",)
         return {key: value for key, value in asdict(self).items() if key not in idle}
 
 
@@ -208,6 +208,8 @@ def crop_source(tasks: Sequence[Task], config: TransferConfig) -> Callable[[int]
     All images of all sources, or all windows where there is a stride, are shuffled together anew for each
     epoch; a batch may span the end of one.
     """
+    if config.mix:
+        tasks = [seen_bright(task) for task in tasks]
     images: list[tuple[Sample, float]] = [
         (sample, CANONICAL_DIAMETER / diameter if config.rescale else 1.0)
         for task in tasks
@@ -240,13 +242,12 @@ def _random_crop(
     crops of one image, a third of a step's time would go by with resizing images for a single crop.
     """
     jitter = np.exp(rng.uniform(-1, 1) * np.log(config.scale_jitter))
-    sign = np.float32(-1 if rng.random() < config.invert else 1)
     side = max(1, round(config.crop_size / (factor * jitter)))
     height, width = sample.image.shape
     index = rng.choice(sample.foreground) if foreground else rng.integers(sample.image.size)
     corner = corner_near(divmod(int(index), width), (height, width), side, rng)
     image, target, weight = cut_crop(sample, corner, side)
-    crop = rescale_sample(Sample(sign * image, target, weight), config.crop_size / side)
+    crop = rescale_sample(Sample(image, target, weight), config.crop_size / side)
     return augment_crop(np.stack([crop.image, crop.target, crop.weight]), rng)
 
 
