@@ -186,6 +186,7 @@ def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
         "hyper_parameters",
         "seed",
         "diameter",
+        "mix",
         "decision_logit",
     )
     return {
