@@ -1,5 +1,5 @@
 # Each target does its own set-up on a fresh Debian or Ubuntu machine: `make demo` and `make test` are all you need.
-.PHONY: help demo test lint format venv system screenshots
+.PHONY: help demo test lint format venv system browser screenshots
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
 
@@ -17,6 +17,11 @@ help:
 system:
 	@scripts/install-system-libraries.sh
 
+# A report's page is opened in it by the tests. Ubuntu's package of that name is a snap: there, and on other systems,
+# those tests say that they are skipped unless a Chromium is there.
+browser: system
+	@if grep -qsx 'ID=debian' /etc/os-release; then scripts/install-system-libraries.sh chromium; fi
+
 # Made again when the dependencies change; otherwise this costs nothing.
 $(READY): pyproject.toml scripts/make-environment.sh | system
 	@scripts/make-environment.sh
@@ -33,7 +38,7 @@ format: venv
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-test: lint
+test: lint browser
 	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest
 
 # With a screen: a window for a person. Without: the same path, driven by the script, on a virtual screen.
