@@ -1,8 +1,12 @@
-"""Put a finished meta-training into pretrained/: python scripts/bundle.py RUN_FOLDER NAME"""
+"""Put a finished meta-training into pretrained/: python scripts/bundle.py RUN_FOLDER NAME [--half]
+
+NAME may hold a folder, as in leave-one-out/fcrn-without-EM. With --half the weights are written in half precision,
+for starts that are kept to repeat measurements and do not go into the wheel.
+"""
 
 from __future__ import annotations
 
-import sys
+import argparse
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +17,19 @@ from napari_fewshot_cells.training.sources import FACTS
 
 def main() -> None:
     """Copy weights and card under the bundled name, with the licences as they are known now."""
-    run, name = Path(sys.argv[1]), sys.argv[2]
-    model = read_model(run / MODEL_FILE)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("--half", action="store_true")
+    arguments = parser.parse_args()
+    model = read_model(arguments.run / MODEL_FILE)
     sources = tuple({**source, "licence": FACTS[source["name"]].licence} for source in model.card.sources)
-    card = replace(model.card, name=name, sources=sources)
-    print(write_model(Model(card, model.network), Path(__file__).parents[1] / "pretrained" / name))
+    card = replace(model.card, name=Path(arguments.name).name, sources=sources)
+    network = model.network
+    if arguments.half:
+        card = replace(card, notes=f"{card.notes} Half precision.")
+        network = network.half()
+    print(write_model(Model(card, network), Path(__file__).parents[1] / "pretrained" / arguments.name))
 
 
 if __name__ == "__main__":

@@ -34,9 +34,12 @@ def test_contents(wheel: Path) -> None:
     package = "napari_fewshot_cells/"
     for name in ("napari.yaml", "py.typed", "__main__.py", "cli/main.py"):
         assert package + name in names
+    templates = ROOT / "src" / package / "training" / "templates"
+    assert {f"{package}training/templates/{file.name}" for file in templates.iterdir()} <= set(names)
     for model in ("fcrn", "unet"):
         for suffix in (".safetensors", ".json"):
             assert f"{package}pretrained/{model}{suffix}" in names
+    assert not [name for name in names if "leave-one-out" in name]
     assert any(re.fullmatch(r"napari_fewshot_cells-.*\.dist-info/licenses/LICENSE", name) for name in names)
     assert not [name for name in names if name.lower().endswith((".png", ".tif", ".tiff", ".jpg", ".npy"))]
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
