@@ -132,6 +132,7 @@ def main() -> None:
     for name, make in {
         "starts": starts,
         "trainings": trainings,
+        "simulated": simulated,
         "button": button,
         "threads": threads,
     }.items():
