@@ -1,6 +1,6 @@
 """Put a finished meta-training into pretrained/: python scripts/bundle.py RUN_FOLDER NAME [--half]
 
-NAME may hold a folder, as in leave-one-out/fcrn-without-EM. With --half the weights are written in half precision,
+NAME may hold a folder, as in leave-one-out/fcrn-without-EM. With --half the weights are in half precision,
 for starts that are kept to repeat measurements and do not go into the wheel.
 """
 
