@@ -86,6 +86,20 @@ def test_time_limit_ends_the_steps_early(start, support):
     assert 1 <= adapted.card.hyper_parameters["steps_done"] < 1000
 
 
+def test_it_stops_when_told_and_keeps_what_it_has_learnt(start, support):
+    asked = []
+
+    def enough():
+        asked.append(True)
+        return len(asked) == 3
+
+    recipe = replace(QUICK, steps=50)
+    adapted = finish(fine_tune(start, support, recipe=recipe, stop=enough))
+    assert adapted.card.hyper_parameters["steps_done"] == 3
+    assert adapted.card.decision_logit != 0  # calibrated like any other
+    assert not same(states(start), states(adapted))
+
+
 def test_the_card_tells_how_it_was_made(start, support):
     card = finish(fine_tune(start, support, recipe=QUICK, seed=7)).card
     assert (card.k_shot, card.shots, card.parent, card.seed) == (1, ("simulated",), "fcrn", 7)

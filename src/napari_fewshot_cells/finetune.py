@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -75,6 +75,7 @@ def fine_tune(
     *,
     recipe: Recipe | None = None,
     seconds: float | None = None,
+    stop: Callable[[], bool] | None = None,
     seed: int = 0,
     device: str = "cpu",
     diameter: float | None = None,
@@ -89,6 +90,8 @@ def fine_tune(
     recipe : Recipe, optional
     seconds : float, optional
         Stop the steps after this time, even if some of the recipe's are left.
+    stop : callable, optional
+        Asked after each step; True ends the steps, and what has been learnt is kept.
     seed : int
         Of the crops; the same seed on the same machine gives the same weights.
     device : str
@@ -99,7 +102,7 @@ def fine_tune(
     Yields
     ------
     Progress
-        After each step. Closing the generator cancels.
+        After each step. Closing the generator cancels: then nothing is kept.
 
     Returns
     -------
@@ -116,7 +119,8 @@ def fine_tune(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
-    done = yield from _train(network, samples, recipe, seconds, np.random.default_rng(seed), device, started)
+    rng = np.random.default_rng(seed)
+    done = yield from _train(network, samples, recipe, seconds, stop, rng, device, started)
     decision_logit = yield from settle(
         network, samples, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
     )
@@ -232,6 +236,7 @@ def _train(
     samples: Sequence[Sample],
     recipe: Recipe,
     seconds: float | None,
+    stop: Callable[[], bool] | None,
     rng: np.random.Generator,
     device: str,
     started: float,
@@ -250,7 +255,7 @@ def _train(
         optimiser.step()
         elapsed = time.perf_counter() - started
         yield Progress("fine-tuning", step, recipe.steps, elapsed, loss.item())
-        if seconds is not None and elapsed >= seconds:
+        if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
             break
     return step
 

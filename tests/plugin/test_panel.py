@@ -320,6 +320,35 @@ def test_cancel_keeps_the_model_of_before(
     assert panel.fine_tune_button.isEnabled()
 
 
+def test_stop_and_keep(
+    open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
+) -> None:
+    viewer, panel = open_panel(recipe=LONG)
+    viewer.add_image(disc_image[0], name="discs")
+    annotate(panel, annotated)
+    box = panel.finetune_box
+    assert box.curve.isHidden()
+    assert box.keep_button.toolTip() == "No training is running."
+    click(qtbot, panel.fine_tune_button)
+    qtbot.waitUntil(lambda: len(box.curve.losses) >= 5, timeout=PATIENCE)
+    assert not box.curve.isHidden()
+    click(qtbot, box.keep_button)
+    assert not box.keep_button.isEnabled()
+    assert panel.cancel_button.isEnabled()  # the prediction that follows can still be cancelled
+    wait_idle(panel)
+    card = panel.session.model.card
+    assert card.k_shot == 1
+    assert 5 <= card.hyper_parameters["steps_done"] < LONG.steps
+    assert len(box.curve.losses) == card.hyper_parameters["steps_done"]
+    assert len(cells_of(viewer)) == 1
+    assert panel.message_bar.kind == DONE
+
+    click(qtbot, panel.fine_tune_button)  # the curve begins anew
+    qtbot.waitUntil(lambda: 0 < len(box.curve.losses) < 5, timeout=PATIENCE)
+    click(qtbot, panel.cancel_button)
+    wait_idle(panel)
+
+
 def test_layers_renamed_while_training_runs(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
 ) -> None:

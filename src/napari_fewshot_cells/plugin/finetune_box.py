@@ -1,4 +1,4 @@
-"""3 Fine-tune: the button, and how far it is."""
+"""3 Fine-tune: the button, how far it is, and how the loss falls."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QProgressBar, QPushButto
 
 from ..progress import Progress
 from .controls import choice, fill, form, group, set_enabled
+from .loss_curve import LossCurve
 from .session import Session
 
 _TITLES = {"fcrn": "FCRN (fast)", "unet": "U-Net"}
@@ -22,6 +23,7 @@ class FineTuneBox(QWidget):
     """Starts and cancels; shows progress, loss and remaining time of whatever runs."""
 
     fine_tune_requested = Signal()
+    keep_requested = Signal()
     cancel_requested = Signal()
 
     def __init__(self, session: Session) -> None:
@@ -42,15 +44,21 @@ class FineTuneBox(QWidget):
         self.fine_tune_button.clicked.connect(self.fine_tune_requested)
         self.progress = QProgressBar()
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.curve = LossCurve()
+        self.keep_button = QPushButton("Stop and keep")
+        self.keep_button.clicked.connect(self.keep_requested)
         self.cancel_button = QPushButton("Cancel")
         self.cancel_button.clicked.connect(self.cancel_requested)
         fields = form(("Network", self.start_choice), ("Cell diameter", self.diameter))
-        running = QHBoxLayout()
-        running.addWidget(self.progress, 1)
-        running.addWidget(self.cancel_button)
+        ends = QHBoxLayout()
+        ends.setSpacing(4)
+        ends.addWidget(self.keep_button, 1)
+        ends.addWidget(self.cancel_button, 1)
         layout.addLayout(fields)
         layout.addWidget(self.fine_tune_button)
-        layout.addLayout(running)
+        layout.addWidget(self.progress)
+        layout.addWidget(self.curve)
+        layout.addLayout(ends)
         self.rest("Ready")
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
@@ -68,6 +76,11 @@ class FineTuneBox(QWidget):
             "Train on everything that is painted, on all images; your annotations stay as they are",
         )
         set_enabled(
+            self.keep_button,
+            session.reason_keep_disabled(),
+            "The loss falls no more: stop here, keep what has been learnt, and predict with it",
+        )
+        set_enabled(
             self.cancel_button,
             session.reason_cancel_disabled(),
             "Stop after the step that is under way; the model of before stays",
@@ -75,6 +88,8 @@ class FineTuneBox(QWidget):
 
     def show_progress(self, step: Progress) -> None:
         """Move the bar and say loss and remaining time."""
+        if step.loss is not None:
+            self.curve.add(step.done, step.loss)
         words = [step.stage.capitalize()]
         if step.total > 1:
             words[0] += f" {step.done}/{step.total}"

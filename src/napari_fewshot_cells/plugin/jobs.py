@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -91,8 +91,11 @@ def fine_tune_job(
     *,
     diameter: float | None = None,
     recipe: Recipe | None = None,
+    stop: Callable[[], bool] | None = None,
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
+
+    `stop` is asked after each step: True ends the training and keeps what it has learnt.
 
     Raises
     ------
@@ -112,7 +115,7 @@ def fine_tune_job(
             shots.append(make_shot(source.read(), labels, whole_image=layer.whole_image))
             sources.append(source)
     support = make_support_set(shots)
-    model = yield from fine_tune(read_model(start.path), support, recipe=recipe, diameter=diameter)
+    model = yield from fine_tune(read_model(start.path), support, recipe=recipe, stop=stop, diameter=diameter)
     name = f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}"
     try:
         entry = save_model(model, name)

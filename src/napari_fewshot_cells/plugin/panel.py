@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from functools import partial
+from threading import Event
 from typing import TYPE_CHECKING
 
 import napari.viewer
@@ -27,7 +28,7 @@ from .jobs import (
 )
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
 from .predict_box import PredictBox
-from .session import THIS_IMAGE, Session
+from .session import CANCELLING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
 from .sources import Tally, tally
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
@@ -44,6 +45,7 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self._runner = Runner()
+        self._enough = Event()
         self._skipped: list[str] = []
         self._found: list[str] = []
         self._lost: list[str] = []
@@ -91,6 +93,7 @@ class FewShotWidget(QWidget):
         self.session.annotations.painted.connect(self._on_painted)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.finetune_box.fine_tune_requested.connect(self.fine_tune)
+        self.finetune_box.keep_requested.connect(self.stop_and_keep)
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
         self._runner.happened.connect(self._on_happened)
@@ -131,7 +134,9 @@ class FewShotWidget(QWidget):
         """Fine-tune on all annotations, then predict the annotated planes and the one on show."""
         session = self.session
         current = session.source(session.image) if session.image is not None else None
-        self._begin("fine-tuning")
+        self._begin(FINE_TUNING)
+        self._enough = Event()
+        self.finetune_box.curve.begin()
         self._runner.start(
             fine_tune_job,
             session.start,
@@ -139,21 +144,28 @@ class FewShotWidget(QWidget):
             current,
             diameter=session.diameter,
             recipe=session.recipe,
+            stop=self._enough.is_set,
         )
 
     @Slot()
     def predict(self) -> None:
         """Predict what the scope says with the chosen model."""
         session = self.session
-        self._begin("predicting")
+        self._begin(PREDICTING)
         self._runner.start(
             predict_job, session.model, session.targets(), stop_at_bad_image=session.scope == THIS_IMAGE
         )
 
     @Slot()
+    def stop_and_keep(self) -> None:
+        """End the training after the step that is under way, keep its model and predict with it."""
+        self._enough.set()
+        self.session.choose(running=FINISHING)
+
+    @Slot()
     def cancel(self) -> None:
         """Stop the job after the step that is under way."""
-        self.session.choose(running="cancelling")
+        self.session.choose(running=CANCELLING)
         self._runner.cancel()
 
     def _begin(self, running: str) -> None:
@@ -166,7 +178,7 @@ class FewShotWidget(QWidget):
         if isinstance(event, Progress):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
-            self.session.adopt(event.entry, running="predicting")
+            self.session.adopt(event.entry, running=PREDICTING)
             self._trained = event.entry.name
         elif isinstance(event, Predicting):
             self.session.show(event)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..finetune import Recipe
     from ..library import ModelEntry
 
+FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
 
 
@@ -205,8 +206,13 @@ class Session:
             return "There is no network to start from; the installation is incomplete."
         return self._reason_running() or self._reason_display()
 
+    def reason_keep_disabled(self) -> str | None:
+        if self.running == FINISHING:
+            return "Stopping after the step that is under way."
+        return None if self.running == FINE_TUNING else "No training is running."
+
     def reason_cancel_disabled(self) -> str | None:
-        if self.running == "cancelling":
+        if self.running == CANCELLING:
             return "Stopping after the step that is under way."
         return None if self.busy else "Nothing is running."
 
