@@ -196,10 +196,10 @@ def test_a_click_beside_any_object_is_told(
     taken_back: list[str] = []
     tools.taken_back.connect(taken_back.append)
     click(viewer, predicted, *pixel)
-    assert told == ["There is no predicted object; click on one of 'cells photo'."]
+    assert told == ["There is no predicted object here; click on one of 'cells photo'."]
     assert not session.annotation.layer.data.any()
     click(viewer, predicted, 8, 8)
-    assert taken_back[-1] == told[0]
+    assert taken_back == told
 
 
 def test_a_drag_moves_the_camera_and_accepts_nothing(
@@ -397,6 +397,19 @@ def test_a_tool_ends_and_leaves_nothing_behind(
         annotation.mode = "pan_zoom"
         drag(viewer, predicted, (8, 8), (8, 8))
         assert not annotation.data.any()
+
+
+def test_a_tool_stays_in_hand_when_a_prediction_comes(
+    viewer: ViewerModel, session: Session, tools: Tools
+) -> None:
+    image = add_image(viewer)
+    session.annotations.create(image)
+    tools.take(BOX)
+    predict(session, image)  # a new layer
+    assert tools.in_hand == BOX
+    tools.take(ACCEPT)
+    predict(session, image)  # the same layer
+    assert tools.in_hand == ACCEPT
 
 
 def test_a_removed_prediction_ends_accepting(viewer: ViewerModel, session: Session, tools: Tools) -> None:

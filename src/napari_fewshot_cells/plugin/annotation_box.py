@@ -1,4 +1,4 @@
-"""2 Annotate: the annotation layer of the image and the brushes."""
+"""2 Annotate: the annotation layer of the image, the brushes and the tools for corrections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _TIPS = {
     ERASE: "Make pixels 'not annotated' again",
     CONTOUR: "Draw around a cell, and all inside becomes a cell; every contour is a new one.\n"
     "Click from point to point; double-click or press Enter to close the contour.\n"
-    "Right-click takes the last point back, Esc drops the contour.",
+    "Right-click takes the last point back, Esc drops the contour.\n"
+    "It paints over what is there, unless napari's 'preserve labels' is on (key B).",
     BOX: "Drag a box in which you have annotated every cell: all else in it becomes background,\n"
     "predicted cells that you have not accepted too. What you painted stays.",
     ACCEPT: "Click on predicted objects that are right: each becomes a cell of the annotation.\n"
@@ -33,7 +34,7 @@ _TIPS = {
 
 
 class AnnotationBox(QWidget):
-    """Makes or chooses the annotation layer, hands out brushes, tells what is painted."""
+    """Makes or chooses the annotation layer, hands out brushes and tools, tells what is painted."""
 
     refused = Signal(str)
 

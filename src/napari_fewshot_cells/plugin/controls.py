@@ -70,7 +70,7 @@ def button_with_key(text: str, key: str) -> QPushButton:
     button = QPushButton(text)
     button.setCheckable(True)
     small = QLabel(key)
-    small.setStyleSheet(f"{_HINT} font-size: {_KEY_SIZE}px; background: transparent;")
+    small.setStyleSheet(f"font-size: {_KEY_SIZE}px; background: transparent;")
     small.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
     layout = QHBoxLayout(button)
     layout.setContentsMargins(0, 0, 5, 0)

@@ -83,7 +83,7 @@ def _object_at(predicted: Labels, plane: PlaneIndex, point: Sequence[float]) -> 
     pixel = tuple(round(float(position)) for position in point)
     on_image = all(0 <= position < size for position, size in zip(pixel, objects.shape, strict=True))
     if not on_image or not objects[pixel]:
-        raise AnnotationError(f"There is no predicted object; click on one of '{predicted.name}'.")
+        raise AnnotationError(f"There is no predicted object here; click on one of '{predicted.name}'.")
     return objects == objects[pixel]
 
 

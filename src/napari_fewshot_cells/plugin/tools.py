@@ -171,7 +171,9 @@ class Tools:
             self._last_told = str(error)
             self.told.emit(self._last_told)
         else:
-            self.taken_back.emit(self._last_told)
+            told, self._last_told = self._last_told, ""
+            if told:
+                self.taken_back.emit(told)
 
     # --- what the session, the viewer and the annotation layer tell
 
