@@ -75,10 +75,10 @@ def test_painted_by_hand(press: Any, qtbot: Any) -> None:
     regions = sorted(regionprops(truth), key=lambda region: region.area)
     chosen = regions[len(regions) // 4 :: 8]
     for region in chosen:
-        qtbot.mouseClick(panel.annotation_box.brush_buttons["Cell"], Qt.MouseButton.LeftButton)
+        qtbot.mouseClick(panel.annotation_box.tool_buttons["Cell"], Qt.MouseButton.LeftButton)
         layer.brush_size = 0.75 * region.axis_minor_length
         layer.paint(region.centroid, layer.selected_label)
-    qtbot.mouseClick(panel.annotation_box.brush_buttons["Background"], Qt.MouseButton.LeftButton)
+    qtbot.mouseClick(panel.annotation_box.tool_buttons["Background"], Qt.MouseButton.LeftButton)
     layer.brush_size = 5
     far = distance_transform_edt(truth == 0)
     for region in chosen:  # around each cell, where there is room, and one stroke away from all

@@ -56,11 +56,11 @@ def test_paint_press_and_see_cells(
     click(qtbot, panel.annotation_box.new_button)
     labels = panel.session.annotation.layer
     assert labels.mode == "paint"
-    click(qtbot, panel.annotation_box.brush_buttons["Cell"])
+    click(qtbot, panel.annotation_box.tool_buttons["Cell"])
     labels.brush_size = 20
     labels.paint((40, 30), labels.selected_label)
     labels.paint((120, 100), labels.selected_label)
-    click(qtbot, panel.annotation_box.brush_buttons["Background"])
+    click(qtbot, panel.annotation_box.tool_buttons["Background"])
     for column in range(20, 180, 5):
         labels.paint((80, column), labels.selected_label)
     told = "1 image annotated: 2 cells, background painted"

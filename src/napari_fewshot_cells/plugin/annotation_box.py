@@ -1,4 +1,4 @@
-"""2 Annotate: the annotation layer of the image and the brushes."""
+"""2 Annotate: the annotation layer of the image, the brushes and the tools for corrections."""
 
 from __future__ import annotations
 
@@ -9,19 +9,32 @@ from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidge
 from superqt import QToggleSwitch
 
 from ..errors import AnnotationError
-from .brushes import BACKGROUND, BRUSHES, CELL, ERASE, brush_in_hand, take_brush
-from .controls import choice, fill, form, group, set_enabled
+from .brushes import BACKGROUND, CELL, CONTOUR, ERASE
+from .controls import button_with_key, choice, fill, form, group, set_enabled
 from .session import Session
+from .tools import ACCEPT, BOX, KEYS, REJECT, Tools, reason_disabled
 
+_KEYS = {**KEYS, ERASE: "E"}  # which is napari's own
+
+_ROWS = ((CELL, BACKGROUND, ERASE), (CONTOUR, BOX), (ACCEPT, REJECT))
 _TIPS = {
     CELL: "Paint a cell; press again before the next cell that touches one already painted",
     BACKGROUND: "Paint what is no cell: a few strokes, also between cells that touch",
     ERASE: "Make pixels 'not annotated' again",
+    CONTOUR: "Draw around a cell, and all inside becomes a cell; every contour is a new one.\n"
+    "Click from point to point; double-click or press Enter to close the contour.\n"
+    "Right-click takes the last point back, Esc drops the contour.\n"
+    "It paints over what is there, unless napari's 'preserve labels' is on (key B).",
+    BOX: "Drag a box in which you have annotated every cell: all else in it becomes background,\n"
+    "predicted cells that you have not accepted too. What you painted stays.",
+    ACCEPT: "Click on predicted objects that are right: each becomes a cell of the annotation.\n"
+    "What you painted stays; a stroke of a cell inside the object becomes part of it.",
+    REJECT: "Click on predicted objects that are no cells: each becomes background.\nWhat you painted stays.",
 }
 
 
 class AnnotationBox(QWidget):
-    """Makes or chooses the annotation layer, hands out brushes, tells what is painted."""
+    """Makes or chooses the annotation layer, hands out brushes and tools, tells what is painted."""
 
     refused = Signal(str)
 
@@ -33,13 +46,18 @@ class AnnotationBox(QWidget):
         self.new_button.clicked.connect(self._create)
         self.layer_choice = choice()
         self.layer_choice.activated.connect(self._choose)
-        self.brush_buttons = {brush: QPushButton(brush) for brush in BRUSHES}
-        brushes = QHBoxLayout()
-        brushes.setSpacing(4)
-        for brush, button in self.brush_buttons.items():
-            button.setCheckable(True)
-            button.clicked.connect(partial(self._take, brush))
-            brushes.addWidget(button, 1)
+        self.tools = Tools(session)
+        self.tools.changed.connect(self.refresh)
+        self.tool_buttons = {name: button_with_key(name, _KEYS[name]) for row in _ROWS for name in row}
+        rows = QVBoxLayout()
+        rows.setSpacing(4)
+        for names in _ROWS:
+            row = QHBoxLayout()
+            row.setSpacing(4)
+            for name in names:
+                self.tool_buttons[name].clicked.connect(partial(self._take, name))
+                row.addWidget(self.tool_buttons[name], 4 + len(name))  # room for the text and its key
+            rows.addLayout(row)
         self.whole_image_switch = QToggleSwitch("Whole image annotated")
         self.whole_image_switch.clicked.connect(self._set_whole_image)
         self.status = QLabel()
@@ -47,7 +65,7 @@ class AnnotationBox(QWidget):
         fields = form(("Layer", self.layer_choice))
         layout.addWidget(self.new_button)
         layout.addLayout(fields)
-        layout.addLayout(brushes)
+        layout.addLayout(rows)
         layout.addWidget(self.whole_image_switch)
         layout.addWidget(self.status)
         outer = QVBoxLayout(self)
@@ -68,11 +86,11 @@ class AnnotationBox(QWidget):
             session.reason_new_annotation_disabled(),
             "Add an empty labels layer on this image to paint on",
         )
-        reason = session.reason_brush_disabled()
-        held = brush_in_hand(session.viewer, annotation.layer) if annotation else None
-        for brush, button in self.brush_buttons.items():
-            set_enabled(button, reason, _TIPS[brush])
-            button.setChecked(brush == held)
+        held = self.tools.in_hand
+        for name, button in self.tool_buttons.items():
+            tip = f"{_TIPS[name]}\nKey: {_KEYS[name]}, while the annotation layer is the active one"
+            set_enabled(button, reason_disabled(session, name), tip)
+            button.setChecked(name == held)
         set_enabled(
             self.whole_image_switch,
             session.reason_whole_image_disabled(),
@@ -85,8 +103,8 @@ class AnnotationBox(QWidget):
     def _create(self) -> None:
         image = self._session.image
         if image is not None:
-            labels = self._session.annotations.create(image)
-            take_brush(self._session.viewer, labels, CELL)
+            self._session.annotations.create(image)
+            self.tools.take(CELL)
 
     def _choose(self, index: int) -> None:
         try:
@@ -95,11 +113,8 @@ class AnnotationBox(QWidget):
             self.refused.emit(str(error))
         self.refresh()
 
-    def _take(self, brush: str) -> None:
-        annotation = self._session.annotation
-        if annotation is not None:
-            take_brush(self._session.viewer, annotation.layer, brush)
-        self.refresh()
+    def _take(self, name: str) -> None:
+        self.tools.take(name)
 
     def _set_whole_image(self, whole_image: bool) -> None:
         if self._session.image is not None and self._session.annotation is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ..errors import AnnotationError
-from .planes import geometry_of, grid_of
+from .planes import PlaneIndex, current_plane, geometry_of, grid_of
 from .sample_data import ANNOTATION_OF
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Annotations:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._of: dict[Image, Annotation] = {}
+        self._shown: dict[Labels, PlaneIndex] = {}
         viewer.layers.events.inserted.connect(self._on_inserted)
         viewer.layers.events.removed.connect(self._on_removed)
         for layer in viewer.layers:
@@ -121,8 +123,9 @@ class Annotations:
                 self._unlink(other)
             self._of[_itself(image)] = Annotation(labels, whole_image)
             self._remember(image)
-            for event in self._paint_events(labels):
-                event.connect(self._on_painted)
+            self._shown[labels] = current_plane(labels, self._viewer.dims)
+            for event, slot in self._paint_events(labels):
+                event.connect(slot)
         self.changed.emit()
         self.painted.emit()
 
@@ -136,15 +139,13 @@ class Annotations:
     def _unlink(self, image: Image) -> None:
         annotation = self._of.pop(image, None)
         if annotation is not None:
-            for event in self._paint_events(annotation.layer):
-                event.disconnect(self._on_painted)
+            del self._shown[annotation.layer]
+            for event, slot in self._paint_events(annotation.layer):
+                event.disconnect(slot)
 
-    @staticmethod
-    def _paint_events(labels: Labels) -> list[Any]:
-        events = [labels.events.paint, labels.events.labels_update, labels.events.data]
-        # An edit of the array and a refresh() tell themselves by set_data only; so does every step through a
-        # stack, which need not be counted again.
-        return [*events, labels.events.set_data] if labels.ndim == 2 else events
+    def _paint_events(self, labels: Labels) -> list[tuple[Any, Callable[..., None]]]:
+        events = labels.events.paint, labels.events.labels_update, labels.events.data
+        return [*((event, self._on_painted) for event in events), (labels.events.set_data, self._on_drawn)]
 
     def _remember(self, image: Image) -> None:
         # by name, for the next time that the panel is opened
@@ -188,6 +189,15 @@ class Annotations:
 
     def _on_painted(self) -> None:
         self.painted.emit()
+
+    def _on_drawn(self, event: Event) -> None:
+        # Undo, an edit of the array and a refresh() tell themselves by this event only; so does every step
+        # through a stack, which need not be counted again.
+        labels = event.source
+        plane = current_plane(labels, self._viewer.dims)
+        if plane == self._shown[labels]:
+            self.painted.emit()
+        self._shown[labels] = plane
 
 
 def _itself(layer: Any) -> Any:

@@ -6,10 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QComboBox, QFormLayout, QFrame, QLabel, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QFrame,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 _HINT = "color: gray;"
 _BOX = "QFrame#step { border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; }"
+_KEY_SIZE = 9  # px
 _LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
 
 
@@ -52,6 +63,19 @@ def hint(text: str = "") -> QLabel:
     label.setWordWrap(True)
     label.setStyleSheet(_HINT)
     return label
+
+
+def button_with_key(text: str, key: str) -> QPushButton:
+    """A button that can be held down, with its key in small print at the right."""
+    button = QPushButton(text)
+    button.setCheckable(True)
+    small = QLabel(key)
+    small.setStyleSheet(f"font-size: {_KEY_SIZE}px; background: transparent;")
+    small.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    layout = QHBoxLayout(button)
+    layout.setContentsMargins(0, 0, 5, 0)
+    layout.addWidget(small, 0, Qt.AlignmentFlag.AlignRight)
+    return button
 
 
 def choice() -> QComboBox:

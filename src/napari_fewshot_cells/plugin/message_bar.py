@@ -49,6 +49,11 @@ class MessageBar(QFrame):
         self.update()
         self.setVisible(bool(text))
 
+    def take_back(self, text: str) -> None:
+        """Hide a message, if it is still the one that is shown."""
+        if text == self.text:
+            self.say(self.kind, "")
+
     def paintEvent(self, event: QPaintEvent) -> None:
         """Draw ground and edge; a style sheet would be slow to change (60 ms) and block the window."""
         painter = QPainter(self)

@@ -30,6 +30,7 @@ from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
 from .predict_box import PredictBox
 from .session import CANCELLING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
 from .sources import Tally, tally
+from .tools import Tools
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ class FewShotWidget(QWidget):
         self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
+        self.annotation_box.tools.told.connect(partial(self._say, WARNING))
+        self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)
         self.finetune_box.fine_tune_requested.connect(self.fine_tune)
         self.finetune_box.keep_requested.connect(self.stop_and_keep)
         self.finetune_box.cancel_requested.connect(self.cancel)
@@ -99,7 +102,7 @@ class FewShotWidget(QWidget):
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
-        self.destroyed.connect(partial(_shut, self.session, self._runner))
+        self.destroyed.connect(partial(_shut, self.session, self.annotation_box.tools, self._runner))
 
     # --- PyTorch and the count of what is painted: short work in threads
 
@@ -244,7 +247,7 @@ class FewShotWidget(QWidget):
 
     def close_session(self) -> None:
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
-        _shut(self.session, self._runner)
+        _shut(self.session, self.annotation_box.tools, self._runner)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -253,6 +256,7 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(session: Session, runner: Runner, *_: object) -> None:
+def _shut(session: Session, tools: Tools, runner: Runner, *_: object) -> None:
     runner.stop()
+    tools.close()
     session.close()

@@ -192,7 +192,7 @@ class Session:
             return "Open an image first."
         if self.annotation is None:
             return "Make a new annotation layer first, or choose one."
-        return self._reason_display()
+        return self.reason_display_disabled()
 
     def reason_whole_image_disabled(self) -> str | None:
         return None if self.annotation is not None else "Make a new annotation layer first, or choose one."
@@ -204,7 +204,7 @@ class Session:
             return "Make a new annotation layer and paint a few cells and some background first."
         if self.start is None and not self.loading:
             return "There is no network to start from; the installation is incomplete."
-        return self._reason_running() or self._reason_display()
+        return self._reason_running() or self.reason_display_disabled()
 
     def reason_keep_disabled(self) -> str | None:
         if self.running == FINISHING:
@@ -221,7 +221,7 @@ class Session:
             return "Open an image first."
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
-        return self._reason_running() or self._reason_display()
+        return self._reason_running() or self.reason_display_disabled()
 
     def reason_restore_disabled(self) -> str | None:
         return self._reason_running() if self.previous else "There is no earlier model in this session."
@@ -231,7 +231,7 @@ class Session:
             return f"Wait: {self.running} is under way, or press Cancel."
         return "Wait a moment: PyTorch is being loaded." if self.loading else None
 
-    def _reason_display(self) -> str | None:
+    def reason_display_disabled(self) -> str | None:
         if self.viewer.dims.ndisplay == 3:
             return "The viewer shows 3-D: switch it to 2-D (the cube below the layer list) to choose a plane."
         return None
