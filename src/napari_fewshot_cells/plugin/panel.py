@@ -1,4 +1,4 @@
-"""The dock widget: four boxes in the order of work, a message, and the wires between them and the jobs."""
+"""The dock widget: five boxes in the order of work, a message, and the wires between them and the jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,12 @@ from .jobs import (
     predict_job,
 )
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
+from .objects_box import ObjectsBox
+from .objects_table import ObjectsTable
 from .predict_box import PredictBox
+from .predictions import Prediction
+from .refiner import Refiner
+from .run_summary import RunSummary
 from .session import THIS_IMAGE, Session
 from .sources import Tally, tally
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
@@ -43,15 +48,22 @@ class FewShotWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = Session(viewer)
+        self.refiner = Refiner(self.session)
+        self.table: ObjectsTable | None = None
         self._runner = Runner()
-        self._skipped: list[str] = []
-        self._found: list[str] = []
-        self._lost: list[str] = []
-        self._trained = ""
+        self._summary = RunSummary()
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session)
+        self.objects_box = ObjectsBox(self.refiner)
+        self._boxes = (
+            self.image_box,
+            self.annotation_box,
+            self.finetune_box,
+            self.predict_box,
+            self.objects_box,
+        )
         self.message_bar = MessageBar()
         self.fine_tune_button = self.finetune_box.fine_tune_button
         self.cancel_button = self.finetune_box.cancel_button
@@ -67,7 +79,7 @@ class FewShotWidget(QWidget):
         boxes = QVBoxLayout(inner)
         boxes.setContentsMargins(4, 4, 4, 4)
         boxes.setSpacing(8)
-        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+        for box in self._boxes:
             boxes.addWidget(box)
         boxes.addWidget(self.message_bar)
         boxes.addStretch(1)
@@ -88,15 +100,19 @@ class FewShotWidget(QWidget):
         self._count_soon.timeout.connect(self._count)
         self.session.changed.connect(self._refresh)
         self.session.plane_changed.connect(self.image_box.refresh)
+        self.session.plane_changed.connect(self.objects_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.finetune_box.fine_tune_requested.connect(self.fine_tune)
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
+        self.objects_box.table_requested.connect(self.show_table)
+        self.refiner.changed.connect(self.objects_box.refresh)
+        self.refiner.failed.connect(self._on_fault)
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
-        self.destroyed.connect(partial(_shut, self.session, self._runner))
+        self.destroyed.connect(partial(_shut, self.session, self._runner, self.refiner))
 
     # --- PyTorch and the count of what is painted: short work in threads
 
@@ -139,6 +155,7 @@ class FewShotWidget(QWidget):
             current,
             diameter=session.diameter,
             recipe=session.recipe,
+            settings=self.refiner.settings,
         )
 
     @Slot()
@@ -147,8 +164,21 @@ class FewShotWidget(QWidget):
         session = self.session
         self._begin("predicting")
         self._runner.start(
-            predict_job, session.model, session.targets(), stop_at_bad_image=session.scope == THIS_IMAGE
+            predict_job,
+            session.model,
+            session.targets(),
+            self.refiner.settings,
+            stop_at_bad_image=session.scope == THIS_IMAGE,
         )
+
+    @Slot()
+    def show_table(self) -> None:
+        """Open the table of objects below the image, once."""
+        if self.table is None or self.table.closed:
+            self.table = ObjectsTable(self.session, self.refiner)
+            self.table.refused.connect(partial(self._say, ERROR))
+            self.table.saved.connect(partial(self._say, DONE))
+            self.session.viewer.window.add_dock_widget(self.table, name="Objects", area="bottom")
 
     @Slot()
     def cancel(self) -> None:
@@ -157,7 +187,7 @@ class FewShotWidget(QWidget):
         self._runner.cancel()
 
     def _begin(self, running: str) -> None:
-        self._skipped, self._found, self._lost, self._trained = [], [], [], ""
+        self._summary = RunSummary()
         self._say(INFO, "")
         self.session.choose(running=running)
 
@@ -167,18 +197,18 @@ class FewShotWidget(QWidget):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
             self.session.adopt(event.entry, running="predicting")
-            self._trained = event.entry.name
+            self._summary.trained = event.entry.name
         elif isinstance(event, Predicting):
             self.session.show(event)
+        elif isinstance(event, Prediction):
+            self.refiner.keep(event)
         elif isinstance(event, Skipped):
-            self._skipped.append(event.message)
+            self._summary.skipped.append(event.message)
         elif isinstance(event, PlaneResult):
             layer = self.session.show(event)
-            name, count = event.source.label, len(event.table["index"])
-            if layer is None:
-                self._lost.append(name)
-            else:
-                self._found.append(f"{count} cell{'s' * (count != 1)} in '{name}'")
+            self._summary.add(event, shown=layer is not None)
+            if layer is not None:
+                self.refiner.note(event)
 
     @Slot(object)
     def _on_ended(self, outcome: Outcome) -> None:
@@ -192,23 +222,12 @@ class FewShotWidget(QWidget):
             self._on_fault(outcome.error)
         elif isinstance(outcome, Cancelled):
             self.finetune_box.rest("Cancelled")
-            self._say(INFO, self._cancelled())
+            model = self.session.model
+            stays = f"'{model.name}' stays the model." if model else "nothing has changed."
+            self._say(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
             self.finetune_box.rest("Ready")
-            self._say(WARNING if self._skipped or self._lost else DONE, self._summary())
-
-    def _cancelled(self) -> str:
-        model = self.session.model
-        return f"Cancelled; '{model.name}' stays the model." if model else "Cancelled; nothing has changed."
-
-    def _summary(self) -> str:
-        lines = self._found if len(self._found) <= 3 else [f"{len(self._found)} images predicted"]
-        words = [", ".join(lines) + "."] if lines else []
-        words += [f"The model is saved as '{self._trained}'."] if self._trained else []
-        words += [f"'{name}' was removed meanwhile: no result." for name in self._lost]
-        if len(self._skipped) > 3:
-            words += [f"{len(self._skipped)} images left out, the first because:"]
-        return "\n".join(words + self._skipped[: 3 if len(self._skipped) <= 3 else 1])
+            self._say(WARNING if self._summary.incomplete else DONE, str(self._summary))
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
@@ -227,12 +246,12 @@ class FewShotWidget(QWidget):
         self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
 
     def _refresh(self) -> None:
-        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+        for box in self._boxes:
             box.refresh()
 
     def close_session(self) -> None:
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
-        _shut(self.session, self._runner)
+        _shut(self.session, self._runner, self.refiner)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -241,6 +260,7 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(session: Session, runner: Runner, *_: object) -> None:
+def _shut(session: Session, runner: Runner, refiner: Refiner, *_: object) -> None:
     runner.stop()
+    refiner.stop()
     session.close()
