@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
 from .controls import form, group, set_enabled
+from .message_bar import DONE, ERROR, INFO
+from .objects_table import ObjectsTable
 from .predictions import ObjectSettings
 from .refiner import Refiner
+from .session import Session
 
 _NO_SIZE = 36.0
 """Pixels across an object where the model does not know: only the sliders' ranges follow from it."""
@@ -19,11 +23,12 @@ _NO_SIZE = 36.0
 class ObjectsBox(QWidget):
     """Sliders that act on predictions in memory; nothing is predicted again."""
 
-    table_requested = Signal()
+    said = Signal(str, str)
 
-    def __init__(self, refiner: Refiner) -> None:
+    def __init__(self, session: Session, refiner: Refiner) -> None:
         super().__init__()
-        self._refiner = refiner
+        self._session, self._refiner = session, refiner
+        self.table: ObjectsTable | None = None
         box, layout = group("5  Objects")
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setDecimals(2)
@@ -37,7 +42,7 @@ class ObjectsBox(QWidget):
         self.reset_button = QPushButton("Reset")
         self.reset_button.clicked.connect(self._reset)
         self.table_button = QPushButton("Table of objects")
-        self.table_button.clicked.connect(self.table_requested)
+        self.table_button.clicked.connect(self._show_table)
         buttons = QHBoxLayout()
         buttons.addWidget(self.table_button, 1)
         buttons.addWidget(self.reset_button, 1)
@@ -48,6 +53,8 @@ class ObjectsBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        session.plane_changed.connect(self.refresh)
+        refiner.changed.connect(self.refresh)
 
     def refresh(self) -> None:
         refiner = self._refiner
@@ -86,13 +93,25 @@ class ObjectsBox(QWidget):
         )
 
     def _choose_threshold(self, value: float) -> None:
-        self._refiner.choose(replace(self._refiner.settings, threshold=round(value, 2)))
+        self._choose(replace(self._refiner.settings, threshold=round(value, 2)))
 
     def _choose_min_size(self, value: int) -> None:
-        self._refiner.choose(replace(self._refiner.settings, min_size=value))
+        self._choose(replace(self._refiner.settings, min_size=value))
 
     def _choose_max_hole(self, value: int) -> None:
-        self._refiner.choose(replace(self._refiner.settings, max_hole=value))
+        self._choose(replace(self._refiner.settings, max_hole=value))
 
     def _reset(self) -> None:
-        self._refiner.choose(ObjectSettings())
+        self._choose(ObjectSettings())
+
+    def _choose(self, settings: ObjectSettings) -> None:
+        self.said.emit(INFO, "")  # the number of cells that it told is no longer true
+        self._refiner.choose(settings)
+
+    def _show_table(self) -> None:
+        """Open the table below the image, once."""
+        if self.table is None or self.table.closed:
+            self.table = ObjectsTable(self._session, self._refiner)
+            self.table.refused.connect(partial(self.said.emit, ERROR))
+            self.table.saved.connect(partial(self.said.emit, DONE))
+            self._session.viewer.window.add_dock_widget(self.table, name="Objects", area="bottom")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QEvent, QModelIndex, Signal, Slot
+from qtpy.QtCore import QEvent, QModelIndex, Qt, Signal, Slot
 from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from napari.layers import Labels
 
 
+_ROW = 22  # px
+
+
 class ObjectsTable(QWidget):
     """Measurements of the chosen image's objects.
 
@@ -52,8 +55,10 @@ class ObjectsTable(QWidget):
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.view.setSortingEnabled(True)
+        self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self.view.setToolTip("Click a row to see its object, an object to find its row, a heading to sort")
         self.view.verticalHeader().hide()
+        self.view.verticalHeader().setDefaultSectionSize(_ROW)
         self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
         self.view.clicked.connect(self._on_row)
         self.title = QLabel()

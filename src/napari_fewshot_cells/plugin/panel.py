@@ -27,7 +27,6 @@ from .jobs import (
 )
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
 from .objects_box import ObjectsBox
-from .objects_table import ObjectsTable
 from .predict_box import PredictBox
 from .predictions import Prediction
 from .refiner import Refiner
@@ -49,14 +48,13 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
-        self.table: ObjectsTable | None = None
         self._runner = Runner()
         self._summary = RunSummary()
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session)
-        self.objects_box = ObjectsBox(self.refiner)
+        self.objects_box = ObjectsBox(self.session, self.refiner)
         self._boxes = (
             self.image_box,
             self.annotation_box,
@@ -100,14 +98,12 @@ class FewShotWidget(QWidget):
         self._count_soon.timeout.connect(self._count)
         self.session.changed.connect(self._refresh)
         self.session.plane_changed.connect(self.image_box.refresh)
-        self.session.plane_changed.connect(self.objects_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.finetune_box.fine_tune_requested.connect(self.fine_tune)
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
-        self.objects_box.table_requested.connect(self.show_table)
-        self.refiner.changed.connect(self.objects_box.refresh)
+        self.objects_box.said.connect(self._say)
         self.refiner.failed.connect(self._on_fault)
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
@@ -170,15 +166,6 @@ class FewShotWidget(QWidget):
             self.refiner.settings,
             stop_at_bad_image=session.scope == THIS_IMAGE,
         )
-
-    @Slot()
-    def show_table(self) -> None:
-        """Open the table of objects below the image, once."""
-        if self.table is None or self.table.closed:
-            self.table = ObjectsTable(self.session, self.refiner)
-            self.table.refused.connect(partial(self._say, ERROR))
-            self.table.saved.connect(partial(self._say, DONE))
-            self.session.viewer.window.add_dock_widget(self.table, name="Objects", area="bottom")
 
     @Slot()
     def cancel(self) -> None:

@@ -1,4 +1,4 @@
-"""Predictions as labels layers: written in place, never over what a person painted."""
+"""Predictions as labels layers: written in place, never over what a person changed."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ class Results:
     def release(self, labels: Labels) -> None:
         """Leave a layer alone from now on: it has become the user's."""
         for image in [image for image, own in self._of.items() if own == labels]:
-            self._of.pop(image).events.paint.disconnect(self._on_painted)
+            self._of.pop(image)
+            labels.events.paint.disconnect(self._on_edited)
+            labels.events.data.disconnect(self._on_edited)
             self.released.emit()
 
     def forget_unseen(self) -> None:
@@ -122,10 +124,11 @@ class Results:
             selection.discard(layer)
         QTimer.singleShot(0, partial(_show_one_by_one, outlines))
         self._of[image] = layer
-        layer.events.paint.connect(self._on_painted)
+        layer.events.paint.connect(self._on_edited)
+        layer.events.data.connect(self._on_edited)
         return layer
 
-    def _on_painted(self, event: Event) -> None:
+    def _on_edited(self, event: Event) -> None:
         self.release(event.source)
 
 
