@@ -2,9 +2,9 @@
 
 taskset -c 1 python benchmarks/instances.py [--moves 20]
 
-A simulated 1024×1024 image of touching cells with noise in the probability. `cpu` is the thread's own time, which
-other work on the machine disturbs little; `wall` is what a person waits. The part that a slider does not change is
-taken from the move before, as in the panel.
+A simulated 1024×1024 image of touching cells with noise in the probability. `cpu` is the thread's own time,
+which other work on the machine disturbs less; `wall` is what a person waits. The part that a slider does not
+change is taken from the move before, as in the panel.
 """
 
 from __future__ import annotations

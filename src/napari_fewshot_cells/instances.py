@@ -111,14 +111,15 @@ def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
     components = label(foreground, connectivity=1)
     # only what has several peaks needs a watershed
     at_peaks = peaks > 0
-    pairs = np.unique(np.stack([components[at_peaks], peaks[at_peaks]]), axis=1)
-    contested = (np.bincount(pairs[0], minlength=components.max() + 1) > 1)[components]
+    n_peaks, n_components = int(peaks.max()) + 1, int(components.max()) + 1
+    pairs = np.unique(components[at_peaks].astype(np.int64) * n_peaks + peaks[at_peaks])
+    contested = (np.bincount(pairs // n_peaks, minlength=n_components) > 1)[components]
     basins = watershed(-height, np.where(contested, peaks, 0), mask=contested)
     waist = 1.0 if diameter is None else max(1.0, 0.05 * diameter)
     tops = np.zeros(int(basins.max()) + 1, np.float32)
     tops[basins[at_peaks]] = height[at_peaks]
     merged = _merge_shallow(tops, _saddles(basins, components, height), waist)[basins]
-    labels: Labels = np.where(contested, merged + components.max(), components).astype(np.int32)
+    labels: Labels = np.where(contested, merged + n_components, components).astype(np.int32)
     return labels
 
 
@@ -140,7 +141,8 @@ def _saddles(basins: _Numbers, components: _Numbers, height: FloatImage) -> list
         pairs.append(np.sort(np.stack([basins[here][at], basins[there][at]]), axis=0))
     level, pair = np.concatenate(levels), np.concatenate(pairs, axis=1)
     order = np.argsort(-level, kind="stable")
-    _, first = np.unique(pair[:, order], axis=1, return_index=True)
+    one, other = pair[:, order].astype(np.int64)
+    _, first = np.unique(one * (basins.max() + 1) + other, return_index=True)
     chosen = order[np.sort(first)]
     return list(zip(level[chosen].tolist(), *pair[:, chosen].tolist(), strict=True))
 

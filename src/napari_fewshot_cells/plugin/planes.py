@@ -70,12 +70,12 @@ def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
     units = [image.units[axis] for axis in axes]
     if not all(unit.dimensionality == {"[length]": 1} for unit in units):
         return PixelSize()
-    # napari's own spelling is "micrometer"; "micron" is the same to pint but would be written "µ"
-    same = next((name for name in ("micrometer", "nanometer", "millimeter") if units[0] == name), units[0])
     height, width = (
-        float((image.scale[axis] * unit).to(same).magnitude) for axis, unit in zip(axes, units, strict=True)
+        float((image.scale[axis] * unit).to(units[0]).magnitude)
+        for axis, unit in zip(axes, units, strict=True)
     )
-    return PixelSize(height, width, f"{units[0]:~P}")
+    symbol = f"{units[0]:~P}"
+    return PixelSize(height, width, "µm" if symbol == "µ" else symbol)  # pint's symbol of "micron" is "µ"
 
 
 def geometry_of(image: Image) -> dict[str, Any]:
