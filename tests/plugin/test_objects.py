@@ -262,10 +262,10 @@ def test_the_window_lives_while_a_slider_is_drawn(
     made: list[float] = []
     layer = result_of(panel, image)
     layer.events.set_data.connect(lambda: made.append(time.perf_counter()))
-    beats: list[float] = []
+    beats: list[tuple[float, float]] = []
     timer = QTimer()
     timer.setInterval(5)
-    timer.timeout.connect(lambda: beats.append(time.perf_counter()))
+    timer.timeout.connect(lambda: beats.append((time.perf_counter(), time.thread_time())))
     timer.start()
     for value in np.linspace(0.5, 0.98, 25):
         panel.objects_box.threshold.setValue(value)
@@ -273,13 +273,13 @@ def test_the_window_lives_while_a_slider_is_drawn(
     settled(panel)
     qtbot.wait(50)
     timer.stop()
-    gaps = np.sort(np.diff(beats))
-    print(f"99 % of gaps below {1e3 * np.quantile(gaps, 0.99):.0f} ms, longest {1e3 * gaps[-1]:.0f} ms")
-    print(f"{len(made)} times new labels")
+    gaps, work = np.diff(np.array(beats), axis=0).T
+    print(f"99 % of gaps below {1e3 * np.quantile(gaps, 0.99):.0f} ms, longest {1e3 * gaps.max():.0f} ms")
+    print(f"longest work of the window itself {1e3 * work.max():.0f} ms; {len(made)} times new labels")
     assert len(made) > 3
-    # as for the button: shared cores add the scheduler's own pauses
+    # The longest gap counts the pauses of a shared machine's scheduler, the window's own work does not.
     assert np.quantile(gaps, 0.99) < 0.1
-    assert gaps[-1] < 0.4
+    assert work.max() < 0.1
     assert noted(layer)["threshold"] == 0.98
 
 

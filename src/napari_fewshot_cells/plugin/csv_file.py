@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def file_name(layer_name: str) -> str:
     """A name to suggest for a layer's table, free of characters that some system forbids."""
-    return re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]+', " ", layer_name).strip() + ".csv"
+    return re.sub(r'[\s\x00-\x1f\x7f/\\:*?"<>|]+', " ", layer_name).strip() + ".csv"
 
 
 def save_csv(table: pd.DataFrame, path: Path) -> None:

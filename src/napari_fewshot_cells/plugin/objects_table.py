@@ -12,7 +12,6 @@ from qtpy.QtWidgets import (
     QAbstractItemView,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
     QPushButton,
     QTableView,
@@ -59,7 +58,7 @@ class ObjectsTable(QWidget):
         self.view.setToolTip("Click a row to see its object, an object to find its row, a heading to sort")
         self.view.verticalHeader().hide()
         self.view.verticalHeader().setDefaultSectionSize(_ROW)
-        self.view.horizontalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
+        self.view.horizontalHeader().setResizeContentsPrecision(0)  # looks at the rows on show only
         self.view.clicked.connect(self._on_row)
         self.title = QLabel()
         self.save_button = QPushButton("Save as CSV…")

@@ -167,6 +167,8 @@ def _with_rows(elsewhere: pd.DataFrame, result: PlaneResult, offset: int) -> pd.
     import pandas as pd
 
     rows = pd.DataFrame(result.table)
+    if len(rows.columns) < len(elsewhere.columns):  # not yet measured: the columns stay, empty
+        rows = rows.reindex(columns=elsewhere.columns)
     rows["index"] += offset
     rows = rows.assign(**_plane_columns(result))
     if not len(elsewhere):
