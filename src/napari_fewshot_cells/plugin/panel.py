@@ -158,14 +158,9 @@ class FewShotWidget(QWidget):
     def predict(self) -> None:
         """Predict what the scope says with the chosen model."""
         session = self.session
+        settings, alone = self.refiner.settings, session.scope == THIS_IMAGE
         self._begin("predicting")
-        self._runner.start(
-            predict_job,
-            session.model,
-            session.targets(),
-            self.refiner.settings,
-            stop_at_bad_image=session.scope == THIS_IMAGE,
-        )
+        self._runner.start(predict_job, session.model, session.targets(), settings, stop_at_bad_image=alone)
 
     @Slot()
     def cancel(self) -> None:
