@@ -21,6 +21,7 @@ from typer.testing import CliRunner, Result
 
 from napari_fewshot_cells import __version__
 from napari_fewshot_cells.cli.main import app
+from napari_fewshot_cells.instances import label_instances
 from napari_fewshot_cells.models import read_model
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -411,6 +412,20 @@ def test_min_size(tmp_path: Path, shot: tuple[Path, Path], model_file: Path) -> 
         assert f"{labels.max()} cells" in done.stdout
     assert (sizes[200] >= 200).all()
     assert len(sizes[200]) == np.count_nonzero(sizes[0] >= 200)
+
+
+def test_threshold_and_holes(tmp_path: Path, shot: tuple[Path, Path], model_file: Path) -> None:
+    done = run("predict", model_file, shot[0], "--out", tmp_path / "usual", "--probability")
+    assert done.exit_code == 0, done.stderr
+    chance = tifffile.imread(tmp_path / "usual" / "a_probability.tif")
+    middle = float(np.median(chance))
+    options = ("--threshold", middle, "--max-hole", 40, "--min-size", 3)
+    done = run("predict", model_file, shot[0], "--out", tmp_path / "out", *options)
+    assert done.exit_code == 0, done.stderr
+    diameter = read_model(model_file).card.diameter
+    wanted = label_instances(chance, threshold=middle, diameter=diameter, min_size=3, max_hole=40)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a.tif"), wanted)
+    assert run("predict", model_file, shot[0], "--out", tmp_path / "x", "--threshold", 2).exit_code == 2
 
 
 def test_same_stem_is_refused_before_the_start(

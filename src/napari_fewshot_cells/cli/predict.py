@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -36,6 +36,12 @@ def predict(
         int | None,
         typer.Option(min=0, metavar="PX", help="Drop smaller objects (default: a tenth of a typical cell)."),
     ] = None,
+    max_hole: Annotated[
+        int, typer.Option(min=0, metavar="PX", help="Fill holes in cells up to this size.")
+    ] = 0,
+    threshold: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Probability above which there is a cell.")
+    ] = 0.5,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Segment images: writes DIR/<stem>.tif, int32 labels of the cells, for each.
@@ -48,10 +54,11 @@ def predict(
     loaded = find_model(model)
     make_writable(out)
 
+    settings = {"threshold": threshold, "min_size": min_size, "max_hole": max_hole}
     failed = 0
     for file in files:
         try:
-            cells = _predict_one(loaded, file, out, probability, min_size, device)
+            cells = _predict_one(loaded, file, out, probability, settings, device)
         except ImageError as error:
             if len(files) == 1:
                 raise
@@ -114,7 +121,7 @@ def find_model(name: str) -> Model:
 
 
 def _predict_one(
-    model: Model, file: Path, out: Path, probability: bool, min_size: int | None, device: str
+    model: Model, file: Path, out: Path, probability: bool, settings: dict[str, Any], device: str
 ) -> int:
     """Segment one file and write the results; returns the number of cells."""
     from ..images import read_plane
@@ -124,7 +131,7 @@ def _predict_one(
     plane = read_plane(file)
     with enough_memory(device):
         chance = with_bar(predict_steps(model, plane, device=device), file.name)
-    labels = label_instances(chance, diameter=model.card.diameter, min_size=min_size)
+    labels = label_instances(chance, diameter=model.card.diameter, **settings)
     for path, pixels in zip(output_files(file, out, probability=probability), (labels, chance), strict=False):
         write_tiff(path, pixels)
     return int(labels.max())

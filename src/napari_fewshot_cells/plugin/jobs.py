@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from .. import __version__
 from ..errors import ImageError, ModelError
 from ..progress import Progress
+from .predictions import ObjectSettings, Prediction, make_objects, measured
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,7 +64,7 @@ class Skipped:
     message: str
 
 
-JobEvent = Progress | Trained | Predicting | PlaneResult | Skipped
+JobEvent = Progress | Trained | Predicting | Prediction | PlaneResult | Skipped
 Job = Generator[JobEvent, None, None]
 
 
@@ -72,10 +73,10 @@ def load_library() -> tuple[ModelEntry, ...]:
     import skimage.measure
     import torch
 
-    from .. import annotations, finetune, instances, prediction
+    from .. import annotations, finetune, instances, measurements, prediction
     from ..library import list_models
 
-    _ = skimage.measure, annotations, finetune, instances, prediction
+    _ = skimage.measure, annotations, finetune, instances, measurements, prediction
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     # So many modules make so many objects that Python's next full garbage collection is due, which holds the
@@ -92,6 +93,7 @@ def fine_tune_job(
     diameter: float | None = None,
     recipe: Recipe | None = None,
     stop: Callable[[], bool] | None = None,
+    settings: ObjectSettings = ObjectSettings(),  # noqa: B008
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
 
@@ -124,16 +126,17 @@ def fine_tune_job(
     yield Trained(entry)
     if current is not None and not any(_same(current, source) for source in sources):
         sources.insert(0, current)
-    yield from predict_job(entry, sources, stop_at_bad_image=False)
+    yield from predict_job(entry, sources, settings, stop_at_bad_image=False)
 
 
-def predict_job(entry: ModelEntry, sources: Sequence[Source], *, stop_at_bad_image: bool) -> Job:
-    """Predict planes one after the other.
+def predict_job(
+    entry: ModelEntry, sources: Sequence[Source], settings: ObjectSettings, *, stop_at_bad_image: bool
+) -> Job:
+    """Predict planes one after the other, and make and measure the objects on them.
 
     A bad image ends the run with its `ImageError`, or is skipped and told, as `stop_at_bad_image` says.
     """
     yield Progress("predicting", 0, len(sources), 0.0)
-    from ..instances import label_instances
     from ..models import read_model
     from ..prediction import predict_steps
 
@@ -151,8 +154,10 @@ def predict_job(entry: ModelEntry, sources: Sequence[Source], *, stop_at_bad_ima
         yield Predicting(source)
         steps = predict_steps(model, plane)
         probability = yield from _renamed(steps, stage)
-        labels = label_instances(probability, diameter=model.card.diameter)
-        yield PlaneResult(source, labels, _measure(labels), provenance)
+        prediction = Prediction(source, probability, model.card.diameter, provenance)
+        yield prediction
+        result, _ = make_objects(prediction, settings)
+        yield measured(result)
 
 
 def _renamed(
@@ -169,14 +174,6 @@ def _renamed(
 
 def _same(one: Source, other: Source) -> bool:
     return one.layer == other.layer and one.plane == other.plane
-
-
-def _measure(labels: NDArray[np.int32]) -> dict[str, NDArray[Any]]:
-    """Area and centroid of each object, in pixels; `index` is its label, as napari's features want it."""
-    from skimage.measure import regionprops_table
-
-    table = regionprops_table(labels, properties=("label", "area", "centroid"))
-    return {"index": table.pop("label"), **table}
 
 
 def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:

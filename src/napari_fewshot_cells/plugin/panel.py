@@ -1,4 +1,4 @@
-"""The dock widget: four boxes in the order of work, a message, and the wires between them and the jobs."""
+"""The dock widget: five boxes in the order of work, a message, and the wires between them and the jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ from .jobs import (
     predict_job,
 )
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
+from .objects_box import ObjectsBox
 from .predict_box import PredictBox
+from .predictions import Prediction
+from .refiner import Refiner
+from .run_summary import RunSummary
 from .session import CANCELLING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
 from .sources import Tally, tally
 from .tools import Tools
@@ -45,16 +49,22 @@ class FewShotWidget(QWidget):
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.session = Session(viewer)
+        self.refiner = Refiner(self.session)
         self._runner = Runner()
         self._enough = Event()
-        self._skipped: list[str] = []
-        self._found: list[str] = []
-        self._lost: list[str] = []
-        self._trained = ""
+        self._summary = RunSummary()
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session)
+        self.objects_box = ObjectsBox(self.session, self.refiner)
+        self._boxes = (
+            self.image_box,
+            self.annotation_box,
+            self.finetune_box,
+            self.predict_box,
+            self.objects_box,
+        )
         self.message_bar = MessageBar()
         self.fine_tune_button = self.finetune_box.fine_tune_button
         self.cancel_button = self.finetune_box.cancel_button
@@ -70,7 +80,7 @@ class FewShotWidget(QWidget):
         boxes = QVBoxLayout(inner)
         boxes.setContentsMargins(4, 4, 4, 4)
         boxes.setSpacing(8)
-        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+        for box in self._boxes:
             boxes.addWidget(box)
         boxes.addWidget(self.message_bar)
         boxes.addStretch(1)
@@ -99,10 +109,14 @@ class FewShotWidget(QWidget):
         self.finetune_box.keep_requested.connect(self.stop_and_keep)
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
+        self.objects_box.said.connect(self._say)
+        self.refiner.failed.connect(self._on_fault)
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
-        self.destroyed.connect(partial(_shut, self.session, self.annotation_box.tools, self._runner))
+        self.destroyed.connect(
+            partial(_shut, self.session, self.annotation_box.tools, self._runner, self.refiner)
+        )
 
     # --- PyTorch and the count of what is painted: short work in threads
 
@@ -148,16 +162,16 @@ class FewShotWidget(QWidget):
             diameter=session.diameter,
             recipe=session.recipe,
             stop=self._enough.is_set,
+            settings=self.refiner.settings,
         )
 
     @Slot()
     def predict(self) -> None:
         """Predict what the scope says with the chosen model."""
         session = self.session
+        settings, alone = self.refiner.settings, session.scope == THIS_IMAGE
         self._begin(PREDICTING)
-        self._runner.start(
-            predict_job, session.model, session.targets(), stop_at_bad_image=session.scope == THIS_IMAGE
-        )
+        self._runner.start(predict_job, session.model, session.targets(), settings, stop_at_bad_image=alone)
 
     @Slot()
     def stop_and_keep(self) -> None:
@@ -172,7 +186,7 @@ class FewShotWidget(QWidget):
         self._runner.cancel()
 
     def _begin(self, running: str) -> None:
-        self._skipped, self._found, self._lost, self._trained = [], [], [], ""
+        self._summary = RunSummary()
         self._say(INFO, "")
         self.session.choose(running=running)
 
@@ -182,18 +196,18 @@ class FewShotWidget(QWidget):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
             self.session.adopt(event.entry, running=PREDICTING)
-            self._trained = event.entry.name
+            self._summary.trained = event.entry.name
         elif isinstance(event, Predicting):
             self.session.show(event)
+        elif isinstance(event, Prediction):
+            self.refiner.keep(event)
         elif isinstance(event, Skipped):
-            self._skipped.append(event.message)
+            self._summary.skipped.append(event.message)
         elif isinstance(event, PlaneResult):
             layer = self.session.show(event)
-            name, count = event.source.label, len(event.table["index"])
-            if layer is None:
-                self._lost.append(name)
-            else:
-                self._found.append(f"{count} cell{'s' * (count != 1)} in '{name}'")
+            self._summary.add(event, shown=layer is not None)
+            if layer is not None:
+                self.refiner.note(event)
 
     @Slot(object)
     def _on_ended(self, outcome: Outcome) -> None:
@@ -207,23 +221,12 @@ class FewShotWidget(QWidget):
             self._on_fault(outcome.error)
         elif isinstance(outcome, Cancelled):
             self.finetune_box.rest("Cancelled")
-            self._say(INFO, self._cancelled())
+            model = self.session.model
+            stays = f"'{model.name}' stays the model." if model else "nothing has changed."
+            self._say(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
             self.finetune_box.rest("Ready")
-            self._say(WARNING if self._skipped or self._lost else DONE, self._summary())
-
-    def _cancelled(self) -> str:
-        model = self.session.model
-        return f"Cancelled; '{model.name}' stays the model." if model else "Cancelled; nothing has changed."
-
-    def _summary(self) -> str:
-        lines = self._found if len(self._found) <= 3 else [f"{len(self._found)} images predicted"]
-        words = [", ".join(lines) + "."] if lines else []
-        words += [f"The model is saved as '{self._trained}'."] if self._trained else []
-        words += [f"'{name}' was removed meanwhile: no result." for name in self._lost]
-        if len(self._skipped) > 3:
-            words += [f"{len(self._skipped)} images left out, the first because:"]
-        return "\n".join(words + self._skipped[: 3 if len(self._skipped) <= 3 else 1])
+            self._say(WARNING if self._summary.incomplete else DONE, str(self._summary))
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
@@ -242,12 +245,12 @@ class FewShotWidget(QWidget):
         self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
 
     def _refresh(self) -> None:
-        for box in (self.image_box, self.annotation_box, self.finetune_box, self.predict_box):
+        for box in self._boxes:
             box.refresh()
 
     def close_session(self) -> None:
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
-        _shut(self.session, self.annotation_box.tools, self._runner)
+        _shut(self.session, self.annotation_box.tools, self._runner, self.refiner)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -256,7 +259,8 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(session: Session, tools: Tools, runner: Runner, *_: object) -> None:
+def _shut(session: Session, tools: Tools, runner: Runner, refiner: Refiner, *_: object) -> None:
     runner.stop()
+    refiner.stop()
     tools.close()
     session.close()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..measurements import PixelSize
+
 if TYPE_CHECKING:
     from napari.components import Dims
     from napari.layers import Image, Layer
@@ -61,6 +63,19 @@ def plane_name(layer_name: str, plane: PlaneIndex) -> str:
     """What people call it: the layer's name, and the numbers of the plane in a stack."""
     numbers = [str(number) for number in plane if number is not None]
     return f"{layer_name}, plane {' '.join(numbers)}" if numbers else layer_name
+
+
+def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
+    """Of the plane along `axes`, where the layer has units of length for both; else pixels."""
+    units = [image.units[axis] for axis in axes]
+    if not all(unit.dimensionality == {"[length]": 1} for unit in units):
+        return PixelSize()
+    height, width = (
+        float((image.scale[axis] * unit).to(units[0]).magnitude)
+        for axis, unit in zip(axes, units, strict=True)
+    )
+    symbol = f"{units[0]:~P}"
+    return PixelSize(height, width, "µm" if symbol == "µ" else symbol)  # pint's symbol of "micron" is "µ"
 
 
 def geometry_of(image: Image) -> dict[str, Any]:

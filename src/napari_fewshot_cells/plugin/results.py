@@ -1,12 +1,13 @@
-"""Predictions as labels layers: written in place, never over what a person painted."""
+"""Predictions as labels layers: written in place, never over what a person changed."""
 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from napari.layers import Labels
+from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from .annotations import METADATA
@@ -29,7 +30,15 @@ def is_prediction(labels: Labels) -> bool:
 
 
 class Results:
-    """The result layer of each image. All methods belong to the main thread."""
+    """The result layer of each image. All methods belong to the main thread.
+
+    Signals
+    -------
+    released
+        A layer has become the user's.
+    """
+
+    released = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -46,7 +55,10 @@ class Results:
     def release(self, labels: Labels) -> None:
         """Leave a layer alone from now on: it has become the user's."""
         for image in [image for image, own in self._of.items() if own == labels]:
-            self._of.pop(image).events.paint.disconnect(self._on_painted)
+            self._of.pop(image)
+            labels.events.paint.disconnect(self._on_edited)
+            labels.events.data.disconnect(self._on_edited)
+            self.released.emit()
 
     def forget_unseen(self) -> None:
         """Remove the layer that was got ready for a result which did not come."""
@@ -81,12 +93,14 @@ class Results:
         elsewhere = _rows_of_other_planes(layer, result)
         # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
-        layer.data[window(result.source.plane)] = np.where(result.labels, result.labels + offset, 0)
+        labels, there = np.where(result.labels, result.labels + offset, 0), window(result.source.plane)
+        changed = not np.array_equal(layer.data[there], labels)
+        layer.data[there] = labels
         layer.features = _with_rows(elsewhere, result, offset)
-        layer.metadata = {**layer.metadata, METADATA: result.provenance}
+        layer.metadata = {**layer.metadata, METADATA: _provenance(layer, result)}
         if layer is self._unseen:
             self._unseen, layer.visible = None, True
-        else:
+        elif changed:
             layer.refresh()
         return layer
 
@@ -110,10 +124,11 @@ class Results:
             selection.discard(layer)
         QTimer.singleShot(0, partial(_show_one_by_one, outlines))
         self._of[image] = layer
-        layer.events.paint.connect(self._on_painted)
+        layer.events.paint.connect(self._on_edited)
+        layer.events.data.connect(self._on_edited)
         return layer
 
-    def _on_painted(self, event: Event) -> None:
+    def _on_edited(self, event: Event) -> None:
         self.release(event.source)
 
 
@@ -152,6 +167,20 @@ def _with_rows(elsewhere: pd.DataFrame, result: PlaneResult, offset: int) -> pd.
     import pandas as pd
 
     rows = pd.DataFrame(result.table)
+    if len(rows.columns) < len(elsewhere.columns):  # not yet measured: the columns stay, empty
+        rows = rows.reindex(columns=elsewhere.columns)
     rows["index"] += offset
     rows = rows.assign(**_plane_columns(result))
-    return pd.concat([elsewhere, rows], ignore_index=True) if len(elsewhere) else rows
+    if not len(elsewhere):
+        return rows
+    # columns that no other plane has a value in are those of objects not yet measured
+    return pd.concat([elsewhere.dropna(axis="columns", how="all"), rows], ignore_index=True)
+
+
+def _provenance(layer: Labels, result: PlaneResult) -> dict[str, Any]:
+    """Of the plane written last, and in a stack of each plane: the planes of a layer may differ."""
+    fixed = tuple(_plane_columns(result).values())
+    if not fixed:
+        return result.provenance
+    planes = layer.metadata.get(METADATA, {}).get("planes", {})
+    return {**result.provenance, "planes": {**planes, fixed: result.provenance}}

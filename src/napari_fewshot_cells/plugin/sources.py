@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import AnnotationError
+from ..measurements import PixelSize
 from .planes import (
     PlaneIndex,
     current_plane,
     every_plane,
     grid_of,
+    pixel_size,
     pixels_of,
     plane_axes,
     plane_name,
@@ -38,6 +40,7 @@ class Source:
     rgb: bool
     grid: tuple[int, ...]
     plane: PlaneIndex
+    pixel: PixelSize
 
     @property
     def label(self) -> str:
@@ -54,7 +57,8 @@ class Source:
 def source_on_show(image: Image, dims: Dims) -> Source:
     """The plane of an image that the viewer shows."""
     grid, plane = grid_of(image), current_plane(image, dims)
-    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane)
+    pixel = pixel_size(image, plane_axes(image, dims))
+    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane, pixel)
 
 
 def every_source(image: Image, dims: Dims) -> Iterator[Source]:
