@@ -93,13 +93,12 @@ def predict(forest: Forest, plane: Plane) -> FloatImage:
 def features(plane: Plane, settings: ForestSettings) -> NDArray[np.float32]:
     """Intensity, edges and texture at several scales, of each colour channel where there are; (H, W, F)."""
     in_colour = plane.colour is not None
+    image = plane.colour if in_colour else normalise(plane)
+    # by position: scikit-image has renamed its last one, the number of threads
     values: NDArray[np.float32] = multiscale_basic_features(
-        plane.colour if in_colour else normalise(plane),
-        sigma_min=1.0,
-        sigma_max=settings.sigma_max,
-        num_workers=torch.get_num_threads(),
+        image, True, True, True, 1.0, settings.sigma_max, None, torch.get_num_threads(),
         channel_axis=-1 if in_colour else None,
-    )
+    )  # fmt: skip
     return values
 
 
