@@ -42,10 +42,21 @@ class ForestSettings:
 
 @dataclass(frozen=True, eq=False)
 class Forest:
-    """A grown forest, and the probability above which a pixel is a cell."""
+    """A grown forest, and the probability above which a pixel is a cell.
+
+    Attributes
+    ----------
+    classifier : RandomForestClassifier
+    settings : ForestSettings
+    best : float
+        The threshold that is best on the shots.
+    threshold : float
+        That one drawn towards 0.5, which counts as one more shot: as our own threshold is calibrated.
+    """
 
     classifier: RandomForestClassifier
     settings: ForestSettings
+    best: float
     threshold: float
 
 
@@ -78,8 +89,8 @@ def grow(support: SupportSet, settings: ForestSettings, seed: int = 0) -> Forest
     unseen = votes.sum(axis=1) > 0  # with few trees some pixels are in every bag
     n_cell = sum(int((shot.weight * shot.target).sum()) for shot in support.shots)
     n_background = sum(int((shot.weight * (1 - shot.target)).sum()) for shot in support.shots)
-    threshold = best_threshold(votes[unseen, 1], is_cell[unseen], n_cell, n_background)
-    return Forest(classifier, settings, threshold)
+    best = best_threshold(votes[unseen, 1], is_cell[unseen], n_cell, n_background)
+    return Forest(classifier, settings, best, (support.k_shot * best + 0.5) / (support.k_shot + 1))
 
 
 def predict(forest: Forest, plane: Plane) -> FloatImage:
