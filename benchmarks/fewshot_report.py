@@ -8,17 +8,18 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 
 from fewshot_bars import bars
 from fewshot_curve import ANNOTATION, K_SHOT, curve_figure, curve_points
 from fewshot_methods import METHODS
 from fewshot_results import Result, differences, of, read_results
 from fewshot_targets import ANNOTATIONS, TARGETS
-from report import spread, table
+from report import Row, read, spread, table
 
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
 RIVALS = ("forest", "paper")
+CUTS = ("calibrated", "drawn", "plain")
 MISSING = "–"
 VERDICTS = {True: "met", False: "**not met**", None: "missing"}
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "ap50": quality_table(results, "ap50"),
         "differences": differences_table(results),
         "seconds": seconds_table(results),
+        "forest": forest_table(read("fewshot-forest.csv")),
         "curve": curve(results, options.out.with_suffix(".svg")),
         "origin": origin(results),
     }.items():
@@ -90,6 +92,20 @@ def seconds_table(results: Sequence[Result]) -> str:
                 line.append(f"{median(total):.1f} ({median(fitting):.1f})" if found else MISSING)
             lines.append([annotation, str(k_shot), *line])
     return table(["annotation", "K", *METHODS], lines)
+
+
+def forest_table(rows: Sequence[Row]) -> str:
+    """What the settings that were tried for the forest gave: mean IoU at its three thresholds."""
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    lines = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        line = [setting]
+        for target in targets:
+            there = [row for row in rows if (row["setting"], row["target"]) == (setting, target)]
+            ious = [mean(float(row[f"{cut}_iou"]) for row in there) for cut in CUTS if there]
+            line.append(" / ".join(f"{value:.3f}" for value in ious) or MISSING)
+        lines.append(line)
+    return table(["setting", *targets], lines)
 
 
 def curve(results: Sequence[Result], path: Path) -> str:

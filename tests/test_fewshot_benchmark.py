@@ -24,7 +24,7 @@ from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 from napari_fewshot_cells.training.sources import SOURCE_NAMES
 
 SMALL = ["--targets", "B39", "--k-shots", "1", "--selections", "1", "--n-test", "2",
-         "--trees", "30", "--pixels", "4000", "--steps", "6", "--epochs", "2"]  # fmt: skip
+         "--trees", "30", "--pixels", "4000", "--steps", "4", "--epochs", "2"]  # fmt: skip
 
 
 @pytest.fixture(scope="module")

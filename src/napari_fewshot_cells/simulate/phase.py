@@ -57,8 +57,8 @@ def phase_contrast(
     # The ring lets through what is fine and holds back what is wide: a cell loses its own smeared image,
     # which leaves a rim, a shaded-off middle and, outside, the halo.
     seen = 1.1 * ndi.gaussian_filter(thickness, HALO) - thickness
-    uneven = 0.05 * smooth_noise(rng, shape, 90.0) + 0.012 * smooth_noise(rng, shape, 8.0)
-    scene = 0.45 + 0.6 * seen + uneven + _specks(rng, labels)
+    uneven = _background(rng, shape) + 0.012 * smooth_noise(rng, shape, 8.0)
+    scene = 0.6 * seen + uneven + _specks(rng, labels)
     scene = ndi.gaussian_filter(scene, 0.8)
     scene += 0.022 * rng.standard_normal(shape) + 0.012 * smooth_noise(rng, shape, 0.8)
     return np.clip(np.round(255 * scene), 0, 255).astype(np.uint8), labels
@@ -101,12 +101,22 @@ def _thickness(rng: np.random.Generator, labels: Labels) -> Floats:
     seam = inside & (ndi.minimum_filter(labels, 3) != labels)
     depth = ndi.distance_transform_edt(inside & ~seam)
     own = rng.uniform(0.55, 1.0, int(labels.max()) + 1)[labels]
-    dome = 0.3 + 0.7 * np.clip(depth / 4, 0, 1)
+    dome = 0.6 + 0.4 * np.clip(depth / 3, 0, 1)
     grains = 0.18 * smooth_noise(rng, shape, 1.5) + 0.20 * smooth_noise(rng, shape, 3.5)
     thickness: Floats = np.where(inside, own * (dome + grains * np.clip(depth / 4, 0, 1)), 0).astype(
         np.float32
     )
     return thickness
+
+
+def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
+    """The empty field: brighter to one side, with broad shadows of the dish."""
+    y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
+    angle, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-0.06, 0.06)
+    tilt = 0.09 * (np.cos(angle) * x + np.sin(angle) * y)
+    shadows = bend * (x**2 + y**2) + 0.015 * smooth_noise(rng, shape, 25.0)
+    field: Floats = (0.43 + tilt + shadows).astype(np.float32)
+    return field
 
 
 def _specks(rng: np.random.Generator, labels: Labels) -> Floats:
