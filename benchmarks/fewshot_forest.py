@@ -37,7 +37,7 @@ class ForestSettings:
     trees: int = 100
     pixels: int = 50_000
     sigma_max: float = 16.0
-    smallest_leaf: int = 1
+    smallest_leaf: int = 10
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import time
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from statistics import mean
@@ -27,13 +28,13 @@ from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.curves import append_rows
 from napari_fewshot_cells.training.protocol import select
 
-BASE = ForestSettings(pixels=20_000)
+BASE = ForestSettings(pixels=20_000, sigma_max=16, smallest_leaf=1)
 TRIED = {
     "20000 pixels, 1 to 16 px, leaf 1": BASE,
-    "50000 pixels": ForestSettings(pixels=50_000),
-    "leaf 10": ForestSettings(pixels=20_000, smallest_leaf=10),
-    "1 to 8 px": ForestSettings(pixels=20_000, sigma_max=8),
-    "1 to 32 px": ForestSettings(pixels=20_000, sigma_max=32),
+    "leaf 10": replace(BASE, smallest_leaf=10),
+    "1 to 8 px": replace(BASE, sigma_max=8),
+    "1 to 32 px": replace(BASE, sigma_max=32),
+    "leaf 10, 50000 pixels": replace(BASE, smallest_leaf=10, pixels=50_000),
 }
 TARGETS = ("TNBC", "B39", "EM")
 SELECTIONS = (100, 101)
