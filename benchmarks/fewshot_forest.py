@@ -80,7 +80,7 @@ def grow(support: SupportSet, settings: ForestSettings, seed: int = 0) -> Forest
     classifier = RandomForestClassifier(
         settings.trees,
         min_samples_leaf=settings.smallest_leaf,
-        # not "balanced": that draws rare pixels into nearly every bag, and hardly a tree is left to judge them
+        # not "balanced", which draws rare pixels into nearly every bag: few trees are left to judge them
         class_weight="balanced_subsample",
         oob_score=True,
         n_jobs=torch.get_num_threads(),  # as many as the networks have
