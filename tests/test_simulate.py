@@ -5,11 +5,21 @@ import pytest
 from scipy import ndimage as ndi
 
 from napari_fewshot_cells.plugin.sample_data import electron_microscopy_sample, fluorescent_cells_sample
-from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
+from napari_fewshot_cells.simulate import (
+    electron_microscopy,
+    fluorescent_cells,
+    partial_annotation,
+    phase_contrast,
+    scribbles,
+)
 
 GENERATORS = pytest.mark.parametrize(
     ("generate", "dtype", "diameter", "fewest"),
-    [(fluorescent_cells, np.uint16, 28, 60), (electron_microscopy, np.uint8, 45, 10)],
+    [
+        (fluorescent_cells, np.uint16, 28, 60),
+        (electron_microscopy, np.uint8, 45, 10),
+        (phase_contrast, np.uint8, 36, 50),
+    ],
 )
 
 
@@ -67,9 +77,13 @@ def best_iou_of_a_threshold(image: np.ndarray, truth: np.ndarray) -> float:
     return max((m & truth).sum() / (m | truth).sum() for m in masks)
 
 
-def test_no_threshold_finds_the_mitochondria_but_one_finds_the_nuclei():
-    image, labels = electron_microscopy(seed=0)
+@pytest.mark.parametrize("generate", [electron_microscopy, phase_contrast])
+def test_no_threshold_finds_mitochondria_or_cells_in_phase_contrast(generate):
+    image, labels = generate(seed=0)
     assert best_iou_of_a_threshold(image, labels > 0) < 0.6
+
+
+def test_a_threshold_finds_the_nuclei():
     image, labels = fluorescent_cells(seed=0)
     assert best_iou_of_a_threshold(image, labels > 0) > 0.7
 
@@ -88,6 +102,47 @@ def test_annotation_is_partial_and_never_wrong(generate, dtype, diameter, fewest
     assert 0.01 < (annotation == 1).mean() < 0.15
     close = ndi.binary_dilation(annotation >= 2, iterations=6) & (annotation == 1)
     assert close.sum() > 300  # borders are learnt from strokes close around the cells
+
+
+def test_phase_contrast_has_dark_rims_and_bright_halos():
+    image, labels = phase_contrast(seed=0)
+    cell = labels > 0
+    inside, outside = ndi.distance_transform_edt(cell), ndi.distance_transform_edt(~cell)
+    background = image[outside > 15].mean()
+    assert image[(inside > 2) & (inside <= 6)].mean() < background - 15
+    assert image[(outside > 0) & (outside <= 4)].mean() > background + 15
+    assert abs(image[inside > 10].mean() - background) < 8  # shade-off
+
+
+@GENERATORS
+@pytest.mark.parametrize("side", [64, 256])
+def test_scribbles_are_few_hit_both_classes_and_are_never_wrong(generate, dtype, diameter, fewest, side):
+    _, labels = generate((side, side), seed=1)
+    for seed in range(3):
+        annotation = scribbles(labels, seed=seed)
+        assert annotation.dtype == np.int32
+        assert 0.003 < (annotation > 0).mean() <= 0.02
+        assert (annotation == 1).any()
+        assert (annotation > 1).any()
+        assert not (labels[annotation == 1] > 0).any()
+        for value in range(2, annotation.max() + 1):
+            assert len(np.unique(labels[annotation == value])) <= 1
+        assert (labels[annotation > 1] > 0).all()
+        np.testing.assert_array_equal(annotation, scribbles(labels, seed=seed))
+
+
+def test_a_scribble_is_a_stroke_through_a_cell_not_the_cell():
+    _, labels = electron_microscopy(seed=1)
+    annotation = scribbles(labels, seed=0, n_cells=5)
+    assert annotation.max() == 6
+    for value in range(2, 7):
+        (number,) = np.unique(labels[annotation == value])
+        cell = labels == number
+        assert (annotation == value).sum() < 0.4 * cell.sum()
+        rows, cols = np.nonzero(annotation == value)
+        assert np.hypot(np.ptp(rows), np.ptp(cols)) > 0.6 * np.sqrt(cell.sum())
+    beside = ndi.binary_dilation(labels > 0, iterations=6) & (annotation == 1)
+    assert beside.sum() > 50  # borders are learnt from strokes close around the cells
 
 
 def test_annotation_with_few_cells_none_and_no_background():

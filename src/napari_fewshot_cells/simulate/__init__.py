@@ -5,8 +5,9 @@ The generators are seeded: the same arguments give the same pixels, so a truth n
 
 from __future__ import annotations
 
-from .annotation import partial_annotation
+from .annotation import partial_annotation, scribbles
 from .electron import electron_microscopy
 from .fluorescence import fluorescent_cells
+from .phase import phase_contrast
 
-__all__ = ["electron_microscopy", "fluorescent_cells", "partial_annotation"]
+__all__ = ["electron_microscopy", "fluorescent_cells", "partial_annotation", "phase_contrast", "scribbles"]

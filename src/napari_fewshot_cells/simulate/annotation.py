@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def partial_annotation(
     truth = np.asarray(labels)
     rng = np.random.default_rng([seed, 3])
     annotation = np.zeros(truth.shape, np.int32)
-    clearance = ndi.distance_transform_edt(truth == 0) if (truth > 0).any() else np.full(truth.shape, 1e3)
+    clearance = _clearance(truth)
     for value, (number, centre) in enumerate(_cells_to_paint(rng, truth, n_cells), start=2):
         cell = truth == number
         annotation[cell] = value
@@ -42,6 +42,87 @@ def partial_annotation(
     for _ in range(n_strokes):
         annotation[_stroke(rng, clearance) & (truth == 0)] = 1
     return annotation
+
+
+def scribbles(
+    labels: NDArray[np.integer], seed: int = 0, n_cells: int = 8, n_strokes: int = 5, share: float = 0.02
+) -> NDArray[np.int32]:
+    """What a person would scribble in some seconds: strokes through a few cells and through background.
+
+    Half of what may be painted goes to cells. A stroke follows a cell's long axis. Of the background every
+    other stroke wanders, and the others run along the border of a painted cell.
+
+    Parameters
+    ----------
+    labels
+        Instance labels (H, W), 0 background.
+    seed
+        The same seed gives the same annotation.
+    n_cells, n_strokes
+        Strokes in cells, one each, and in the background; fewer where there is no room.
+    share
+        Of all pixels that may be painted at most. The stroke that would go beyond it ends there.
+
+    Returns
+    -------
+    int32 (H, W): 0 not annotated, 1 background, 2, 3, … the scribbled cells. No pixel is painted wrongly.
+    """
+    truth = np.asarray(labels)
+    rng = np.random.default_rng([seed, 5])
+    annotation = np.zeros(truth.shape, np.int32)
+    half = int(share * truth.size / 2)
+    brush = max(1.5, min(truth.shape) / 256)  # radius; on 512 px 4 px thick, half of what the panel offers
+    clearance = _clearance(truth)
+    chosen = list(_cells_to_paint(rng, truth, n_cells))
+    room = half
+    for value, (number, _) in enumerate(chosen, start=2):
+        room -= _paint(annotation, _axis(truth == number), brush, truth == number, value, room)
+    beside = [_border(rng, truth == number) for number, _ in chosen]
+    room = half
+    for i in range(n_strokes):
+        path = beside.pop() if i % 2 == 0 and beside else _wander(rng, clearance)
+        room -= _paint(annotation, path, brush, truth == 0, 1, room)
+    return annotation
+
+
+def _paint(
+    annotation: NDArray[np.int32],
+    path: Iterable[Point],
+    radius: float,
+    allowed: NDArray[np.bool_],
+    value: int,
+    room: int,
+) -> int:
+    """Draw a stroke with a round brush, at most `room` pixels of it; how many it took."""
+    painted = 0
+    for centre in path:
+        window, dy, dx = window_around((annotation.shape[0], annotation.shape[1]), centre, radius + 1)
+        dab = (np.hypot(dy, dx) <= radius) & allowed[window] & (annotation[window] == 0)
+        if painted + dab.sum() > room:
+            break
+        annotation[window][dab] = value
+        painted += int(dab.sum())
+    return painted
+
+
+def _axis(cell: NDArray[np.bool_]) -> list[Point]:
+    """Points along a cell's long axis, about a pixel apart; a hand stays clear of both ends."""
+    places = np.argwhere(cell).astype(np.float64)
+    middle = places.mean(axis=0)
+    direction = np.linalg.eigh(np.cov(places.T))[1][:, -1] if len(places) > 1 else np.array([0.0, 1.0])
+    along = 0.9 * (places - middle) @ direction
+    steps = np.linspace(along.min(), along.max(), max(2, round(np.ptp(along)) + 1))
+    return [(float(row), float(col)) for row, col in middle + steps[:, None] * direction]
+
+
+def _border(rng: np.random.Generator, cell: NDArray[np.bool_]) -> list[Point]:
+    """Points along a third of a cell's border, some pixels outside."""
+    distance = ndi.distance_transform_edt(~cell)
+    rows, cols = np.nonzero((distance > 3) & (distance <= 4))
+    middle = np.argwhere(cell).mean(axis=0)
+    turned = np.mod(np.arctan2(rows - middle[0], cols - middle[1]) - rng.uniform(0, 2 * np.pi), 2 * np.pi)
+    order = np.argsort(turned)[: np.count_nonzero(turned < 2 * np.pi / 3)]
+    return [(float(rows[i]), float(cols[i])) for i in order]
 
 
 def _cells_to_paint(
@@ -78,13 +159,33 @@ def _collar(rng: np.random.Generator, cell: NDArray[np.bool_], centre: Point) ->
     return collar
 
 
+def _clearance(truth: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Distance of each pixel to the nearest cell."""
+    if not (truth > 0).any():
+        return np.full(truth.shape, 1e3)
+    distance: NDArray[np.floating] = ndi.distance_transform_edt(truth == 0)
+    return distance
+
+
 def _stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """A wandering stroke 6 px thick that turns away before it meets a cell."""
+    """A wandering stroke 6 px thick."""
     stroke = np.zeros(clearance.shape, bool)
+    path = _wander(rng, clearance)
+    if not path:
+        return stroke
+    for row, col in path:
+        stroke[int(row), int(col)] = True
+    thick: NDArray[np.bool_] = ndi.distance_transform_edt(~stroke) < 3.3
+    return thick
+
+
+def _wander(rng: np.random.Generator, clearance: NDArray[np.floating]) -> list[Point]:
+    """Points of a stroke that turns away before it meets a cell, less than a pixel apart."""
+    path: list[Point] = []
     height, width = clearance.shape
     start = random_place(rng, clearance > min(8.0, float(clearance.max()) * 0.7))
     if start is None:
-        return stroke
+        return path
     (row, col), angle = start, rng.uniform(0, 2 * np.pi)
     for _ in range(int(rng.integers(22, 40))):
         turns = angle + np.array([0.0, 0.3, -0.3, 0.7, -0.7, 1.2, -1.2, 2.0, -2.0]) + rng.normal(0, 0.12)
@@ -97,8 +198,6 @@ def _stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArra
         if not open_ends:
             break
         angle, end = open_ends[0]
-        t = np.linspace(0, 1, 7)
-        stroke[(row + t * (end[0] - row)).astype(int), (col + t * (end[1] - col)).astype(int)] = True
+        path += [(row + t * (end[0] - row), col + t * (end[1] - col)) for t in np.linspace(0, 1, 7)]
         row, col = end
-    thick: NDArray[np.bool_] = ndi.distance_transform_edt(~stroke) < 3.3
-    return thick
+    return path

@@ -1,0 +1,147 @@
+"""What a user could pick to segment cells after annotating a few images, under one interface."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from skimage.filters import threshold_otsu
+
+import fewshot_forest
+from fewshot_forest import ForestSettings
+from napari_fewshot_cells.annotations import Shot, SupportSet
+from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.images import FloatImage, Plane, normalise
+from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.models import Model, ModelCard
+from napari_fewshot_cells.networks import build_network
+from napari_fewshot_cells.prediction import predict
+from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
+
+METHODS = ("otsu", "forest", "random-fcrn", "random-unet", "transfer", "paper", "ours")
+
+Starts = Callable[[str], Model]
+"""The start that a training method gave: "transfer" or "complete"."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What a method makes of a support set.
+
+    Attributes
+    ----------
+    predict : function from Plane to ndarray, float32, (H, W)
+        Probability of each pixel to be in a cell.
+    threshold : float
+        Probability above which it is.
+    """
+
+    predict: Callable[[Plane], FloatImage]
+    threshold: float
+
+
+Fit = Callable[[SupportSet, Starts, int], Fitted]
+"""From support set, starts and seed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Variant:
+    """A method with what it may spend.
+
+    Attributes
+    ----------
+    method : str
+        One of `METHODS`.
+    setting : str
+        What it may spend, in words.
+    fit : Fit
+    start : str, optional
+        The training method whose start it needs.
+    """
+
+    method: str
+    setting: str
+    fit: Fit
+    start: str | None = None
+
+    @property
+    def takes_scribbles(self) -> bool:
+        """The paper's fine-tuning counts the foreground of whole masks."""
+        return self.method != "paper"
+
+
+def variants(
+    device: str = "cpu",
+    steps: Sequence[int] = (Recipe().steps,),
+    epochs: Sequence[int] = (PaperRecipe().epochs,),
+    trees: Sequence[int] = (ForestSettings().trees,),
+    pixels: Sequence[int] = (ForestSettings().pixels,),
+) -> list[Variant]:
+    """All methods, each with every setting that is asked for; by default with the one that it comes with."""
+    forests = [ForestSettings(trees=t, pixels=p) for t in trees for p in pixels]
+    recipes = {f"{n} steps": Recipe(steps=n) for n in steps}
+    papers = {f"{n} epochs": PaperRecipe(epochs=n) for n in epochs}
+    return [
+        Variant("otsu", "", otsu),
+        *(Variant("forest", f"{f.trees} trees, {f.pixels} pixels", partial(forest, f)) for f in forests),
+        *(
+            Variant(f"random-{arch}", setting, partial(random_start, arch, recipe, device))
+            for arch in ("fcrn", "unet")
+            for setting, recipe in recipes.items()
+        ),
+        *(
+            Variant("transfer", s, partial(button, "transfer", r, device), "transfer")
+            for s, r in recipes.items()
+        ),
+        *(Variant("paper", s, partial(paper, r, device), "complete") for s, r in papers.items()),
+        *(Variant("ours", s, partial(button, "complete", r, device), "complete") for s, r in recipes.items()),
+    ]
+
+
+def otsu(support: SupportSet, starts: Starts, seed: int) -> Fitted:
+    """Otsu's threshold of each image; whether cells are above or below it, the shots tell."""
+    bright = max((True, False), key=lambda bright: np.mean([_agreement(s, bright) for s in support.shots]))
+    return Fitted(lambda plane: _otsu(plane, bright).astype(np.float32), 0.5)
+
+
+def forest(settings: ForestSettings, support: SupportSet, starts: Starts, seed: int) -> Fitted:
+    """A random forest on multiscale features."""
+    grown = fewshot_forest.grow(support, settings, seed)
+    return Fitted(lambda plane: fewshot_forest.predict(grown, plane), grown.threshold)
+
+
+def random_start(
+    architecture: str, recipe: Recipe, device: str, support: SupportSet, starts: Starts, seed: int
+) -> Fitted:
+    """Random weights, the button's recipe."""
+    model = Model(ModelCard("random", architecture), build_network(architecture, seed))
+    return _predictor(finish(fine_tune(model, support, recipe=recipe, seed=seed, device=device)), device)
+
+
+def button(start: str, recipe: Recipe, device: str, support: SupportSet, starts: Starts, seed: int) -> Fitted:
+    """A trained start, the button's recipe."""
+    model = finish(fine_tune(starts(start), support, recipe=recipe, seed=seed, device=device))
+    return _predictor(model, device)
+
+
+def paper(recipe: PaperRecipe, device: str, support: SupportSet, starts: Starts, seed: int) -> Fitted:
+    """The complete loss's start, the paper's recipe."""
+    model = finish(paper_fine_tune(starts("complete"), support, recipe=recipe, seed=seed, device=device))
+    return _predictor(model, device)
+
+
+def _predictor(model: Model, device: str) -> Fitted:
+    return Fitted(lambda plane: predict(model, plane, device=device), 0.5)  # calibrated to lie there
+
+
+def _otsu(plane: Plane, bright: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    image = normalise(plane)
+    return (image > threshold_otsu(image)) == bright
+
+
+def _agreement(shot: Shot, bright: bool) -> float:
+    annotated = shot.weight > 0
+    return iou(_otsu(shot.plane, bright)[annotated], shot.target[annotated])

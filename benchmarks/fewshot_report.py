@@ -1,0 +1,143 @@
+"""Makes docs/results/fewshot.md and fewshot.svg from docs/results/fewshot.csv.
+
+python benchmarks/fewshot_report.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import mean, median
+
+from fewshot_bars import bars
+from fewshot_curve import ANNOTATION, K_SHOT, curve_figure, curve_points
+from fewshot_methods import METHODS
+from fewshot_results import Result, differences, of, read_results
+from fewshot_targets import ANNOTATIONS, TARGETS
+from report import Row, read, spread, table
+
+RESULTS = Path(__file__).parents[1] / "docs" / "results"
+RIVALS = ("forest", "paper")
+CUTS = ("calibrated", "drawn", "plain")
+MISSING = "–"
+VERDICTS = {True: "met", False: "**not met**", None: "missing"}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Fill the tables into the text."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=RESULTS / "fewshot.csv")
+    parser.add_argument("--out", type=Path, default=RESULTS / "fewshot.md")
+    options = parser.parse_args(arguments)
+    results = read_results(options.results)
+    text = (RESULTS / "fewshot.template.md").read_text(encoding="utf-8")
+    for name, content in {
+        "bars": bars_table(results),
+        "iou": quality_table(results, "iou"),
+        "ap50": quality_table(results, "ap50"),
+        "differences": differences_table(results),
+        "seconds": seconds_table(results),
+        "forest": forest_table(read("fewshot-forest.csv")),
+        "curve": curve(results, options.out.with_suffix(".svg")),
+        "origin": origin(results),
+    }.items():
+        text = text.replace(f"<!-- {name} -->", content)
+    options.out.write_text(text, encoding="utf-8")
+    print(options.out)
+
+
+def bars_table(results: Sequence[Result]) -> str:
+    """What was asked for."""
+    return table(
+        ["bar", "measured", "verdict"], [[b.demand, b.measured, VERDICTS[b.met]] for b in bars(results)]
+    )
+
+
+def quality_table(results: Sequence[Result], measure: str) -> str:
+    """All methods, by annotation, target and K."""
+    lines = []
+    for annotation, target, k_shot in rows_of(results):
+        values = [
+            [getattr(r, measure) for r in of(results, method, target, k_shot, annotation).values()]
+            for method in METHODS
+        ]
+        if measure == "iou" or any(v is not None for of_method in values for v in of_method):
+            lines.append([annotation, target, str(k_shot), *map(cell, values)])
+    return table(["annotation", "target", "K", *METHODS], lines)
+
+
+def differences_table(results: Sequence[Result]) -> str:
+    """Ours against its rivals, selection by selection."""
+    lines = []
+    for annotation, target, k_shot in rows_of(results):
+        ours = of(results, "ours", target, k_shot, annotation)
+        gains = [differences(ours, of(results, rival, target, k_shot, annotation)) for rival in RIVALS]
+        if any(gains):
+            lines.append([annotation, target, str(k_shot), *map(cell, gains)])
+    return table(["annotation", "target", "K", *(f"ours − {rival}" for rival in RIVALS)], lines)
+
+
+def seconds_table(results: Sequence[Result]) -> str:
+    """Median seconds over targets and selections: all, and those of the fitting."""
+    lines = []
+    for annotation in ANNOTATIONS:
+        for k_shot in sorted({r.k_shot for r in results if r.annotation == annotation}):
+            line = []
+            for method in METHODS:
+                found = [
+                    r for target in TARGETS for r in of(results, method, target, k_shot, annotation).values()
+                ]
+                total, fitting = ([getattr(r, name) for r in found] for name in ("seconds", "fit_seconds"))
+                line.append(f"{median(total):.1f} ({median(fitting):.1f})" if found else MISSING)
+            lines.append([annotation, str(k_shot), *line])
+    return table(["annotation", "K", *METHODS], lines)
+
+
+def forest_table(rows: Sequence[Row]) -> str:
+    """What the settings that were tried for the forest gave: mean IoU at its three thresholds."""
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    lines = []
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        line = [setting]
+        for target in targets:
+            there = [row for row in rows if (row["setting"], row["target"]) == (setting, target)]
+            ious = [mean(float(row[f"{cut}_iou"]) for row in there) for cut in CUTS if there]
+            line.append(" / ".join(f"{value:.3f}" for value in ious) or MISSING)
+        lines.append(line)
+    return table(["setting", *targets], lines)
+
+
+def curve(results: Sequence[Result], path: Path) -> str:
+    """Draw IoU against seconds, and say what is in it."""
+    points, n = curve_points(results)
+    if not points:
+        return f"No selection has been run with every setting at K = {K_SHOT} yet: no curve."
+    path.write_text(curve_figure(points), encoding="utf-8")
+    return (
+        f"![IoU against seconds]({path.name})\n\nK = {K_SHOT}, {ANNOTATION} images; mean over the {n} pairs "
+        "of target and selection that every point has, median seconds."
+    )
+
+
+def origin(results: Sequence[Result]) -> str:
+    """Commits, dates and machines."""
+    commits, machines = (sorted({getattr(r, name) for r in results}) for name in ("commit", "machine"))
+    dates = sorted(r.date[:10] for r in results)
+    return f"Commit {', '.join(commits)}; {dates[0]} to {dates[-1]}; {'; '.join(machines)}."
+
+
+def rows_of(results: Sequence[Result]) -> list[tuple[str, str, int]]:
+    """Annotation, target and K of the lines of a table, in their order."""
+    there = {(r.annotation, r.target, r.k_shot) for r in results}
+    return sorted(there, key=lambda row: (ANNOTATIONS.index(row[0]), TARGETS.index(row[1]), row[2]))
+
+
+def cell(values: Iterable[float | None]) -> str:
+    """Mean ± standard deviation over selections, and their number; a dash where there is none."""
+    there = [value for value in values if value is not None]
+    return f"{spread(there)} ({len(there)})" if there else MISSING
+
+
+if __name__ == "__main__":
+    main()
