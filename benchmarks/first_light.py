@@ -26,7 +26,7 @@ from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-STEPS = (30,)  # as the button
+STEPS = (30,)  # at any K, where the button takes more steps for more shots
 N_TEST = 20
 COLUMNS = (
     "target", "start", "k_shot", "selection", "steps", "iou", "plain_iou", "seconds",
@@ -64,7 +64,7 @@ def main() -> None:
                 task,
                 support,
                 test,
-                recipe=Recipe(steps=steps),
+                recipe=Recipe(steps=steps, steps_per_shot=0),
                 seed=selection,
                 device=arguments.device,
             )

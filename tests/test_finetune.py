@@ -29,7 +29,7 @@ from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
 
-QUICK = Recipe(steps=2, crops=2, crop_size=64)
+QUICK = Recipe(steps=2, steps_per_shot=1, crops=2, crop_size=64)
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,16 @@ def test_progress_tells_step_and_loss(start, support):
     assert [(e.done, e.total) for e in steps] == [(1, 2), (2, 2)]
     assert all(np.isfinite(e.loss) and e.elapsed > 0 for e in steps)
     assert {e.stage for e in events} == {"fine-tuning", "calibrating", "predicting"}
+
+
+def test_more_shots_get_more_steps(start):
+    assert [Recipe().steps_for(k_shot) for k_shot in (1, 5, 10)] == [30, 54, 84]
+    shots = []
+    for seed in (1, 2, 3):
+        image, labels = fluorescent_cells((96, 96), seed=seed)
+        shots.append(make_shot(to_plane(image, str(seed)), labels, whole_image=True))
+    events = list(fine_tune(start, make_support_set(shots), recipe=QUICK))
+    assert [e.done for e in events if e.stage == "fine-tuning"] == [1, 2, 3, 4]
 
 
 def test_cancelled_between_steps(start, support):

@@ -41,8 +41,8 @@ class Recipe:
 
     Attributes
     ----------
-    steps : int
-        Adam steps.
+    steps, steps_per_shot : int
+        Adam steps with one shot, and more for each further one.
     crops, crop_size : int
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
@@ -59,6 +59,7 @@ class Recipe:
     """
 
     steps: int = 30
+    steps_per_shot: int = 6
     crops: int = 8
     crop_size: int = 128
     lr: float = 1e-3
@@ -67,6 +68,10 @@ class Recipe:
     mix: bool = True
     calibrate: bool = True
     batch_norm: BatchNorm = "support"
+
+    def steps_for(self, k_shot: int) -> int:
+        """Adam steps with a support set of `k_shot` images."""
+        return self.steps + self.steps_per_shot * (k_shot - 1)
 
 
 def fine_tune(
@@ -244,8 +249,9 @@ def _train(
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     elapsed = 0.0
-    for step in range(1, recipe.steps + 1):
-        share = max((step - 1) / recipe.steps, 0 if seconds is None else min(1, elapsed / seconds))
+    steps = recipe.steps_for(len(samples))
+    for step in range(1, steps + 1):
+        share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
         optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
@@ -254,7 +260,7 @@ def _train(
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         elapsed = time.perf_counter() - started
-        yield Progress("fine-tuning", step, recipe.steps, elapsed, loss.item())
+        yield Progress("fine-tuning", step, steps, elapsed, loss.item())
         if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
             break
     return step

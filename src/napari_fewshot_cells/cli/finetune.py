@@ -57,7 +57,12 @@ def finetune(
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Train for this time instead of a number of steps.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Train for this many steps (default 30).")] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Train for this many steps (default: 30, and 6 more for each further image)."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops; the same seed, the same model.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
@@ -75,7 +80,7 @@ def finetune(
 
     recipe = Recipe()
     if steps is not None:
-        recipe = replace(recipe, steps=steps)
+        recipe = replace(recipe, steps=steps, steps_per_shot=0)
     elif seconds is not None:
         recipe = replace(recipe, steps=STEPS_WITHOUT_END)
     work = fine_tune(start, support, recipe=recipe, seconds=seconds, seed=seed, device=device)
