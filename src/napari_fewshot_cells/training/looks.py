@@ -1,8 +1,8 @@
 """Domains made from domains: the same objects as another microscope might have shown them.
 
-Reptile learns to adapt to what differs between tasks, and five sets are few tasks. Each episode therefore sees
-its sets in looks drawn anew: another gamma, contrast and sharpness, uneven light, and textures that may differ
-between objects and background.
+Reptile learns to adapt to what differs between tasks, and five sets are few tasks. Each episode may therefore
+see its sets in looks drawn anew: another gamma, contrast and sharpness, uneven light, and textures that may
+differ between objects and background.
 """
 
 from __future__ import annotations
