@@ -26,7 +26,7 @@ from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-STEPS = (30,)  # at any K, where the button takes more steps for more shots
+STEPS = (30, 8)  # at any K, where the button takes more steps for more shots; and a hurried one
 N_TEST = 20
 COLUMNS = (
     "target", "start", "k_shot", "selection", "steps", "iou", "plain_iou", "seconds",
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/results/first-light.csv"))
     parser.add_argument("--selections", type=int, default=3)
     parser.add_argument("--targets", nargs="+", default=TARGETS)
+    parser.add_argument("--steps", nargs="+", type=int, default=STEPS)
     parser.add_argument("--which", nargs="+", default=("random", "meta"))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
@@ -54,7 +55,7 @@ def main() -> None:
         meta = read_model(arguments.starts / f"fcrn-without-{target}" / "model.safetensors")
         starts = {"random": Model(ModelCard("random", "fcrn"), build_network("fcrn", 0)), "meta": meta}
         for steps, selection, k_shot, start in itertools.product(
-            STEPS, range(arguments.selections), K_SHOTS, arguments.which
+            arguments.steps, range(arguments.selections), K_SHOTS, arguments.which
         ):
             if (target, start, str(k_shot), str(selection), str(steps)) in done:
                 continue

@@ -50,24 +50,44 @@ def starts() -> str:
     for column, threshold in {"iou": "calibrated", "plain_iou": "0.5"}.items():
         ious: dict[tuple[str, ...], dict[tuple[str, str], float]] = defaultdict(dict)
         for row in rows:
-            cell = row["target"], row["k_shot"]
+            cell = row["target"], row["steps"], row["k_shot"]
             ious[cell][row["start"], row["selection"]] = float(row[column])
-        for (target, k_shot), of in ious.items():
+        for (target, steps, k_shot), of in sorted(ious.items(), key=_in_order):
             both = sorted(s for start, s in of if start == "meta" and ("random", s) in of)
             random, meta = ([of[start, s] for s in both] for start in ("random", "meta"))
             gains = [m - r for m, r in zip(meta, random, strict=True)]
             verdict = "yes" if mean(gains) >= BARS[target] else "**no**"
             lines.append(
-                [target, k_shot, threshold, spread(random), spread(meta), spread(gains),
+                [target, steps, k_shot, threshold, spread(random), spread(meta), spread(gains),
                  f"{BARS[target]:.2f}", verdict, str(len(both))]
             )  # fmt: skip
-    header = ["target", "K", "threshold", "random start", "meta-trained start", "gain", "bar", "met", "n"]
-    took = median(float(row["seconds"]) for row in rows)
+    header = [
+        "target",
+        "steps",
+        "K",
+        "threshold",
+        "random start",
+        "meta-trained start",
+        "gain",
+        "bar",
+        "met",
+        "n",
+    ]
+    took = {
+        steps: median(float(row["seconds"]) for row in rows if row["steps"] == steps)
+        for steps in sorted({row["steps"] for row in rows}, key=int)
+    }
+    times = ", ".join(f"{seconds:.1f} s for {steps} steps" for steps, seconds in took.items())
     foot = (
         f"n: selections. Test images of each: {rows[0]['n_test']}. Median fine-tuning time on one thread "
-        f"beside other work: {took:.1f} s. {origin(rows)}"
+        f"beside other work, calibration included: {times}. {origin(rows)}"
     )
     return table(header, lines) + f"\n\n{foot}"
+
+
+def _in_order(item: tuple[tuple[str, ...], object]) -> tuple[str, int, int]:
+    target, steps, k_shot = item[0]
+    return target, -int(steps), int(k_shot)
 
 
 def simulated() -> str:
