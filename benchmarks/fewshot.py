@@ -27,7 +27,6 @@ from fewshot_methods import METHODS, Starts, Variant, variants
 from fewshot_targets import ANNOTATIONS, PHASE, TARGETS, Target, annotate, load_target
 from napari_fewshot_cells.annotations import median_diameter
 from napari_fewshot_cells.errors import FewShotError
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.images import Labels
 from napari_fewshot_cells.instances import label_instances
 from napari_fewshot_cells.metrics import average_precision, iou
@@ -81,7 +80,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--annotations", nargs="+", choices=ANNOTATIONS, default=ANNOTATIONS)
     parser.add_argument("--selections", type=int, default=10)
     parser.add_argument("--n-test", type=int, default=N_TEST)
-    parser.add_argument("--steps", nargs="+", type=int, default=[Recipe().steps], help="of the networks")
+    parser.add_argument("--steps", nargs="+", type=int, default=[], help="of the networks, not the button's")
     parser.add_argument(
         "--epochs", nargs="+", type=int, default=[PaperRecipe().epochs], help="of the paper's"
     )
