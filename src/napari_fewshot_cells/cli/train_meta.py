@@ -81,9 +81,6 @@ def meta(
     other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain in a step.")] = 1,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 96,
     scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
-    looks: Annotated[
-        bool, typer.Option(help="Show each set in a look drawn for the episode: gamma, light, blur, texture.")
-    ] = False,
     grey: Annotated[
         bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
     ] = False,
@@ -122,7 +119,7 @@ def meta(
     if threads is not None:
         torch.set_num_threads(threads)
     shape = EpisodeShape(
-        k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, not grey, not native_scale, looks
+        k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, not grey, not native_scale
     )
     config = ReptileConfig(
         alpha,

@@ -14,7 +14,6 @@ from ..contrast import fisher_mix, mixed
 from ..crops import Batch, Sample, rescale_sample, sample_crops, to_sample
 from ..images import read_labels, read_plane
 from ..models import CANONICAL_DIAMETER
-from .looks import Look, draw_look, shown
 from .sources import SourceSet
 
 
@@ -74,8 +73,6 @@ class EpisodeShape:
         grey values, as in the paper.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
-    looks : bool
-        Show each set in a look drawn for the episode, see `looks`; else as it is, as in the paper.
     """
 
     k_shot: int = 5
@@ -86,7 +83,6 @@ class EpisodeShape:
     scale_jitter: float = 1.25
     mix: bool = True
     rescale: bool = True
-    looks: bool = False
 
 
 def load_task(source: SourceSet) -> Task:
@@ -157,11 +153,7 @@ def draw_episode(
 
     def batches(task: Task, crops: int) -> tuple[Batch, ...]:
         samples = _draw_samples(task, shape, rng)
-        look = draw_look(rng) if shape.looks else Look()
-        return tuple(
-            shown(sample_crops(samples, crops, shape.crop_size, rng), look, rng)
-            for _ in range(shape.inner_steps)
-        )
+        return tuple(sample_crops(samples, crops, shape.crop_size, rng) for _ in range(shape.inner_steps))
 
     def images(task: Task) -> tuple[Tensor, ...]:
         return tuple(batch.image for batch in batches(task, shape.other_crops))
