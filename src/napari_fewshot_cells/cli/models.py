@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..output import writing
 from .errors import one_line_errors
-from .output import writing
 
 if TYPE_CHECKING:
     from ..library import ModelEntry
