@@ -167,9 +167,7 @@ def test_without_the_extra(
     save_model(tuned, "mine")
     monkeypatch.setattr(export, "find_spec", lambda name: None if name == "bioimageio.spec" else name)
     export_to("mine", tmp_path / "x.onnx")
-    with pytest.raises(
-        ModelError, match=r"needs bioimageio.spec: pip install 'napari-fewshot-cells\[exp"
-    ):
+    with pytest.raises(ModelError, match=r"needs bioimageio.spec: pip install 'napari-fewshot-cells\[exp"):
         export_to("mine", tmp_path / "x.zip")
     monkeypatch.setattr(export, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="needs onnx and onnxruntime: pip install"):

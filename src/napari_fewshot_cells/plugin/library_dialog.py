@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Slot
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QDialog,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QInputDialog,
     QLineEdit,
     QMessageBox,
-    QPushButton,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
 
-from .controls import hint, set_enabled
+from .controls import dialog_button, hint, set_enabled
 from .library_jobs import (
     LibraryRead,
-    LibraryRow,
     delete,
     export_file,
     import_file,
@@ -35,16 +29,12 @@ from .library_jobs import (
     note,
     rename,
 )
-from .message_bar import DONE, ERROR, INFO, MessageBar
+from .library_table import LibraryTable
+from .message_bar import DONE, ERROR, INFO, MessageBar, tell_fault
 from .session import Session
 from .workers import Failed, Outcome, Refused, Runner
 
-if TYPE_CHECKING:
-    from ..models import ModelCard
-
-_HEADS = ("Name", "From", "Shots", "Score", "Date", "Note")
 _FORMATS = "Model of this plugin (*.safetensors);;ONNX (*.onnx);;bioimage.io package (*.zip)"
-_SUFFIXES = {"ONNX": "onnx", "bioimage": "zip"}
 
 
 class LibraryDialog(QDialog):
@@ -55,15 +45,15 @@ class LibraryDialog(QDialog):
         self.setWindowTitle("Models")
         self.resize(860, 380)
         self._session, self._runner = session, runner
-        self._rows: tuple[LibraryRow, ...] = ()
         self._busy = self._again = False
-        self._make_table()
-        self.rename_button = self._button("Rename…", self._ask_rename)
-        self.note_button = self._button("Note…", self._ask_note)
-        self.export_button = self._button("Export…", self._ask_export)
-        self.delete_button = self._button("Delete…", self._ask_delete)
-        self.import_button = self._button("Import…", self._ask_import)
-        self.close_button = self._button("Close", self.close)
+        self.table = LibraryTable()
+        self.table.itemSelectionChanged.connect(self._enable)
+        self.rename_button = dialog_button("Rename…", self._ask_rename)
+        self.note_button = dialog_button("Note…", self._ask_note)
+        self.export_button = dialog_button("Export…", self._ask_export)
+        self.delete_button = dialog_button("Delete…", self._ask_delete)
+        self.import_button = dialog_button("Import…", self._ask_import)
+        self.close_button = dialog_button("Close", self.close)
         self.close_button.setToolTip("Close this window; your models stay")
         self.place = hint()
         self.message_bar = MessageBar()
@@ -82,32 +72,11 @@ class LibraryDialog(QDialog):
         runner.ended.connect(self._on_ended)
         self._enable()
 
-    def _make_table(self) -> None:
-        table = self.table = QTableWidget(0, len(_HEADS))
-        table.setHorizontalHeaderLabels(_HEADS)
-        table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-        table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        table.setToolTip("Choose a model, then a button below")
-        table.verticalHeader().hide()
-        header = table.horizontalHeader()
-        header.setStretchLastSection(True)
-        header.setSectionResizeMode(0, QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate((210, 150, 50, 150, 85)):
-            table.setColumnWidth(column, width)
-        table.itemSelectionChanged.connect(self._enable)
-
-    def _button(self, text: str, act: Callable[[], object]) -> QPushButton:
-        button = QPushButton(text)
-        button.setAutoDefault(False)  # Enter in the table must not press one
-        button.clicked.connect(lambda: act())
-        return button
-
     # --- what is shown
 
     def refresh(self) -> None:
         """Read the library again if the panel has a model that the table lacks, or the other way round."""
-        entries = tuple(row.entry for row in self._rows)
+        entries = tuple(row.entry for row in self.table.rows)
         if self.isVisible() and set(entries) != set(self._session.models):
             self.reload()
 
@@ -118,34 +87,13 @@ class LibraryDialog(QDialog):
         else:
             self._start(None)
 
-    @property
-    def chosen(self) -> LibraryRow | None:
-        """The model that is selected in the table."""
-        rows = self.table.selectionModel().selectedRows()
-        return self._rows[rows[0].row()] if rows and rows[0].row() < len(self._rows) else None
-
-    def choose(self, name: str) -> None:
-        """Select a model, if it is there."""
-        for number, row in enumerate(self._rows):
-            if row.entry.name == name:
-                self.table.selectRow(number)
-
     @Slot(object)
     def _on_read(self, read: LibraryRead) -> None:
-        before = self.chosen.entry.name if self.chosen else ""
-        if read.renamed and read.renamed[0] == before:
-            before = read.renamed[1]
-        self._rows = read.rows
-        self.table.clearSelection()
-        self.table.setRowCount(len(read.rows))
-        for number, row in enumerate(read.rows):
-            for column, text in enumerate(_texts(row)):
-                item = QTableWidgetItem(text)
-                item.setToolTip(", ".join(row.card.shots) if row.card and column == 2 else text)
-                self.table.setItem(number, column, item)
-        self.choose(before)
+        self.table.show_rows(read.rows, read.renamed)
         folder = next((row.entry.path.parent for row in read.rows if not row.entry.bundled), None)
-        self.place.setText(f"Your models are in {folder}" if folder else "You have no models of your own yet.")
+        self.place.setText(
+            f"Your models are in {folder}" if folder else "You have no models of your own yet."
+        )
         if read.message:
             self.message_bar.say(DONE, read.message)
         self._session.set_models(tuple(row.entry for row in read.rows), read.renamed)
@@ -156,14 +104,14 @@ class LibraryDialog(QDialog):
         if isinstance(outcome, Refused):
             self.message_bar.say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            self.message_bar.say(ERROR, f"Unexpected error: {type(outcome.error).__name__}: {outcome.error}")
+            tell_fault(self.message_bar, outcome.error)
         self._enable()
         if self._again:
             self._again = False
             self._start(None)
 
     def _enable(self) -> None:
-        row = self.chosen
+        row = self.table.chosen
         wait = "Wait a moment: the models are being read or written." if self._busy else None
         reason = wait or (None if row else "Choose a model in the table first.")
         fault = row.fault if row else ""
@@ -211,7 +159,7 @@ class LibraryDialog(QDialog):
     # --- what is asked
 
     def _ask_rename(self) -> None:
-        name = self.chosen.entry.name
+        name = self.table.chosen.entry.name
         new_name, agreed = QInputDialog.getText(
             self, "Rename the model", "New name", QLineEdit.EchoMode.Normal, name
         )
@@ -219,7 +167,7 @@ class LibraryDialog(QDialog):
             self.rename(name, new_name.strip())
 
     def _ask_note(self) -> None:
-        row = self.chosen
+        row = self.table.chosen
         text, agreed = QInputDialog.getMultiLineText(
             self, "Note", f"What '{row.entry.name}' is for", row.card.notes
         )
@@ -227,12 +175,9 @@ class LibraryDialog(QDialog):
             self.note(row.entry.name, text)
 
     def _ask_delete(self) -> None:
-        name = self.chosen.entry.name
+        name = self.table.chosen.entry.name
         question = f"Delete '{name}'? This cannot be undone."
-        if (
-            QMessageBox.question(self, "Delete the model", question)
-            == QMessageBox.StandardButton.Yes
-        ):
+        if QMessageBox.question(self, "Delete the model", question) == QMessageBox.StandardButton.Yes:
             self.delete(name)
 
     def _ask_import(self) -> None:
@@ -241,25 +186,19 @@ class LibraryDialog(QDialog):
             self.import_file(Path(file))
 
     def _ask_export(self) -> None:
-        name = self.chosen.entry.name
+        name = self.table.chosen.entry.name
         dialog = QFileDialog(self, "Export the model", name, _FORMATS)
         dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
         # a file that exists is refused, and the message says so: no question that promises another thing
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)
-        dialog.setDefaultSuffix("safetensors")
-        dialog.filterSelected.connect(
-            lambda text: dialog.setDefaultSuffix(_SUFFIXES.get(text.split()[0].split(".")[0], "safetensors"))
-        )
         if dialog.exec():
-            self.export_file(name, Path(dialog.selectedFiles()[0]))
+            # not by a default suffix: Qt takes the end of a date in a name for one
+            self.export_file(name, _with_suffix(Path(dialog.selectedFiles()[0]), dialog.selectedNameFilter()))
 
 
-def _texts(row: LibraryRow) -> tuple[str, ...]:
-    card, entry = row.card, row.entry
-    if card is None:
-        return entry.name, "damaged", "", "", "", row.fault
-    return entry.name, _origin(card, entry.bundled), str(card.k_shot or ""), card.score, card.date[:10], card.notes
-
-
-def _origin(card: ModelCard, bundled: bool) -> str:
-    return "came with the package" if bundled else card.parent
+def _with_suffix(file: Path, chosen: str) -> Path:
+    """A file with the suffix of the format that was chosen, unless it has that of any."""
+    suffixes = re.findall(r"\*(\.\w+)", _FORMATS)
+    if file.suffix.lower() in suffixes:
+        return file
+    return file.with_name(file.name + re.findall(r"\*(\.\w+)", chosen)[0])

@@ -25,7 +25,7 @@ class LibraryRow:
 
 @dataclass(frozen=True, eq=False)
 class LibraryRead:
-    """The library as it is now, what has been done, and the old and new name of a model, if it got another."""
+    """The library as it is now, what has been done, and old and new name of a model that got another."""
 
     rows: tuple[LibraryRow, ...]
     message: str

@@ -261,9 +261,7 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(
-    session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, *_: object
-) -> None:
+def _shut(session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, *_: object) -> None:
     for runner in runners:
         runner.stop()
     refiner.stop()

@@ -116,7 +116,9 @@ class PredictBox(QWidget):
         self.batch_dialog.raise_()
 
     def close_dialogs(self) -> None:
-        """Close both, which cancels what they do."""
+        """Close both, which cancels what they do; closing twice is fine."""
+        if self._session.closed:
+            return
         for dialog in (self.library_dialog, self.batch_dialog):
             if dialog is not None:
                 dialog.close()
