@@ -51,7 +51,8 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
 @pytest.fixture
 def open_dialog(open_panel: Any, fine_tuned: Any) -> Callable[[], Any]:
     def open_one() -> Any:
-        _, panel = open_panel()
+        viewer, panel = open_panel()
+        viewer.add_image(np.eye(64), name="another")
         assert panel.predict_box.batch_button.isEnabled(), panel.predict_box.batch_button.toolTip()
         panel.predict_box.batch_button.click()
         return panel, panel.predict_box.batch_dialog

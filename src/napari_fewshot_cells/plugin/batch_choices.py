@@ -47,10 +47,13 @@ class BatchChoices(QWidget):
         self.folder_button = dialog_button("Folder…", self._ask_folder)
         self.files_button = dialog_button("Files…", self._ask_files)
         self.out_button = dialog_button("Folder…", self._ask_out)
+        labels = QCheckBox("Labels")
+        labels.setChecked(True)
+        set_enabled(labels, "NAME.tif, int32, is written always", "")
         self.probability = QCheckBox("Probability")
         self.measurements = QCheckBox("Measurements")
         self.overwrite = QCheckBox("Overwrite results that are there")
-        beside = side_by_side(self.probability, self.measurements, self.overwrite, QWidget())
+        written = side_by_side(labels, self.probability, self.measurements, QWidget(), self.overwrite)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(
@@ -58,10 +61,7 @@ class BatchChoices(QWidget):
                 ("Model", self.model_name),
                 ("Images", side_by_side(self.inputs_line, self.folder_button, self.files_button)),
                 ("Results in", side_by_side(self.out_line, self.out_button)),
-                (
-                    "Beside labels",
-                    beside,
-                ),
+                ("Write", written),
                 ("Objects", self.objects),
             )
         )

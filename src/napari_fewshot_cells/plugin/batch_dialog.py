@@ -147,5 +147,7 @@ class BatchDialog(QDialog):
 
     def _summary(self) -> str:
         counts = Counter(row.status for row in self.table.told)
-        parts = ", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing done"
-        return f"{self.table.rowCount()} images: {parts}. See report.csv in '{self.choices.out}'."
+        known = ("done", "exists", "skipped", "failed")
+        parts = [f"{counts[status]} {status}" for status in known if counts[status]] or ["nothing done"]
+        images = f"{self.table.rowCount()} images: {', '.join(parts)}"
+        return f"{images}. See report.csv in '{self.choices.out}'."
