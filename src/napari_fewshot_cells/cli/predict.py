@@ -70,7 +70,7 @@ def predict(
         outputs_of,
         predict_files,
         read_report,
-    )  # fmt: skip
+    )
 
     files = find_inputs(inputs)
     settings = BatchSettings(
