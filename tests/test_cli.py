@@ -470,6 +470,58 @@ def test_predict_bad_paths(tmp_path: Path, shot: tuple[Path, Path], model_file: 
     assert_fails(run("predict", model_file, shot[0], "--out", tmp_path / "file"), "cannot be written")
 
 
+def test_resume_and_report(tmp_path: Path, model_file: Path) -> None:
+    folder, out = tmp_path / "many", tmp_path / "out"
+    folder.mkdir()
+    for seed, name in enumerate(("a.tif", "b.tif")):
+        tifffile.imwrite(folder / name, fluorescent_cells(SHAPE, seed=seed)[0])
+    (folder / "c.png").write_bytes(b"damaged")
+    done = start("predict", model_file, folder / "a.tif", "--out", out, "--report")
+    assert done.returncode == 0, done.stderr
+    made = (out / "a.tif").read_bytes()
+    (out / "a.tif").write_bytes(b"corrected by hand")
+    wanted = ("predict", model_file, folder, "--out", out, "--report", "--measurements", "--resume")
+    done = start(*wanted)
+    assert done.returncode == 1, done.stderr
+    assert done.stderr.startswith("skipped: 'c.png' cannot be read")
+    assert "a_objects.csv is not" in done.stdout
+    assert (out / "a.tif").read_bytes() == b"corrected by hand"
+    assert sorted(f.name for f in out.iterdir()) == ["a.tif", "b.tif", "b_objects.csv", "report.csv"]
+    report = (out / "report.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert report[0] == "file,status,objects,seconds,message"
+    assert [line.split(",")[1] for line in report[1:]] == ["exists", "done", "skipped"]
+    # without it everything is made anew, as ever
+    done = start("predict", model_file, folder / "a.tif", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert (out / "a.tif").read_bytes() == made
+    # a table of one's own of that name stays
+    (out / "report.csv").write_text("mine")
+    done = start("predict", model_file, folder / "a.tif", "--out", out, "--report")
+    assert_one_line(done.returncode, done.stderr, "report.csv", "no report")
+    assert (out / "report.csv").read_text() == "mine"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends signals as on POSIX")
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path, model_file: Path) -> None:
+    folder, out = tmp_path / "many", tmp_path / "out"
+    folder.mkdir()
+    for number in range(40):
+        tifffile.imwrite(folder / f"{number:02}.tif", fluorescent_cells((512, 512), seed=number % 3)[0])
+    command = [*COMMAND, "predict", model_file, folder, "--out", out, "--report"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.startswith("stopped: the images listed are done")
+    done = [line.split(",")[0] for line in (out / "report.csv").read_text().splitlines()[1:]]
+    assert 0 < len(done) < 40
+    assert {f.name for f in out.iterdir()} - {"report.csv"} <= {Path(name).name for name in done} | {
+        f"{len(done):02}.tif"  # written, and not yet told
+    }
+
+
 # --- evaluate ----------------------------------------------------------------------------------------------
 
 
@@ -537,6 +589,41 @@ def test_models_import_list_show_export_delete(tmp_path: Path, model_file: Path,
     assert_fails(run("models", "delete", "one-step"), "one-step")
     assert_fails(run("models", "show", "one-step"), "one-step")
     assert_fails(run("models", "delete", "fcrn"), "cannot be deleted")
+
+
+def test_models_rename_and_note(model_file: Path, library: Path) -> None:
+    run("models", "import", model_file)
+    assert run("models", "note", "one-step", "my  nuclei").exit_code == 0
+    assert run("models", "rename", "one-step", "nuclei").exit_code == 0
+    row = next(line for line in run("models").stdout.splitlines() if line.startswith("nuclei"))
+    assert row.endswith("my nuclei")
+    assert sorted(file.name for file in library.iterdir()) == ["nuclei.json", "nuclei.safetensors"]
+    assert "nuclei" in run("models", "show", "nuclei").stdout
+    for wrong in (("rename", "fcrn", "mine"), ("note", "fcrn", "text")):
+        assert_fails(run("models", *wrong), "came with the package")
+    assert_fails(run("models", "rename", "nuclei", "unet"), "bundled")
+    assert_fails(run("models", "rename", "nobody", "mine"), "nobody")
+
+
+def test_models_export_by_suffix(tmp_path: Path, model_file: Path, library: Path) -> None:
+    run("models", "import", model_file)
+    for name in ("m.onnx", "m.zip"):
+        done = start("models", "export", "one-step", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+        assert done.stderr == ""
+        assert done.stdout == f"exported 'one-step' to {tmp_path / name}\n"
+        assert_fails(run("models", "export", "one-step", tmp_path / name), "exists")
+    assert_fails(run("models", "export", "fcrn", tmp_path / "f.onnx"), "fine-tune")
+    # as where the extra is not installed
+    code = (
+        "import sys; sys.modules.update(onnx=None)\n"
+        "import importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *a: None if name == 'onnx' else find(name, *a)\n"
+        "from napari_fewshot_cells.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", code, "models", "export", "one-step", str(tmp_path / "n.onnx")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert_one_line(done.returncode, done.stderr, "pip install 'napari-fewshot-cells[export]'")
 
 
 def test_a_damaged_model_does_not_hide_the_others(tmp_path: Path, model_file: Path, library: Path) -> None:

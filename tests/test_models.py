@@ -133,6 +133,29 @@ def test_library(tmp_path, model):
     assert [e.name for e in library.list_models() if not e.bundled] == ["out"]
 
 
+def test_rename_and_note(model):
+    library.save_model(model, "a")
+    library.save_model(model, "b")
+    with pytest.raises(ModelError, match="library has a model 'b'"):
+        library.rename_model("a", "b")
+    entry = library.rename_model("a", "c")
+    assert (entry.name, entry.card.name) == ("c", "c")
+    assert library.rename_model("c", "c") == entry
+    library.edit_note("c", "nuclei\nof mice")
+    read = library.load_model("c")
+    assert read.card.notes == "nuclei\nof mice"
+    assert json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))["notes"] == read.card.notes
+    assert all(
+        torch.equal(value, read.network.state_dict()[k]) for k, value in model.network.state_dict().items()
+    )
+    assert sorted(file.name for file in library.library_dir().iterdir()) == [
+        "b.json", "b.safetensors", "c.json", "c.safetensors"
+    ]  # fmt: skip
+    for change in (library.rename_model, library.edit_note):
+        with pytest.raises(ModelError, match="came with the package"):
+            change("fcrn", "x")
+
+
 def test_bundled_models_are_first_and_cannot_be_changed(model, tmp_path):
     assert [e.name for e in library.list_models()] == ["fcrn", "unet"]
     for name in ("fcrn", "unet"):

@@ -20,7 +20,9 @@ IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 LUMA = (0.2125, 0.7154, 0.0721)
 """Weights of red, green and blue in grey, as in skimage.color.rgb2gray (Rec. 709)."""
 
-_PERCENTILES = (0.5, 99.8)
+PERCENTILES = (0.5, 99.8)
+"""Of the grey values: what `normalise` brings to 0 and 1."""
+
 _MOST_SAMPLES = 2_000_000
 
 FloatImage = NDArray[np.float32]
@@ -104,7 +106,7 @@ def normalise(plane: Plane) -> FloatImage:
     ndarray, float32, (H, W)
     """
     step = max(1, int(np.ceil(np.sqrt(plane.pixels.size / _MOST_SAMPLES))))
-    low, high = np.percentile(plane.pixels[::step, ::step], _PERCENTILES)
+    low, high = np.percentile(plane.pixels[::step, ::step], PERCENTILES)
     if high <= low:  # sparse: nearly all pixels are the same
         low, high = plane.pixels.min(), plane.pixels.max()
     unit = (plane.pixels - np.float32(low)) / np.float32(high - low)

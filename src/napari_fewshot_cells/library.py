@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import platformdirs
@@ -114,7 +114,7 @@ def export_model(name: str, file: Path) -> Path:
     ModelError
         No such model, or the file exists.
     """
-    model = read_model(_entry(name).path)
+    model = read_model(find_entry(name).path)
     target = file if file.suffix == ".safetensors" else file.with_name(file.name + ".safetensors")
     if target.exists():
         raise ModelError(f"'{target}' exists; delete it first or choose another name.")
@@ -129,14 +129,50 @@ def delete_model(name: str) -> None:
     ModelError
         No such model, or a bundled one.
     """
-    entry = _entry(name)
-    if entry.bundled:
-        raise ModelError(f"'{name}' came with the package and cannot be deleted.")
+    entry = _own_entry(name, "deleted")
     entry.path.unlink()
     entry.path.with_suffix(".json").unlink(missing_ok=True)
 
 
-def _entry(name: str) -> ModelEntry:
+def rename_model(name: str, new_name: str) -> ModelEntry:
+    """Give one of the user's models another name.
+
+    Raises
+    ------
+    ModelError
+        No such model, a bundled one, a name that no file can have, or one that is taken.
+    """
+    entry = _own_entry(name, "renamed")
+    if new_name == name:
+        return entry
+    if own_path(new_name).exists():
+        raise ModelError(f"The library has a model '{new_name}'; choose another name.")
+    renamed = save_model(read_model(entry.path), new_name)
+    delete_model(name)
+    return renamed
+
+
+def edit_note(name: str, note: str) -> ModelEntry:
+    """Replace the note of one of the user's models.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a bundled one.
+    """
+    model = read_model(_own_entry(name, "edited").path)
+    return save_model(replace(model, card=replace(model.card, notes=note)), name)
+
+
+def _own_entry(name: str, done: str) -> ModelEntry:
+    entry = find_entry(name)
+    if entry.bundled:
+        raise ModelError(f"'{name}' came with the package and cannot be {done}.")
+    return entry
+
+
+def find_entry(name: str) -> ModelEntry:
+    """The model of this name; raises `ModelError` if there is none."""
     for entry in list_models():
         if entry.name == name:
             return entry

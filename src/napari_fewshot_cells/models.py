@@ -65,6 +65,8 @@ class ModelCard:
     parent : str
         The model that fine-tuning began with.
     notes : str
+    score : str
+        How well it does on its own annotations, in plain words; empty where nobody has measured it.
     """
 
     name: str
@@ -87,6 +89,7 @@ class ModelCard:
     shots: tuple[str, ...] = ()
     parent: str = ""
     notes: str = ""
+    score: str = ""
 
     @property
     def factor(self) -> float:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import DataError
+from ..output import make_writable, writing
 from .entry import stoppable
 from .errors import one_line_errors
-from .output import make_writable, writing
 
 if TYPE_CHECKING:
     from ..images import Labels

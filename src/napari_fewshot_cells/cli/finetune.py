@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..output import make_writable, writing
 from .bar import with_bar
 from .devices import check_device, enough_memory
 from .entry import stoppable
 from .errors import one_line_errors
-from .output import make_writable, writing
 
 if TYPE_CHECKING:
     from ..annotations import SupportSet

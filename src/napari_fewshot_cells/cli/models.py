@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..output import writing
 from .errors import one_line_errors
-from .output import writing
 
 if TYPE_CHECKING:
     from ..library import ModelEntry
 
-models_app = typer.Typer(help="List, show, import, export and delete models.", rich_markup_mode=None)
+models_app = typer.Typer(
+    help="List, show, import, export, rename, note and delete models.", rich_markup_mode=None
+)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the library.")]
 
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, show, import, export and delete models; alone, list them."""
+    """List, show, import, export, rename, note and delete models; alone, list them."""
     if context.invoked_subcommand is None:
         list_all()
 
@@ -32,7 +34,7 @@ def list_all() -> None:
     """List the models, bundled ones first."""
     from ..library import library_dir, list_models
 
-    heads = ("name", "network", "from", "images", "diameter", "date")
+    heads = ("name", "network", "from", "images", "diameter", "date", "score", "note")
     rows = [heads, *(_row(entry) for entry in list_models())]
     widths = [max(len(row[i]) for row in rows) for i in range(len(heads))]
     for row in rows:
@@ -67,12 +69,38 @@ def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A mod
 def export(
     name: Name, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")]
 ) -> None:
-    """Copy a model of the library to a file."""
-    from ..library import export_model
+    """Write a model of the library to a file: .safetensors, .onnx, or .zip for the bioimage.io model zoo."""
+    from ..export import export_to
 
     with writing(file):
-        path = export_model(name, file)
+        path = export_to(name, file)
     typer.echo(f"exported '{name}' to {path}")
+
+
+@models_app.command()
+@one_line_errors()
+def rename(
+    name: Name, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Its name from now on.")]
+) -> None:
+    """Give one of your own models another name."""
+    from ..library import library_dir, rename_model
+
+    with writing(library_dir()):
+        entry = rename_model(name, new_name)
+    typer.echo(f"renamed '{name}' to '{entry.name}'")
+
+
+@models_app.command()
+@one_line_errors()
+def note(
+    name: Name, text: Annotated[str, typer.Argument(metavar="TEXT", help="Takes the place of its note.")]
+) -> None:
+    """Write a note on one of your own models."""
+    from ..library import edit_note, library_dir
+
+    with writing(library_dir()):
+        edit_note(name, text)
+    typer.echo(f"noted on '{name}'")
 
 
 @models_app.command()
@@ -93,10 +121,11 @@ def _row(entry: ModelEntry) -> tuple[str, ...]:
     try:
         card = entry.card
     except ModelError:  # one damaged file must not hide the others; `show` says what is wrong with it
-        return entry.name, "damaged", origin, "", "", ""
+        return entry.name, "damaged", origin, *[""] * 5
     size = "" if card.diameter is None else f"{card.diameter:.0f} px"
     shots = str(card.k_shot) if card.k_shot else ""
-    return entry.name, card.architecture, origin, shots, size, card.date[:10]
+    own_note = "" if entry.bundled else " ".join(card.notes.split())  # theirs are for `show`
+    return entry.name, card.architecture, origin, shots, size, card.date[:10], card.score, own_note
 
 
 def _readable(value: object) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError, ImageError
+from ..errors import DataError
+from ..output import make_writable
 from .bar import with_bar
-from .devices import check_device, enough_memory
+from .devices import check_device
 from .entry import stoppable
 from .errors import one_line_errors
-from .output import make_writable, write_tiff
 
 if TYPE_CHECKING:
+    from ..batch import BatchEvent, FileReport
     from ..models import Model
+    from ..progress import Progress
 
 PARTLY_DONE = 1
 
@@ -42,65 +44,82 @@ def predict(
     threshold: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="P", help="Probability above which there is a cell.")
     ] = 0.5,
+    measurements: Annotated[
+        bool,
+        typer.Option("--measurements", help="Write measurements of the objects too (CSV, in pixels)."),
+    ] = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write DIR/report.csv: what has become of each image.")
+    ] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Leave results that are there as they are; do the other images.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Segment images: writes DIR/<stem>.tif, int32 labels of the cells, for each.
 
     An image that cannot be used is named and left out; the exit code is then 1.
     """
-    files = input_files(inputs)
-    check_outputs(files, out, probability=probability)
+    from ..batch import (
+        DONE,
+        EXISTS,
+        REPORT,
+        BatchSettings,
+        find_conflicts,
+        find_inputs,
+        outputs_of,
+        predict_files,
+        read_report,
+    )
+
+    files = find_inputs(inputs)
+    settings = BatchSettings(
+        probability=probability,
+        measurements=measurements,
+        overwrite=not resume,
+        threshold=threshold,
+        min_size=min_size,
+        max_hole=max_hole,
+    )
+    for conflict in find_conflicts(files, out, settings).values():
+        raise DataError(conflict)
     check_device(device)
     loaded = find_model(model)
     make_writable(out)
 
-    settings = {"threshold": threshold, "min_size": min_size, "max_hole": max_hole}
-    failed = 0
+    table = out / REPORT if report else None
+    if table is not None:
+        read_report(table)  # another file of that name: better said before the work than after it
+    not_done = 0
+    events = predict_files(loaded, files, out, settings, device=device, report=table)
     for file in files:
-        try:
-            cells = _predict_one(loaded, file, out, probability, settings, device)
-        except ImageError as error:
-            if len(files) == 1:
-                raise
-            failed += 1
-            typer.echo(f"skipped: {' '.join(str(error).split())}", err=True)
+        row = with_bar(_until_report(events), file.name)
+        labels = outputs_of(file, out, settings)[0]
+        if row.status == DONE:
+            typer.echo(f"{labels}  {row.objects} cells")
+        elif row.status == EXISTS:
+            typer.echo(f"{labels}  {row.message}")
+        elif len(files) == 1:
+            raise DataError(row.message)
         else:
-            typer.echo(f"{out / file.stem}.tif  {cells} cells")
-    if failed:
-        typer.echo(f"error: {failed} of {len(files)} images could not be used.", err=True)
+            not_done += 1
+            typer.echo(f"{row.status}: {' '.join(row.message.split())}", err=True)
+    if not_done:
+        typer.echo(f"error: {not_done} of {len(files)} images could not be used.", err=True)
         raise typer.Exit(PARTLY_DONE)
 
 
-def input_files(inputs: Iterable[Path]) -> list[Path]:
-    """All images named, each once; raises `DataError` for a path that is not there or an empty folder."""
-    from ..images import image_files
+def _until_report(events: Generator[BatchEvent, None, None]) -> Generator[Progress, None, FileReport]:
+    """Progress of the file that is next, and what has become of it."""
+    from ..batch import FileReport
+    from ..progress import Progress
 
-    files: dict[Path, Path] = {}
-    for path in inputs:
-        for file in image_files(path):
-            files.setdefault(file.resolve(), file)
-    return list(files.values())
-
-
-def check_outputs(files: Sequence[Path], out: Path, *, probability: bool) -> None:
-    """Raise `DataError` if two images would be written to one file, or one over an input."""
-    read = {file.resolve() for file in files}
-    writers: dict[Path, Path] = {}
-    for file in files:
-        for result in output_files(file, out, probability=probability):
-            if result.resolve() in read:
-                raise DataError(f"'{result}' is an input and would be overwritten; choose another --out.")
-            other = writers.setdefault(result, file)
-            if other != file:
-                raise DataError(
-                    f"'{other}' and '{file}' would both be written to '{result}'; rename one, or run twice."
-                )
-
-
-def output_files(file: Path, out: Path, *, probability: bool) -> list[Path]:
-    """What is written for an image: its labels, then its probability if wanted."""
-    names = [f"{file.stem}.tif"] + ([f"{file.stem}_probability.tif"] if probability else [])
-    return [out / name for name in names]
+    while True:
+        event = next(events)
+        if isinstance(event, FileReport):
+            return event
+        if isinstance(event, Progress):
+            yield event
 
 
 def find_model(name: str) -> Model:
@@ -118,20 +137,3 @@ def find_model(name: str) -> Model:
     if len(path.parts) > 1 and not path.is_file() and with_suffix.is_file():
         return load_model(with_suffix)
     return load_model(name)
-
-
-def _predict_one(
-    model: Model, file: Path, out: Path, probability: bool, settings: dict[str, Any], device: str
-) -> int:
-    """Segment one file and write the results; returns the number of cells."""
-    from ..images import read_plane
-    from ..instances import label_instances
-    from ..prediction import predict_steps
-
-    plane = read_plane(file)
-    with enough_memory(device):
-        chance = with_bar(predict_steps(model, plane, device=device), file.name)
-    labels = label_instances(chance, diameter=model.card.diameter, **settings)
-    for path, pixels in zip(output_files(file, out, probability=probability), (labels, chance), strict=False):
-        write_tiff(path, pixels)
-    return int(labels.max())

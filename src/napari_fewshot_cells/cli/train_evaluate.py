@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import DataError, ModelError
+from ..output import make_writable, writing
 from .bar import with_bar
 from .devices import enough_memory
 from .entry import stoppable
 from .errors import one_line_errors
-from .output import make_writable, writing
 
 if TYPE_CHECKING:
     from ..models import Model, ModelCard

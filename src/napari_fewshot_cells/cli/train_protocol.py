@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import FewShotError
+from ..output import make_writable
 from .entry import stoppable
 from .errors import one_line_errors
-from .output import make_writable
 from .predict import PARTLY_DONE
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ..output import make_writable, writing
 from .errors import one_line_errors
-from .output import make_writable, writing
 
 
 @one_line_errors()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qtpy.QtCore import Qt
@@ -63,6 +63,14 @@ def hint(text: str = "") -> QLabel:
     label.setWordWrap(True)
     label.setStyleSheet(_HINT)
     return label
+
+
+def dialog_button(text: str, act: Callable[[], object]) -> QPushButton:
+    """A button of a dialog, which Enter in a table or a line does not press."""
+    button = QPushButton(text)
+    button.setAutoDefault(False)
+    button.clicked.connect(act)
+    return button
 
 
 def button_with_key(text: str, key: str) -> QPushButton:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QStyle, QWidget
@@ -16,6 +17,12 @@ _ICONS = {
 }
 _COLOURS = {INFO: "#4d79c7", DONE: "#3a9d5d", WARNING: "#c98a1b", ERROR: "#c8443c"}
 _EDGE = 4  # px
+
+
+def tell_fault(bar: MessageBar, error: Exception) -> None:
+    """Say that there is a fault of ours, and hand it to napari with its trace."""
+    bar.say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
+    notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 class MessageBar(QFrame):

@@ -56,7 +56,8 @@ class FewShotWidget(QWidget):
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
-        self.predict_box = PredictBox(self.session)
+        self.predict_box = PredictBox(self.session, self.refiner)
+        self._runners = (self._runner, *self.predict_box.runners)
         self.objects_box = ObjectsBox(self.session, self.refiner)
         self._boxes = (
             self.image_box,
@@ -115,7 +116,7 @@ class FewShotWidget(QWidget):
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
         self.destroyed.connect(
-            partial(_shut, self.session, self.annotation_box.tools, self._runner, self.refiner)
+            partial(_shut, self.session, self.annotation_box.tools, self._runners, self.refiner)
         )
 
     # --- PyTorch and the count of what is painted: short work in threads
@@ -250,7 +251,8 @@ class FewShotWidget(QWidget):
 
     def close_session(self) -> None:
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
-        _shut(self.session, self.annotation_box.tools, self._runner, self.refiner)
+        self.predict_box.close_dialogs()
+        _shut(self.session, self.annotation_box.tools, self._runners, self.refiner)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -259,8 +261,9 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(session: Session, tools: Tools, runner: Runner, refiner: Refiner, *_: object) -> None:
-    runner.stop()
+def _shut(session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, *_: object) -> None:
+    for runner in runners:
+        runner.stop()
     refiner.stop()
     tools.close()
     session.close()

@@ -5,18 +5,33 @@ from __future__ import annotations
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 
+from .batch_dialog import BatchDialog
 from .controls import choice, fill, form, group, set_enabled
+from .library_dialog import LibraryDialog
+from .refiner import Refiner
 from .session import ALL_IMAGES, ALL_PLANES, THIS_IMAGE, Session
+from .workers import Runner
 
 
 class PredictBox(QWidget):
-    """Chooses among the user's models and starts prediction."""
+    """Chooses among the user's models and starts prediction.
+
+    Attributes
+    ----------
+    runners : tuple of Runner
+        Of the two dialogs; whoever closes the panel stops them.
+    library_dialog, batch_dialog
+        None until they are asked for.
+    """
 
     predict_requested = Signal()
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, refiner: Refiner) -> None:
         super().__init__()
-        self._session = session
+        self._session, self._refiner = session, refiner
+        self.runners = (Runner(), Runner())
+        self.library_dialog: LibraryDialog | None = None
+        self.batch_dialog: BatchDialog | None = None
         box, layout = group("4  Predict")
         self.model_choice = choice()
         self.model_choice.setPlaceholderText("none chosen yet")
@@ -27,12 +42,19 @@ class PredictBox(QWidget):
         self.scope_choice.activated.connect(self._choose_scope)
         self.predict_button = QPushButton("Predict")
         self.predict_button.clicked.connect(self.predict_requested)
-        fields = form(("Model", self.model_choice), ("On", self.scope_choice))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.predict_button, 1)
-        buttons.addWidget(self.restore_button, 1)
-        layout.addLayout(fields)
-        layout.addLayout(buttons)
+        self.batch_button = QPushButton("Predict a folder…")
+        self.batch_button.clicked.connect(self.predict_folder)
+        self.library_button = QPushButton("Manage models…")
+        self.library_button.clicked.connect(self.manage_models)
+        layout.addLayout(form(("Model", self.model_choice), ("On", self.scope_choice)))
+        for pair in (
+            (self.predict_button, self.restore_button),
+            (self.batch_button, self.library_button),
+        ):
+            buttons = QHBoxLayout()
+            for button in pair:
+                buttons.addWidget(button, 1)
+            layout.addLayout(buttons)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -63,6 +85,43 @@ class PredictBox(QWidget):
             session.reason_restore_disabled(),
             "Go back to the model of before; press again to return",
         )
+        set_enabled(
+            self.batch_button,
+            None if session.model else session.reason_batch_disabled(),
+            "Segment all images of a folder with this model, into files",
+        )
+        set_enabled(
+            self.library_button,
+            "Wait a moment: PyTorch is being loaded." if session.loading else None,
+            "Rename, delete, annotate, import and export your models",
+        )
+        for dialog in (self.library_dialog, self.batch_dialog):
+            if dialog is not None:
+                dialog.refresh()
+
+    def manage_models(self) -> None:
+        """Open the table of models."""
+        if self.library_dialog is None:
+            self.library_dialog = LibraryDialog(self._session, self.runners[0], self)
+        self.library_dialog.reload()
+        self.library_dialog.show()
+        self.library_dialog.raise_()
+
+    def predict_folder(self) -> None:
+        """Open the dialog of the batch."""
+        if self.batch_dialog is None:
+            self.batch_dialog = BatchDialog(self._session, self._refiner, self.runners[1], self)
+        self.batch_dialog.refresh()
+        self.batch_dialog.show()
+        self.batch_dialog.raise_()
+
+    def close_dialogs(self) -> None:
+        """Close both, which cancels what they do; closing twice is fine."""
+        if self._session.closed:
+            return
+        for dialog in (self.library_dialog, self.batch_dialog):
+            if dialog is not None:
+                dialog.close()
 
     def _scopes(self) -> list[tuple[str, str]]:
         image = self._session.image

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ..library import ModelEntry
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
+BATCH = "predicting a folder"
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
 
 
@@ -129,9 +130,14 @@ class Session:
         if labels is not None:
             self.results.release(labels)
 
-    def set_models(self, models: tuple[ModelEntry, ...]) -> None:
-        """Take note of what the library holds now; choices of models that are gone fall back."""
+    def set_models(self, models: tuple[ModelEntry, ...], renamed: tuple[str, str] | None = None) -> None:
+        """Take note of what the library holds now; choices of models that are gone fall back.
+
+        `renamed` is an old and a new name: who has chosen the model keeps it.
+        """
         by_name = {entry.name: entry for entry in models}
+        if renamed is not None and renamed[1] in by_name:
+            by_name[renamed[0]] = by_name[renamed[1]]
         kept = {
             role: by_name.get(chosen.name) if chosen else None
             for role, chosen in (("start", self.start), ("model", self.model), ("previous", self.previous))
@@ -222,6 +228,11 @@ class Session:
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
         return self._reason_running() or self.reason_display_disabled()
+
+    def reason_batch_disabled(self) -> str | None:
+        if self.model is None:
+            return "Fine-tune first, or choose one of your models."
+        return self._reason_running()
 
     def reason_restore_disabled(self) -> str | None:
         return self._reason_running() if self.previous else "There is no earlier model in this session."

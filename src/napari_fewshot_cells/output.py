@@ -1,0 +1,76 @@
+"""Files that people get: as a whole or not at all, and a full disk is one line."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import DataError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line what keeps `path` from being written: no permission, a full disk, …"""
+    try:
+        yield
+    except OSError as error:
+        raise DataError(f"'{path}' cannot be written: {error.strerror or error}.") from error
+
+
+def make_writable(folder: Path) -> None:
+    """Make a folder if it is missing, and try whether a file can be made in it.
+
+    Raises
+    ------
+    DataError
+        It cannot; better said before the work than after it.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+
+
+def tiff_bytes(plane: NDArray[Any]) -> bytes:
+    """One plane as a losslessly compressed TIFF."""
+    import tifffile
+
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, plane, compression="zlib", photometric="minisblack")
+    return buffer.getvalue()
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Write several files of one folder, all of them or none: to neighbours first, then in their places.
+
+    Raises
+    ------
+    DataError
+        The disk is full or the folder gone; no half-written file stays.
+    """
+    staged: list[tuple[str, Path]] = []
+    try:
+        for path, content in contents.items():
+            with writing(path):
+                handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+                staged.append((temporary, path))
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                os.chmod(temporary, 0o644)
+        while staged:
+            with writing(staged[0][1]):
+                os.replace(*staged[0])
+            staged.pop(0)
+    finally:
+        for temporary, _ in staged:
+            os.unlink(temporary)
