@@ -102,6 +102,8 @@ class FewShotWidget(QWidget):
         self.session.changed.connect(self._refresh)
         self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
+        self.image_box.said.connect(self._say)
+        self.image_box.failed.connect(self._on_fault)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.annotation_box.tools.told.connect(partial(self._say, WARNING))
         self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)

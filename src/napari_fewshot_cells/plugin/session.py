@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from .annotations import Annotation, Annotations
 from .jobs import PlaneResult, Predicting
+from .planes import shows_channels
 from .results import Results, is_prediction
 from .sources import Painted, Source, Tally, every_source, source_on_show
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..finetune import Recipe
     from ..library import ModelEntry
+    from .image_rows import Ranks
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
@@ -47,6 +49,8 @@ class Session:
         What *Predict* is for.
     tally : Tally
         What is annotated, as of the last count.
+    ranks : Ranks
+        What to annotate next.
     loading : bool
         PyTorch is still being imported.
     running : str or None
@@ -70,6 +74,7 @@ class Session:
         self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
         self.tally = Tally()
+        self.ranks: Ranks = {}
         self.loading = True
         self.running: str | None = None
         self.closed = False
@@ -204,7 +209,7 @@ class Session:
             return "Make a new annotation layer and paint a few cells and some background first."
         if self.start is None and not self.loading:
             return "There is no network to start from; the installation is incomplete."
-        return self._reason_running() or self.reason_display_disabled()
+        return self.reason_running() or self.reason_display_disabled()
 
     def reason_keep_disabled(self) -> str | None:
         if self.running == FINISHING:
@@ -221,12 +226,12 @@ class Session:
             return "Open an image first."
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
-        return self._reason_running() or self.reason_display_disabled()
+        return self.reason_running() or self.reason_display_disabled()
 
     def reason_restore_disabled(self) -> str | None:
-        return self._reason_running() if self.previous else "There is no earlier model in this session."
+        return self.reason_running() if self.previous else "There is no earlier model in this session."
 
-    def _reason_running(self) -> str | None:
+    def reason_running(self) -> str | None:
         if self.busy:
             return f"Wait: {self.running} is under way, or press Cancel."
         return "Wait a moment: PyTorch is being loaded." if self.loading else None
@@ -234,6 +239,11 @@ class Session:
     def reason_display_disabled(self) -> str | None:
         if self.viewer.dims.ndisplay == 3:
             return "The viewer shows 3-D: switch it to 2-D (the cube below the layer list) to choose a plane."
+        if self.image is not None and shows_channels(self.image, self.viewer.dims):
+            return (
+                f"The viewer shows the channels of '{self.image.name}' as a side of the picture: "
+                "roll the axes (the button below the layer list) until it shows rows and columns."
+            )
         return None
 
     # --- what the viewer tells
