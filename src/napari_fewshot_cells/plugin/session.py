@@ -209,7 +209,7 @@ class Session:
             return "Make a new annotation layer and paint a few cells and some background first."
         if self.start is None and not self.loading:
             return "There is no network to start from; the installation is incomplete."
-        return self.reason_running() or self.reason_display_disabled()
+        return self._reason_running() or self.reason_display_disabled()
 
     def reason_keep_disabled(self) -> str | None:
         if self.running == FINISHING:
@@ -226,12 +226,12 @@ class Session:
             return "Open an image first."
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
-        return self.reason_running() or self.reason_display_disabled()
+        return self._reason_running() or self.reason_display_disabled()
 
     def reason_restore_disabled(self) -> str | None:
-        return self.reason_running() if self.previous else "There is no earlier model in this session."
+        return self._reason_running() if self.previous else "There is no earlier model in this session."
 
-    def reason_running(self) -> str | None:
+    def _reason_running(self) -> str | None:
         if self.busy:
             return f"Wait: {self.running} is under way, or press Cancel."
         return "Wait a moment: PyTorch is being loaded." if self.loading else None
