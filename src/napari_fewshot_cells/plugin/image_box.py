@@ -16,6 +16,7 @@ from .image_table import ImageTable
 from .message_bar import ERROR
 from .planes import current_plane, grid_of, pixels_of
 from .session import Session
+from .suggestion_row import SuggestionRow
 from .thumbnails import Thumbnails
 
 
@@ -36,7 +37,7 @@ class ImageBox(QWidget):
         self.files.failed.connect(self.failed)
         self._thumbnails = Thumbnails(session)
         self._thumbnails.failed.connect(self.failed)
-        box, self.layout_inside = group("1  Images")
+        box, layout = group("1  Images")
         self.table = ImageTable(self._thumbnails)
         self.table.chosen.connect(self._on_row)
         self.add_button = QPushButton("Add files…")
@@ -47,6 +48,7 @@ class ImageBox(QWidget):
         self.add_button.setMenu(menu)
         self.open_button = QPushButton("Open all")
         self.open_button.clicked.connect(self._open_all)
+        self.suggestion = SuggestionRow(session, self.going)
         self.facts = hint()
         self.channel_choice = choice()
         self.channel_choice.activated.connect(self._choose_channel)
@@ -57,10 +59,11 @@ class ImageBox(QWidget):
         buttons.setSpacing(4)
         buttons.addWidget(self.add_button, 1)
         buttons.addWidget(self.open_button, 1)
-        self.layout_inside.addWidget(self.table)
-        self.layout_inside.addWidget(self.facts)
-        self.layout_inside.addWidget(self.channel_row)
-        self.layout_inside.addLayout(buttons)
+        layout.addWidget(self.table)
+        layout.addWidget(self.facts)
+        layout.addWidget(self.channel_row)
+        layout.addLayout(buttons)
+        layout.addWidget(self.suggestion)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -69,6 +72,7 @@ class ImageBox(QWidget):
     def refresh(self) -> None:
         session = self._session
         self._thumbnails.tidy()
+        self.suggestion.refresh()
         rows = image_rows(session, self.files.paths, session.ranks)
         self.table.show_rows(rows, self._current(rows))
         none = "Open an image: File › Open, File › Open Sample, or Add files."
@@ -114,7 +118,7 @@ class ImageBox(QWidget):
         if row.path is not None:
             self.files.open(row.path)
         elif row.image in self._session.viewer.layers:  # it may be gone by now
-            self.going.to(row.image, row.plane)
+            self.suggestion.go_to(row.image, row.plane)
 
     @Slot(object)
     def _on_opened(self, image: object) -> None:
