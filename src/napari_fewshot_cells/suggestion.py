@@ -11,6 +11,7 @@ chosen whose predictions are least consistent under augmentations.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Generator, Sequence
@@ -82,13 +83,8 @@ def rank_regions(
     diameter = model.card.diameter or model.card.canonical_diameter
     for number, plane in enumerate(planes):
         image = as_seen(model, plane)
-        grids = [_edges(size, side or OBJECTS_ACROSS * diameter) for size in plane.shape]
+        boxes = divide(plane.shape, side or OBJECTS_ACROSS * diameter)
         scale = [seen / size for seen, size in zip(image.shape, plane.shape, strict=True)]
-        boxes = [
-            (top, left, bottom, right)
-            for top, bottom in zip(grids[0], grids[0][1:], strict=False)
-            for left, right in zip(grids[1], grids[1][1:], strict=False)
-        ]
         windows = [_scaled(box, scale) for box in boxes]
         object_area = math.pi / 4 * (diameter * model.card.factor) ** 2
         disagreements = np.zeros(len(boxes))
@@ -109,6 +105,16 @@ def rank_regions(
         ]
     yield Progress("comparing views", total, total, time.perf_counter() - started)
     return sorted(regions, key=lambda region: -region.score)
+
+
+def divide(shape: tuple[int, int], side: float) -> list[Box]:
+    """Regions of about `side` that make up a plane, all of about one size, row by row."""
+    rows, columns = (_edges(size, side) for size in shape)
+    return [
+        (top, left, bottom, right)
+        for top, bottom in itertools.pairwise(rows)
+        for left, right in itertools.pairwise(columns)
+    ]
 
 
 @dataclass(frozen=True)

@@ -318,10 +318,10 @@ def test_files_are_listed_at_once_and_opened_on_click(open_panel: Any, qtbot: An
     qtbot.waitUntil(lambda: panel.message_bar.kind == ERROR, timeout=PATIENCE)
     assert "'d.tif' cannot be read" in panel.message_bar.text
     assert "d.tif" not in names(panel)
-    panel.image_box.open_button.click()
+    panel.image_box.open_action.trigger()
     qtbot.waitUntil(lambda: len(viewer.layers) == 3, timeout=PATIENCE)
     assert viewer.layers["b"].rgb
-    qtbot.waitUntil(lambda: not panel.image_box.open_button.isVisibleTo(panel), timeout=PATIENCE)
+    qtbot.waitUntil(lambda: not panel.image_box.open_action.isEnabled(), timeout=PATIENCE)
 
 
 def test_a_folder_without_images_is_told(open_panel: Any, qtbot: Any, tmp_path: Path) -> None:

@@ -97,9 +97,9 @@ def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any
     assert outline.visible
     for channel in (0, 1):  # it shows on the plane, on all its channels, and on no other plane
         viewer.dims.set_current_step(1, channel)
-        assert outline.get_value((6, channel, 0, 75), world=True)[0] == 0
+        assert outline.get_value((6, channel, 20, 75), world=True)[0] == 0
     viewer.dims.set_current_step(0, 1)
-    assert outline.get_value((3, 0, 0, 75), world=True)[0] is None
+    assert outline.get_value((3, 1, 20, 75), world=True)[0] is None
     viewer.dims.set_current_step(0, 2)
 
     panel.annotation_box.new_button.click()
@@ -134,6 +134,20 @@ def test_a_click_on_a_ranked_row_outlines_its_place_and_ranks_stay(asked: Any, q
     assert box_of(outline) == (80, 0, 160, 100)
     assert outline.ndim == 4
     assert (text(panel, "grey", NEXT), text(panel, "stack, plane 1", NEXT)) == ("1", "2")
+
+
+def test_the_outline_moves_within_a_layer_of_as_many_axes(asked: Any) -> None:
+    viewer, panel = asked
+    row, grey = panel.image_box.suggestion, viewer.layers["grey"]
+    other = viewer.add_image(grey.data, name="other", scale=(2, 2), translate=(7, 8))
+    tell(panel, place(panel, grey, (None, None), (0, 0, 80, 100), 0.4))
+    (outline,) = outlines(viewer)
+    tell(panel, place(panel, other, (None, None), (80, 100, 160, 200), 0.4))
+    assert outlines(viewer) == [outline]
+    assert box_of(outline) == (80, 100, 160, 200)
+    assert (outline.scale.tolist(), outline.translate.tolist()) == ([2, 2], [7, 8])
+    assert len(outline.data) == 1
+    assert row.current.source.layer == other
 
 
 def test_it_goes_with_its_image_its_model_and_the_panel(asked: Any, fine_tuned: Any) -> None:

@@ -117,6 +117,7 @@ class ImageTable(QTableView):
 
     def show_rows(self, rows: Sequence[Row], current: int | None) -> None:
         """Show rows, and which of them is in view."""
+        others = len(rows) != len(self.rows)
         self._model.show(rows)
         self.setColumnHidden(NEXT, all(row.rank is None for row in rows))
         self.setColumnHidden(FOUND, all(row.found is None for row in rows))
@@ -124,8 +125,9 @@ class ImageTable(QTableView):
         self.setFixedHeight(height + _HEIGHT * min(max(len(rows), 1), MOST_ROWS))
         if current is None:
             self.clearSelection()
-        elif current != self.currentIndex().row() or not self.selectionModel().isRowSelected(current):
-            self.selectRow(current)  # scrolls to it
+        elif others or current != self.currentIndex().row() or not self.selectionModel().hasSelection():
+            self.selectRow(current)
+            self.scrollTo(self._model.index(current, NAME))
 
     @Slot(QModelIndex)
     def _on_clicked(self, index: QModelIndex) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..suggestion import Box
 
 NAME = "annotate next"
-_COLOUR = "#ffd400"
+_COLOUR, _SHAPE = "#ffd400", "polygon"
 
 
 class Outline:
@@ -41,8 +41,16 @@ class Outline:
         """
         if (image, plane, box) == self._around:
             return
-        before, self._layer = self.layer, None
         self._around = image, plane, box  # first: layers that come and go make the panel ask for it again
+        before = self.layer
+        if before is not None and before.ndim == image.ndim:
+            # napari takes a quarter of a second to remove a layer: the garbage collection that it does then
+            for name, value in geometry_of(image).items():
+                setattr(before, name, value)
+            before.data = [(_corners(plane, box), _SHAPE)]
+            before.visible = True
+            return
+        self._layer = None
         if before is not None:
             self._viewer.layers.remove(before)
         layer = _outline(image, plane, box)
@@ -70,14 +78,10 @@ class Outline:
 
 
 def _outline(image: Image, plane: PlaneIndex, box: Box) -> Shapes:
-    rows, columns = (axis for axis, number in enumerate(plane) if number is None)
     top, left, bottom, right = box
-    corners = np.array([[number or 0 for number in plane]] * 4, float)
-    corners[:, rows] = np.array([top, top, bottom, bottom]) - 0.5
-    corners[:, columns] = np.array([left, right, right, left]) - 0.5
     layer = Shapes(
-        [corners],
-        shape_type="polygon",
+        [_corners(plane, box)],
+        shape_type=_SHAPE,
         ndim=image.ndim,
         face_color="transparent",
         edge_color=_COLOUR,
@@ -88,3 +92,12 @@ def _outline(image: Image, plane: PlaneIndex, box: Box) -> Shapes:
     )
     layer.editable = False
     return layer
+
+
+def _corners(plane: PlaneIndex, box: Box) -> np.ndarray:
+    rows, columns = (axis for axis, number in enumerate(plane) if number is None)
+    top, left, bottom, right = box
+    corners = np.array([[number or 0 for number in plane]] * 4, float)
+    corners[:, rows] = np.array([top, top, bottom, bottom]) - 0.5
+    corners[:, columns] = np.array([left, right, right, left]) - 0.5
+    return corners

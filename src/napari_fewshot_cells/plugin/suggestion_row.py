@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from .controls import hint, set_enabled
 from .going import Going
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class SuggestionRow(QWidget):
     """Keeps the places that are still to be annotated, and outlines the one to do next.
 
-    A place is done when something is painted in it. All are forgotten when another model is chosen.
+    It is seen while there is an answer; the button that asks has its place elsewhere. A place is done when
+    something is painted in it. All are forgotten when another model is chosen.
     """
 
     requested = Signal()
@@ -41,14 +42,10 @@ class SuggestionRow(QWidget):
         self.go_button = QPushButton("Go there")
         self.go_button.clicked.connect(self.go)
         self.answer = hint()
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        buttons.addWidget(self.ask_button, 2)
-        buttons.addWidget(self.go_button, 1)
-        layout = QVBoxLayout(self)
+        layout = QHBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addLayout(buttons)
-        layout.addWidget(self.answer)
+        layout.addWidget(self.answer, 1)
+        layout.addWidget(self.go_button)
 
     def show(self, suggested: Suggested) -> None:
         """Take an answer."""
@@ -95,7 +92,7 @@ class SuggestionRow(QWidget):
                 f"when the image is turned or lit otherwise. {more or 'No'} more place{'s' * (more != 1)}."
             )
         self.answer.setText(left)
-        self.answer.setVisible(bool(left))
+        self.setVisible(bool(left))
         set_enabled(
             self.ask_button,
             self._session.reason_predict_disabled(),

@@ -80,9 +80,12 @@ def suggest_job(
 ) -> Generator[Progress | Skipped | Suggested, None, None]:
     """Rank the regions where nothing is painted yet; planes that cannot be used are skipped and told."""
     yield Progress("comparing views", 0, 1, 0.0)
+    import pandas  # that the outline's layer needs: a second that the window would wait for
+
     from ..models import read_model
     from ..suggestion import Region, rank_regions
 
+    _ = pandas
     model = read_model(entry.path)
     places: list[Place] = []
     for number, candidate in enumerate(planes, start=1):
