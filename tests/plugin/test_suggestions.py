@@ -52,7 +52,7 @@ def place(panel: Any, image: Any, plane: tuple[int | None, ...], box: Any, score
 
 def tell(panel: Any, *places: Place) -> None:
     """As if the job had come to this."""
-    panel.image_box.suggestion.show(Suggested(panel.session.model, places))
+    panel.image_box.suggestion.take(Suggested(panel.session.model, places))
 
 
 def test_it_asks_for_a_model_first(open_panel: Any, disc_image: Any) -> None:
@@ -151,6 +151,12 @@ def test_the_outline_moves_within_a_layer_of_as_many_axes(asked: Any) -> None:
     assert box_of(outline) == (80, 100, 160, 200)
     assert (outline.scale.tolist(), outline.translate.tolist()) == ([2, 2], [7, 8])
     assert len(outline.data) == 1
+    panel.session.choose(image=grey)
+    assert not outline.visible  # it belongs to another image
+    tell(panel, place(panel, other, (None, None), (0, 0, 80, 100), 0.4))
+    assert not outline.visible
+    panel.session.choose(image=other)
+    assert outline.visible
     assert row.current.source.layer == other
 
 

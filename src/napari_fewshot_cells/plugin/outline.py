@@ -42,13 +42,13 @@ class Outline:
         if (image, plane, box) == self._around:
             return
         self._around = image, plane, box  # first: layers that come and go make the panel ask for it again
+        self._in_view = None
         before = self.layer
         if before is not None and before.ndim == image.ndim:
             # napari takes a quarter of a second to remove a layer: the garbage collection that it does then
             for name, value in geometry_of(image).items():
                 setattr(before, name, value)
             before.data = [(_corners(plane, box), _SHAPE)]
-            before.visible = True
             return
         self._layer = None
         if before is not None:
@@ -61,6 +61,7 @@ class Outline:
             selection.update(selected)
             selection.discard(layer)
         self._layer = layer
+        self._in_view = None
 
     def keep_with(self, image: Image | None) -> None:
         """Hide it while another image than its own is in view."""

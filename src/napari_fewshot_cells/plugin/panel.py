@@ -212,7 +212,7 @@ class FewShotWidget(QWidget):
         elif isinstance(event, Prediction):
             self.refiner.keep(event)
         elif isinstance(event, Suggested):
-            self.image_box.suggestion.show(event)
+            self.image_box.suggestion.take(event)
         elif isinstance(event, Skipped):
             self._summary.skipped.append(event.message)
         elif isinstance(event, PlaneResult):

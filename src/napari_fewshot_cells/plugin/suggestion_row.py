@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 from .controls import hint, set_enabled
 from .going import Going
 from .outline import Outline
-from .planes import PlaneIndex, grid_of
+from .planes import PlaneIndex, current_plane, fits, grid_of
 from .session import Session
 from .suggestions import Candidate, Place, Suggested
 
@@ -47,7 +47,7 @@ class SuggestionRow(QWidget):
         layout.addWidget(self.answer, 1)
         layout.addWidget(self.go_button)
 
-    def show(self, suggested: Suggested) -> None:
+    def take(self, suggested: Suggested) -> None:
         """Take an answer."""
         self.places, self._asked, self.current = list(suggested.places), suggested.entry, None
         self._none_left = not self.places
@@ -63,10 +63,9 @@ class SuggestionRow(QWidget):
         """Drop places that are done or gone; the table of images is drawn after this."""
         session = self._session
         if self._asked != session.model:
-            self.clear()
             self._asked = session.model
-        there = session.annotations.images
-        self.places = [place for place in self.places if _is_there(place, there)]
+            self.clear()
+        self.places = [place for place in self.places if self._is_there(place)]
         if self.current not in self.places:
             self.current = next(iter(self.places), None)
         while self.current is not None and self._is_done(self.current):
@@ -125,7 +124,10 @@ class SuggestionRow(QWidget):
             return False
         return Candidate(place.source, labels).is_painted(place.box)
 
-
-def _is_there(place: Place, images: list[Image]) -> bool:
-    image = place.source.layer
-    return image in images and grid_of(image) == place.source.grid
+    def _is_there(self, place: Place) -> bool:
+        """Whether its image is, with the same shape, and the viewer shows planes of that orientation."""
+        image = place.source.layer
+        if image not in self._session.annotations.images:
+            return False
+        shown, grid = current_plane(image, self._session.viewer.dims), grid_of(image)
+        return grid == place.source.grid and fits(place.source.plane, shown, grid)
