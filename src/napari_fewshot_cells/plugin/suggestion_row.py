@@ -87,8 +87,11 @@ class SuggestionRow(QWidget):
         if place is not None:
             more = len(self.places) - 1
             left = (
-                f"'{place.source.label}': in the outlined part {place.score:.0%} of the prediction changes "
-                f"when the image is turned or lit otherwise. {more or 'No'} more place{'s' * (more != 1)}."
+                f"Least certain: the outlined part of '{place.source.label}' ({place.score:.0%}). "
+                f"{more or 'No'} more place{'s' * (more != 1)}."
+            )
+            self.answer.setToolTip(
+                f"{place.score:.0%} of what is predicted there depends on how the image is turned or lit"
             )
         self.answer.setText(left)
         self.setVisible(bool(left))
