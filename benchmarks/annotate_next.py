@@ -1,7 +1,6 @@
 """Whether it pays to annotate next where the model contradicts itself, rather than anywhere.
 
-python benchmarks/annotate_next.py --data DATA --starts docs/results/leave-one-out --targets EM TNBC
-python benchmarks/annotate_next.py --data DATA --targets B39 --bundled
+python benchmarks/annotate_next.py --data DATA --starts docs/results/leave-one-out pretrained/leave-one-out
 
 An annotator is simulated who draws the truth in one region of an image after the other: some eight objects
 across, as the panel suggests them. Every seed begins with the same region for both arms, fine-tunes, and is
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,7 +45,7 @@ POOL, N_TEST = 10, 10  # images; ssTEM has no more
 LEAST_SHARE = 0.01  # of a region's pixels that are cells, and that are background
 
 START_FOLDERS = ("fcrn-without-{}", "fcrn-{}-complete")
-"""How a start that has not seen a target is called, here and by `napari-fewshot-train protocol`."""
+"""How a start that has not seen a target is called, as a folder or a file, here and by the protocol."""
 
 KEY = ("seed", "target", "arm", "k_regions")
 COLUMNS = (
@@ -154,12 +154,14 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What to run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--starts", type=Path, help="folder of starts that have not seen the target")
+    parser.add_argument(
+        "--starts", nargs="+", type=Path, default=[], help="folders of starts that have not seen it"
+    )
     parser.add_argument(
         "--bundled", action="store_true", help="where there is none, take one that has seen it"
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results/annotate-next.csv"))
-    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=["EM", "TNBC"])
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=["EM", "TNBC", "B39"])
     parser.add_argument("--k-regions", nargs="+", type=int, default=K_REGIONS)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pool", type=int, default=POOL, help="images to choose regions from")
@@ -178,13 +180,15 @@ def find_start(target: str, options: argparse.Namespace) -> tuple[Model, str]:
     FewShotError
         There is none that has not seen the target, and another is not wanted.
     """
-    for name in START_FOLDERS if options.starts else ():
-        path = options.starts / name.format(target) / MODEL_FILE
-        if path.is_file():
-            return read_model(path), path.parent.name
+    for folder, name in itertools.product(options.starts, START_FOLDERS):
+        start = folder / name.format(target)
+        for path in (start / MODEL_FILE, start.with_name(f"{start.name}.safetensors")):
+            if path.is_file():
+                return read_model(path), start.name
     if not options.bundled:
+        where = " or ".join(map(str, options.starts)) or "any folder, for --starts names none"
         raise FewShotError(
-            f"There is no start without {target} in '{options.starts}'; --bundled takes one that has seen it."
+            f"There is no start without {target} in {where}; --bundled takes one that has seen it."
         )
     return load_model("fcrn"), "bundled fcrn"
 

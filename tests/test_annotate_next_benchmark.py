@@ -93,12 +93,15 @@ def test_the_annotator_draws_the_truth_in_the_region_and_nothing_else(five_sourc
     assert from_text(to_text([region])) == [region]
 
 
-def test_a_start_that_has_seen_the_target_is_taken_only_if_wanted(five_sources, starts):
+def test_a_start_that_has_seen_the_target_is_taken_only_if_wanted(five_sources, starts, tmp_path):
     with pytest.raises(SystemExit, match="There is no start without EM"):
         annotate_next.main(["--data", str(five_sources), "--starts", str(starts), "--targets", "EM"])
     options = parse(["--data", str(five_sources), "--starts", str(starts), "--bundled"])
     assert find_start("EM", options)[1] == "bundled fcrn"
     assert find_start("B39", options)[1] == "fcrn-without-B39"
+    write_model(load_model("fcrn"), tmp_path / "fcrn-without-EM.safetensors")
+    options = parse(["--data", str(five_sources), "--starts", str(starts), str(tmp_path)])
+    assert find_start("EM", options)[1] == "fcrn-without-EM"
 
 
 @pytest.mark.parametrize(
