@@ -138,3 +138,46 @@ def test_cells_as_light_as_their_background_are_found_by_their_hue(tmp_path):
     assert iou(predict(read_model(path), plane) > 0.5, truth) >= 0.75
     assert iou(predict(by_luma, plane) > 0.5, truth) < 0.5
     assert by_luma.card.mix is None
+
+
+def with_channels(seed=0):
+    """Four channels: noise, cells dark, cells bright and noisy, noise; and the support set of it."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(100, 2, (60, 80, 4))
+    image[..., 1] -= 10 * disc
+    image[..., 2] += 10 * disc + rng.normal(0, 8, disc.shape)
+    return to_plane(image.astype(np.float32), "many", channels=True)
+
+
+def test_a_microscopes_channels_are_mixed_as_colours_are():
+    plane = with_channels()
+    support = make_support_set([make_shot(plane, disc.astype(np.int32), whole_image=True)])
+    mix = fisher_mix(support)
+    assert len(mix) == 4
+    assert mix[1] < -0.7  # the clean channel counts most, the other way round
+    assert mix[2] > 0
+    assert max(abs(mix[0]), abs(mix[3])) < 0.1
+    seen = mixed(with_channels(seed=1), mix).pixels
+    assert (seen[disc].mean() - seen[~disc].mean()) / seen[~disc].std() > 4
+
+
+def test_a_plane_of_other_channels_than_the_mix_is_grey():
+    mix = (0.5, -0.25, -0.5, 0.1)
+    in_colour = to_plane(coloured([5, 1, 1], [1, 5, 5], np.eye(3)), "RGB")
+    np.testing.assert_array_equal(mixed(in_colour, mix).pixels, -in_colour.pixels)
+
+
+def test_shots_of_different_channels_are_compared_by_their_grey_values():
+    labels = disc.astype(np.int32)
+    planes = [with_channels(), to_plane(coloured([5, 1, 1], [1, 5, 5], np.eye(3)), "RGB")]
+    support = make_support_set([make_shot(plane, labels, whole_image=True) for plane in planes])
+    assert len(fisher_mix(support)) == 1
+
+
+def test_without_any_difference_channels_count_equally():
+    flat = np.zeros((60, 80, 2), np.uint8)
+    flat[::2] = 90
+    labels = np.zeros((60, 80), np.int32)
+    labels[:, :40] = 1
+    plane = to_plane(flat, "stripes", channels=True)
+    assert fisher_mix(make_support_set([make_shot(plane, labels, whole_image=True)])) == (0.5, 0.5)

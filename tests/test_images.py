@@ -161,3 +161,19 @@ def test_missing_and_empty_folders(tmp_path):
         image_files(tmp_path / "none")
     with pytest.raises(DataError, match="holds no image"):
         image_files(tmp_path)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 7])
+def test_channels_are_kept_as_they_are_and_grey_is_their_mean(number: int) -> None:
+    values = np.random.default_rng(0).integers(0, 5000, (20, 30, number), dtype=np.uint16)
+    plane = to_plane(values, "channels", channels=True)
+    assert plane.shape == (20, 30)
+    assert plane.colour is not None
+    assert plane.colour.dtype == np.uint16
+    np.testing.assert_array_equal(plane.colour, values)
+    np.testing.assert_allclose(plane.pixels, values.mean(axis=-1), rtol=1e-6)
+
+
+def test_a_plane_without_its_channels_is_refused() -> None:
+    with pytest.raises(ImageError, match="2 dimensions"):
+        to_plane(np.zeros((20, 30)), "flat", channels=True)

@@ -35,16 +35,17 @@ def fisher_mix(support: SupportSet) -> Mix:
     Parameters
     ----------
     support : SupportSet
-        Shots that are not all in colour are compared by their grey values.
+        Shots whose channels are not as many in all of them are compared by their grey values.
 
     Returns
     -------
     tuple of float
-        Three weights whose absolute values add up to 1 where all shots are in colour, else one, 1 or −1. The
-        eye's luma, or 1, where no mean differs.
+        A weight for each channel, whose absolute values add up to 1, where all shots have as many; else one,
+        1 or −1. Where no mean differs, the eye's luma, equal weights of other channels than three, or 1.
     """
     most = max(1, _MOST_PIXELS // support.k_shot)
-    in_colour = all(shot.plane.colour is not None for shot in support.shots)
+    counts = {0 if shot.plane.colour is None else shot.plane.colour.shape[-1] for shot in support.shots}
+    in_colour = len(counts) == 1 and counts != {0}
     pixels, is_cell = (
         np.concatenate(parts)
         for parts in zip(*(_annotated(shot, in_colour, most) for shot in support.shots), strict=True)
@@ -58,7 +59,7 @@ def fisher_mix(support: SupportSet) -> Mix:
     weights = np.linalg.solve(correlation, (cell.mean(axis=0) - background.mean(axis=0)) / spread) / spread
     total = np.abs(weights).sum()
     if total == 0:
-        return LUMA if in_colour else (1.0,)
+        return LUMA if len(weights) == len(LUMA) else (1 / len(weights),) * len(weights)
     return tuple(float(weight) for weight in weights / total)
 
 
@@ -79,7 +80,7 @@ def mixed(plane: Plane, mix: Mix | None) -> Plane:
     """
     if mix is None:
         return plane
-    if plane.colour is None or len(mix) == 1:
+    if plane.colour is None or len(mix) == 1 or plane.colour.shape[-1] != len(mix):
         return plane if sum(mix) >= 0 else Plane(plane.name, -plane.pixels, plane.colour)
     pixels = plane.colour.astype(np.float32) @ np.array(mix, np.float32)
     if float(pixels.min()) == float(pixels.max()):

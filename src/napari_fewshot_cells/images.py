@@ -39,8 +39,9 @@ class Plane:
         What people call it: the layer's or the file's name.
     pixels : ndarray, float32, (H, W)
         Grey values in the units of the source; finite, not all the same.
-    colour : ndarray, (H, W, 3), optional
-        What the grey values were made of, in the source's own dtype, for an image in colour.
+    colour : ndarray, (H, W, C), optional
+        What the grey values were made of, in the source's own dtype: red, green and blue, or a microscope's
+        channels.
     """
 
     name: str
@@ -54,17 +55,20 @@ class Plane:
         return height, width
 
 
-def to_plane(array: object, name: str, *, rgb: bool | None = None) -> Plane:
+def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: bool = False) -> Plane:
     """Make a grey plane of an array of any dtype.
 
     Parameters
     ----------
-    array : array_like, (H, W) grey, or (H, W, 3) RGB, or (H, W, 4) RGBA
-        Bool, integer or float. Colour becomes grey by Rec. 709 luma; alpha is ignored.
+    array : array_like, (H, W) grey, or (H, W, 3) RGB, or (H, W, 4) RGBA, or (H, W, C) channels
+        Bool, integer or float. Colour becomes grey by Rec. 709 luma, channels by their mean; alpha is
+        ignored.
     name : str
         Used in error messages.
     rgb : bool, optional
         Whether the last axis is colour. By default it is if the array is 3-D and that axis has length 3 or 4.
+    channels : bool
+        Whether the last axis is a microscope's channels, whatever its length.
 
     Raises
     ------
@@ -75,8 +79,8 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None) -> Plane:
     if values.dtype.kind not in "buif":
         raise ImageError(f"'{name}' holds {values.dtype} values; convert it to integers or floats.")
     if rgb is None:
-        rgb = values.ndim == 3 and values.shape[-1] in (3, 4)
-    if values.ndim != (3 if rgb else 2):
+        rgb = not channels and values.ndim == 3 and values.shape[-1] in (3, 4)
+    if values.ndim != (3 if rgb or channels else 2):
         raise ImageError(
             f"'{name}' has {values.ndim} dimensions {values.shape}; "
             "one 2-D plane is needed: choose a plane of the stack, or split the file."
@@ -84,12 +88,14 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None) -> Plane:
     if min(values.shape[:2]) < SMALLEST_SIDE:
         raise ImageError(f"'{name}' is {values.shape[0]}×{values.shape[1]} px; at least 16×16 px are needed.")
     pixels = values.astype(np.float32)
-    colour = values[..., :3] if rgb else None
+    colour = values if channels else values[..., :3] if rgb else None
     bad = int(np.size(pixels) - np.count_nonzero(np.isfinite(pixels)))
     if bad:
         raise ImageError(f"'{name}' holds {bad} NaN or infinite values; replace them and try again.")
     if rgb:
         pixels = pixels[..., :3] @ np.array(LUMA, np.float32)
+    elif channels:
+        pixels = pixels.mean(axis=-1)
     if float(pixels.min()) == float(pixels.max()):
         raise ImageError(f"'{name}' is constant (every pixel is {pixels.flat[0]:g}): nothing to see.")
     return Plane(name, pixels, colour)

@@ -43,16 +43,26 @@ def predict_steps(
     model: Model, plane: Plane, *, device: str = "cpu"
 ) -> Generator[Progress, None, FloatImage]:
     """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
-    card = model.card
-    image = rescale(normalise(mixed(plane, card.mix)), card.factor)
+    image = as_seen(model, plane)
+    network = network_for(model, image, device=device)
+    logits = yield from logit_steps(network, image, device=device)
+    return to_probability(logits, model.card.decision_logit, plane.shape)
+
+
+def as_seen(model: Model, plane: Plane) -> FloatImage:
+    """A plane as a model's network is to see it: mixed, normalised and at the network's scale."""
+    return rescale(normalise(mixed(plane, model.card.mix)), model.card.factor)
+
+
+def network_for(model: Model, image: FloatImage, *, device: str = "cpu") -> SegmentationNetwork:
+    """A model's network with the batch-norm statistics that its card asks for on an image; see `as_seen`."""
     network = model.network
-    if card.batch_norm == "image":
+    if model.card.batch_norm == "image":
         network = copy.deepcopy(network)
         middle = tuple(slice(max(0, (n - _LARGEST_STATISTICS_IMAGE) // 2), None) for n in image.shape)
         part = image[middle][:_LARGEST_STATISTICS_IMAGE, :_LARGEST_STATISTICS_IMAGE]
         store_statistics(network.to(device), [torch.from_numpy(part.copy())[None, None].to(device)])
-    logits = yield from logit_steps(network, image, device=device)
-    return to_probability(logits, card.decision_logit, plane.shape)
+    return network
 
 
 def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:

@@ -154,7 +154,7 @@ def predict_job(
         yield Predicting(source)
         steps = predict_steps(model, plane)
         probability = yield from _renamed(steps, stage)
-        prediction = Prediction(source, probability, model.card.diameter, provenance)
+        prediction = Prediction(source, probability, model.card.diameter, {**provenance, **_seen(source)})
         yield prediction
         result, _ = make_objects(prediction, settings)
         yield measured(result)
@@ -174,6 +174,11 @@ def _renamed(
 
 def _same(one: Source, other: Source) -> bool:
     return one.layer == other.layer and one.plane == other.plane
+
+
+def _seen(source: Source) -> dict[str, str]:
+    """What of the channels was shown to the network; the weights of a mix are the model's."""
+    return {} if source.channels is None else {"channel": source.channels.told}
 
 
 def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:

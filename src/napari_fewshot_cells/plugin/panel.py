@@ -34,6 +34,7 @@ from .refiner import Refiner
 from .run_summary import RunSummary
 from .session import CANCELLING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
 from .sources import Tally, tally
+from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
 from .tools import Tools
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
@@ -103,6 +104,9 @@ class FewShotWidget(QWidget):
         self.session.changed.connect(self._refresh)
         self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
+        self.image_box.said.connect(self._say)
+        self.image_box.failed.connect(self._on_fault)
+        self.image_box.suggestion.requested.connect(self.suggest)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.annotation_box.tools.told.connect(partial(self._say, WARNING))
         self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)
@@ -175,6 +179,12 @@ class FewShotWidget(QWidget):
         self._runner.start(predict_job, session.model, session.targets(), settings, stop_at_bad_image=alone)
 
     @Slot()
+    def suggest(self) -> None:
+        """Look for what to annotate next with the chosen model."""
+        self._begin(SUGGESTING)
+        self._runner.start(suggest_job, self.session.model, candidates(self.session))
+
+    @Slot()
     def stop_and_keep(self) -> None:
         """End the training after the step that is under way, keep its model and predict with it."""
         self._enough.set()
@@ -202,6 +212,8 @@ class FewShotWidget(QWidget):
             self.session.show(event)
         elif isinstance(event, Prediction):
             self.refiner.keep(event)
+        elif isinstance(event, Suggested):
+            self.image_box.suggestion.take(event)
         elif isinstance(event, Skipped):
             self._summary.skipped.append(event.message)
         elif isinstance(event, PlaneResult):
@@ -251,6 +263,7 @@ class FewShotWidget(QWidget):
 
     def close_session(self) -> None:
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
+        self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
         _shut(self.session, self.annotation_box.tools, self._runners, self.refiner)
 

@@ -9,6 +9,7 @@ from psygnal import Signal
 
 from .annotations import Annotation, Annotations
 from .jobs import PlaneResult, Predicting
+from .planes import shows_channels
 from .results import Results, is_prediction
 from .sources import Painted, Source, Tally, every_source, source_on_show
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..finetune import Recipe
     from ..library import ModelEntry
+    from .image_rows import Ranks
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 BATCH = "predicting a folder"
@@ -48,6 +50,8 @@ class Session:
         What *Predict* is for.
     tally : Tally
         What is annotated, as of the last count.
+    ranks : Ranks
+        What to annotate next.
     loading : bool
         PyTorch is still being imported.
     running : str or None
@@ -71,6 +75,7 @@ class Session:
         self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
         self.tally = Tally()
+        self.ranks: Ranks = {}
         self.loading = True
         self.running: str | None = None
         self.closed = False
@@ -245,6 +250,11 @@ class Session:
     def reason_display_disabled(self) -> str | None:
         if self.viewer.dims.ndisplay == 3:
             return "The viewer shows 3-D: switch it to 2-D (the cube below the layer list) to choose a plane."
+        if self.image is not None and shows_channels(self.image, self.viewer.dims):
+            return (
+                f"The viewer shows the channels of '{self.image.name}' as a side of the picture: "
+                "roll the axes (the button below the layer list) until it shows rows and columns."
+            )
         return None
 
     # --- what the viewer tells

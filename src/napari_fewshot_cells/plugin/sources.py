@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import AnnotationError
 from ..measurements import PixelSize
+from .channels import Channels, channels_of
 from .planes import (
     PlaneIndex,
     current_plane,
@@ -41,24 +42,46 @@ class Source:
     grid: tuple[int, ...]
     plane: PlaneIndex
     pixel: PixelSize
+    channels: Channels | None = None
 
     @property
     def label(self) -> str:
         """What people call it."""
-        return plane_name(self.name, self.plane)
+        channels, name = self.channels, plane_name(self.name, self.plane, self.grid)
+        return name if channels is None or channels.chosen is None else f"{name} [{channels.told}]"
 
     def read(self) -> Plane:
-        """The grey plane; raises `ImageError` where it cannot be used."""
+        """The plane with all its channels, or the chosen one; raises `ImageError` where it cannot be used."""
         from ..images import to_plane
 
-        return to_plane(np.asarray(self.array[window(self.plane)]), self.label, rgb=self.rgb)
+        return to_plane(self.values(), self.label, rgb=self.rgb and self._all, channels=self._stacked)
+
+    def values(self, step: int = 1) -> NDArray[Any]:
+        """The plane as it is, (H, W) or, with its colours or channels, (H, W, C); every `step`-th pixel."""
+        index: list[int | slice] = [slice(None, None, step) if n is None else n for n in self.plane]
+        channels = self.channels
+        if channels is not None and channels.axis is not None:
+            index[channels.axis] = slice(None) if channels.chosen is None else channels.chosen
+        values = np.asarray(self.array[tuple(index)])
+        if self._stacked:
+            before = sum(number is None for number in self.plane[: channels.axis])
+            return np.moveaxis(values, before, -1)
+        return values if self._all or not self.rgb else values[..., channels.chosen]
+
+    @property
+    def _all(self) -> bool:
+        return self.channels is None or self.channels.chosen is None
+
+    @property
+    def _stacked(self) -> bool:
+        return self.channels is not None and self.channels.axis is not None and self._all
 
 
 def source_on_show(image: Image, dims: Dims) -> Source:
     """The plane of an image that the viewer shows."""
     grid, plane = grid_of(image), current_plane(image, dims)
     pixel = pixel_size(image, plane_axes(image, dims))
-    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane, pixel)
+    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane, pixel, channels_of(image))
 
 
 def every_source(image: Image, dims: Dims) -> Iterator[Source]:
@@ -97,13 +120,24 @@ class Painted:
                 yield replace(self.source, plane=plane), labels[window(plane)].copy()
 
 
+@dataclass(frozen=True, eq=False)
+class Count:
+    """What is painted on one plane."""
+
+    layer: Image
+    plane: PlaneIndex
+    cells: int
+    background: bool
+
+
 @dataclass(frozen=True)
 class Tally:
-    """What is annotated so far, to be told in plain words."""
+    """What is annotated so far, to be told in plain words, and plane by plane."""
 
     planes: int = 0
     cells: int = 0
     background: bool = False
+    counts: tuple[Count, ...] = ()
 
     def __str__(self) -> str:
         if not self.planes:
@@ -117,13 +151,18 @@ def tally(painted: Sequence[Painted]) -> Tally:
     """Count annotated planes and painted cells; a layer of another shape counts for nothing."""
     from skimage.measure import label
 
-    planes, cells, background = 0, 0, False
+    counts = []
     for layer in painted:
         if np.shape(layer.labels) != layer.source.grid:
             continue
-        for _, labels in layer.planes():
-            first_cell = 1 if layer.whole_image else 2
-            planes += 1
-            cells += int(label(np.where(labels >= first_cell, labels, 0), connectivity=2).max())
-            background |= bool((labels == first_cell - 1).any())
-    return Tally(planes, cells, background)
+        first_cell = 1 if layer.whole_image else 2
+        for source, labels in layer.planes():
+            cells = int(label(np.where(labels >= first_cell, labels, 0), connectivity=2).max())
+            background = bool((labels == first_cell - 1).any())
+            counts.append(Count(source.layer, source.plane, cells, background))
+    return Tally(
+        len(counts),
+        sum(count.cells for count in counts),
+        any(count.background for count in counts),
+        tuple(counts),
+    )
