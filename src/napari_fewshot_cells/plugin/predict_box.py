@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QPushButton, QVBoxLayout, QWidget
 
 from .controls import choice, fill, form, group, set_enabled
 from .session import ALL_IMAGES, ALL_PLANES, THIS_IMAGE, Session
@@ -21,18 +21,13 @@ class PredictBox(QWidget):
         self.model_choice = choice()
         self.model_choice.setPlaceholderText("none chosen yet")
         self.model_choice.activated.connect(self._choose_model)
-        self.restore_button = QPushButton("Restore previous")
-        self.restore_button.clicked.connect(self._restore)
         self.scope_choice = choice()
         self.scope_choice.activated.connect(self._choose_scope)
         self.predict_button = QPushButton("Predict")
         self.predict_button.clicked.connect(self.predict_requested)
         fields = form(("Model", self.model_choice), ("On", self.scope_choice))
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.predict_button, 1)
-        buttons.addWidget(self.restore_button, 1)
         layout.addLayout(fields)
-        layout.addLayout(buttons)
+        layout.addWidget(self.predict_button)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -58,11 +53,6 @@ class PredictBox(QWidget):
             session.reason_predict_disabled(),
             "Find the cells with this model; the result is a labels layer",
         )
-        set_enabled(
-            self.restore_button,
-            session.reason_restore_disabled(),
-            "Go back to the model of before; press again to return",
-        )
 
     def _scopes(self) -> list[tuple[str, str]]:
         image = self._session.image
@@ -79,7 +69,3 @@ class PredictBox(QWidget):
 
     def _choose_scope(self, index: int) -> None:
         self._session.choose(scope=self.scope_choice.itemData(index))
-
-    def _restore(self) -> None:
-        if self._session.previous is not None:
-            self._session.adopt(self._session.previous)
