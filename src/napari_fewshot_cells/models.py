@@ -65,9 +65,9 @@ class ModelCard:
         Their names.
     parent : str
         The model that fine-tuning began with.
-    score : str
-        How good it is on its own shots, in plain words; see `scoring`. Empty where nobody measured it.
     notes : str
+    score : str
+        How well it does on its own annotations, in plain words; empty where nobody has measured it.
     """
 
     name: str
@@ -89,8 +89,8 @@ class ModelCard:
     k_shot: int = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
-    score: str = ""
     notes: str = ""
+    score: str = ""
 
     @property
     def factor(self) -> float:

@@ -69,6 +69,20 @@ def test_predictions_belong_to_runs_and_memory_is_bounded() -> None:
     assert not history.forgotten("second")
 
 
+def test_a_renamed_model_keeps_its_run() -> None:
+    history = History()
+    history.add(FIRST, SECOND)
+    history.keep(prediction("first"))
+    history.show("first")
+    history.rename("first", "mine")
+    history.rename("unknown", "other")
+    assert [run.model for run in history.runs] == ["mine", "second"]
+    assert history.shown == "mine"
+    (kept,) = history.predictions("mine")
+    assert kept.provenance["model"] == "mine"
+    assert history.predictions("first") == ()
+
+
 def test_one_prediction_alone_is_always_kept() -> None:
     history = History(most_bytes=1)
     history.keep(one := prediction())

@@ -90,6 +90,17 @@ class History:
         self.runs = tuple(replace(run, **facts) if run.model == model else run for run in self.runs)
         self.changed.emit()
 
+    def rename(self, model: str, name: str) -> None:
+        """Follow a model to its new name in the library."""
+        if self.run(model) is None:
+            return
+        self.shown, self.offered = (name if m == model else m for m in (self.shown, self.offered))
+        self._kept = {
+            (name if key[0] == model else key[0], *key[1:]): _named(kept, name) if key[0] == model else kept
+            for key, kept in self._kept.items()
+        }
+        self.note(model, model=name)
+
     def show(self, model: str) -> None:
         """Take note of whose prediction is on show."""
         if model != self.shown:
@@ -142,3 +153,9 @@ class History:
 
 def _is_source(kept: Prediction | Source) -> bool:
     return not hasattr(kept, "probability")
+
+
+def _named(kept: Prediction | Source, model: str) -> Prediction | Source:
+    if _is_source(kept):
+        return kept
+    return replace(kept, provenance={**kept.provenance, "model": model})
