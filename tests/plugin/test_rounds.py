@@ -382,7 +382,7 @@ def previewed(annotated_image: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setattr(previews, "EVERY", 0.2)
         monkeypatch.setattr(previews, "SHARE", 0.5)
         viewer, panel = annotated_image(LONG, **options)
-        click(qtbot, panel.finetune_box.preview_check)
+        panel.finetune_box.preview_check.click()
         click(qtbot, panel.fine_tune_button)
         qtbot.waitUntil(lambda: bool(preview_layers(viewer)), timeout=PATIENCE)
         return viewer, panel, preview_layers(viewer)[0]
@@ -472,7 +472,7 @@ def test_without_the_check_mark_there_is_no_preview(
 
 def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
     viewer, panel = annotated_image(Recipe(steps=40, crops=4, crop_size=96), images=2)
-    click(qtbot, panel.finetune_box.preview_check)
+    panel.finetune_box.preview_check.click()
     qtbot.wait(500)
     beats: list[float] = []
     timer = QTimer()
