@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from dataclasses import replace
 from typing import Any
 
@@ -488,3 +490,20 @@ def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: An
     print(f"99 % of gaps below {1e3 * np.quantile(gaps, 0.99):.0f} ms, longest {1e3 * gaps[-1]:.0f} ms")
     assert np.quantile(gaps, 0.99) < 0.1
     assert gaps[-1] < 0.4
+
+
+def test_what_is_frozen_thaws_with_a_layer_that_goes_and_with_the_panel(
+    annotated_image: Any, qtbot: Any, own_home: object
+) -> None:
+    """Nothing that the user removes stays in memory; what remains costs no time when a preview goes."""
+    viewer, panel = annotated_image(LEARNS)
+    assert gc.get_freeze_count() > 100_000
+    gone = weakref.ref(viewer.layers["discs 0"].events)  # in cycles with much else
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: gc.get_freeze_count() > 100_000, timeout=PATIENCE)
+    gc.unfreeze()
+    gc.collect()
+    assert gone() is None
+    gc.freeze()
+    viewer.window.remove_dock_widget(panel)
+    assert gc.get_freeze_count() == 0

@@ -13,6 +13,7 @@ from .planes import PlaneIndex, geometry_of, grid_of
 from .previews import Part, Preview, View
 
 if TYPE_CHECKING:
+    from napari.layers import Layer
     from napari.utils.events import Event
 
     from .session import Session
@@ -77,6 +78,10 @@ class PreviewLayer:
         layers.events.removed.disconnect(self._on_removed)
         if layer in layers:
             layers.remove(layer)
+
+    def owns(self, layer: Layer) -> bool:
+        """Whether a layer, perhaps just removed, is or was the preview and no layer of the user's."""
+        return PREVIEW in layer.metadata.get(METADATA, {})
 
     def _add(self, image: Image, data: Any, place: dict[str, Any]) -> None:
         layers = self._session.viewer.layers

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, Signal, Slot
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ..progress import Progress
 from .history import History, run_of
@@ -65,6 +66,7 @@ class Rounds(QObject):
         self._scorer.stop()
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self.preview.remove()
+        gc.unfreeze()  # what `load_library` and removed layers froze
         self.history.forget_all()
         self._unscored = None
 
@@ -200,6 +202,15 @@ class Rounds(QObject):
 
     def _on_removed(self, event: Event) -> None:
         self.history.forget(event.value)
+        if not self.preview.owns(event.value):
+            # The layer may be among what is frozen: napari, whose turn is next, must find all of it
+            gc.unfreeze()
+            QTimer.singleShot(0, self._freeze)
+
+    @Slot()
+    def _freeze(self) -> None:
+        if not self._stopped:
+            gc.freeze()
 
 
 def _worse(before: Before) -> bool:
