@@ -85,7 +85,7 @@ class History:
         self.runs += tuple(run for run in runs if run.model not in known)
         self.changed.emit()
 
-    def note(self, model: str, **facts: Any) -> None:
+    def note(self, model: str, /, **facts: Any) -> None:
         """Fill in what has become known of a run."""
         self.runs = tuple(replace(run, **facts) if run.model == model else run for run in self.runs)
         self.changed.emit()

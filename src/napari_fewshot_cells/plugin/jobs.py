@@ -115,7 +115,7 @@ def load_library() -> tuple[ModelEntry, ...]:
     _ = skimage.measure, annotations, finetune, instances, measurements, prediction, scoring
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    # So many modules make so many objects that a full garbage collection holds the interpreter for some 0.3 s:
+    # So many modules make so many objects that a full garbage collection holds the interpreter for 0.3 s:
     # now, while the panel opens, rather than when a result is shown. And napari makes one whenever a layer is
     # removed, a preview's too. What is frozen is left out of it, until the panel closes; see `rounds`.
     gc.collect()
