@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from napari.components import ViewerModel
 from napari.layers import Image
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QAbstractButton
@@ -20,6 +21,9 @@ from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import delete_model, list_models, load_model
 from napari_fewshot_cells.plugin import previews
 from napari_fewshot_cells.plugin.message_bar import DONE, WARNING
+from napari_fewshot_cells.plugin.preview_layer import PreviewLayer
+from napari_fewshot_cells.plugin.previews import Preview
+from napari_fewshot_cells.plugin.session import Session
 from napari_fewshot_cells.scoring import Agreement
 
 from .conftest import PATIENCE
@@ -446,6 +450,16 @@ def test_a_preview_that_was_deleted_stays_away(previewed: Any, qtbot: Any, wait_
     wait_idle(panel)
 
 
+def test_a_preview_goes_with_its_check_mark(previewed: Any, qtbot: Any, wait_idle: Any) -> None:
+    viewer, panel, _ = previewed()
+    panel.finetune_box.preview_check.click()
+    qtbot.waitUntil(lambda: not preview_layers(viewer), timeout=PATIENCE)
+    panel.finetune_box.preview_check.click()
+    qtbot.waitUntil(lambda: bool(preview_layers(viewer)), timeout=PATIENCE)
+    click(qtbot, panel.cancel_button)
+    wait_idle(panel)
+
+
 @pytest.mark.parametrize("close", ["dock", "window"])
 def test_a_preview_goes_with_the_panel(previewed: Any, qtbot: Any, close: str) -> None:
     viewer, panel, _ = previewed()
@@ -507,3 +521,30 @@ def test_what_is_frozen_thaws_with_a_layer_that_goes_and_with_the_panel(
     gc.freeze()
     viewer.window.remove_dock_widget(panel)
     assert gc.get_freeze_count() == 0
+
+
+@pytest.mark.parametrize("ndim", [2, 3])
+def test_a_preview_lies_where_its_pixels_are(ndim: int) -> None:
+    rng = np.random.default_rng(0)
+    options = {"scale": (3, 0.5, 0.25)[-ndim:], "translate": (7, 8, 9)[-ndim:], "rotate": 30}
+    affine = np.eye(ndim + 1)
+    affine[-3:-1, -3:-1], affine[-3:-1, -1] = [[1, 0.2], [0.1, 1.5]], [4, -3]
+    for extra in ({}, {"affine": affine}, {"units": ("um",) * ndim}):
+        viewer = ViewerModel()
+        image = viewer.add_image(rng.random((5, 40, 60)[-ndim:]), **options, **extra)
+        session = Session(viewer)
+        if ndim == 3:
+            viewer.dims.set_current_step(0, 3)
+        shown = PreviewLayer(session)
+        source = session.source(image)
+        shown.show(Preview(source, np.s_[10:30, 20:60], rng.random((20, 40), np.float32)))
+        (layer,) = preview_layers(viewer)
+        first = [0] * ndim
+        corner = [*([source.plane[0]] if ndim == 3 else []), 10, 20]
+        assert layer.data.shape == (1, 20, 40)[-ndim:]
+        for step in (np.zeros(ndim), np.eye(ndim)[-1] * 7, np.eye(ndim)[-2] * 5):
+            there = image.data_to_world(np.add(corner, step))
+            np.testing.assert_allclose(layer.data_to_world(np.add(first, step)), there, atol=1e-9)
+        viewer.layers.remove(image)
+        assert preview_layers(viewer) == []
+        session.close()

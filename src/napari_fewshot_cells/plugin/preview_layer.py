@@ -44,8 +44,10 @@ class PreviewLayer:
         self.look()
 
     def look(self) -> None:
-        """Take note of what is in view."""
+        """Take note of what is in view, and of whether anybody wants to see a preview still."""
         session = self._session
+        if not session.preview:
+            self.remove()
         image = session.image
         if image is None or not session.preview or self._unwanted or session.viewer.dims.ndisplay == 3:
             self.wanted = None
