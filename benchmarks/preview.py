@@ -80,7 +80,7 @@ def report() -> str:
     same = "the same bit for bit" if len({row["weights"] for row in rows}) == 1 else "**not the same**"
     words = (
         f"Ratio of medians: {ratios[0]:.3f} in time, {ratios[1]:.3f} in processor time (bar: 1.15). "
-        f"Weights of all runs: {same}. Previews stop at {100 * SHARE:.0f} % of the time so far."
+        f"Weights of all runs: {same}. Previews stop at {100 * SHARE:.0f} % of either time so far."
     )
     header = ["preview", "seconds", "processor seconds", "previews", "n"]
     return (

@@ -97,7 +97,9 @@ class Clock:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
-        monkeypatch.setattr(previews, "time", SimpleNamespace(perf_counter=lambda: self.now))
+        monkeypatch.setattr(
+            previews, "time", SimpleNamespace(perf_counter=lambda: self.now, thread_time=lambda: self.now)
+        )
 
 
 def run_with_previews(clock: Clock, monkeypatch: pytest.MonkeyPatch, *, step: float, cost: float) -> Any:

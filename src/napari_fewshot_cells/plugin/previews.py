@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from ..models import Model
 
 SHARE = 0.10
-"""Of the time since the training began, the most that goes to previews."""
+"""Of the time since the training began, the most that goes to previews; of the processor's time too, so that the
+share holds where other work takes turns with it."""
 
 EVERY = 1.5  # s between two previews at least
-SIDE = 512  # px at the network's scale, the most of a view that is predicted
+SIDE = 384  # px at the network's scale, the most of a view that is predicted
 LARGEST = 4096**2  # px of a plane that is normalised as a whole for a view of it
 
 Part = tuple[slice, slice]
@@ -64,40 +65,44 @@ def with_previews(
     shots : mapping
         Planes that have been read already.
     """
-    started = last = time.perf_counter()
-    spent = cost = 0.0
+    started = last = _clocks()
+    spent, cost = np.zeros(2), None
     read: dict[Source, NDArray[np.float32] | None] = {}
     try:
         while True:
-            begun = time.perf_counter()
+            begun = _clocks()
             try:
                 step = next(training)
             except StopIteration as end:
                 model: Model = end.value
                 return model
-            now = time.perf_counter()
+            now = _clocks()
             yield step
-            expected = cost or now - begun  # nothing is known before the first: about as long as a step
-            affordable = spent + expected <= SHARE * (now - started) and now - last >= EVERY
-            if step.stage != "fine-tuning" or not affordable or (step.remaining or 0) < expected:
+            expected = 2 * (now - begun) if cost is None else cost  # before the first: about two steps
+            affordable = (spent + expected <= SHARE * (now - started)).all() and now[0] - last[0] >= EVERY
+            if step.stage != "fine-tuning" or not affordable or (step.remaining or 0) < expected[0]:
                 continue
             wanted = view()
             if wanted is None:
                 continue
             copied = copies[-1]()
             source = _same(wanted.source, read) or wanted.source
-            reading = 0.0
+            reading = _clocks()
             if source not in read:
-                begun = time.perf_counter()
                 read = {source: _normalised(source, copied, shots)}  # one plane: they may be large
-                reading = time.perf_counter() - begun
+            reading = _clocks() - reading
             image = read[source]
             if image is not None:
                 yield _predicted(copied, image, View(source, wanted.part))
-            last = time.perf_counter()
+            last = _clocks()
             cost, spent = last - now - reading, spent + last - now
     finally:
         training.close()
+
+
+def _clocks() -> NDArray[np.float64]:
+    """Seconds of the wall's clock, and of the processor in this thread."""
+    return np.array([time.perf_counter(), time.thread_time()])
 
 
 def _same(source: Source, known: Mapping[Source, object]) -> Source | None:
