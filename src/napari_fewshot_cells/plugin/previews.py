@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..models import Model
 
 SHARE = 0.10
-"""Of the time since the training began, the most that goes to previews; of the processor's time too, so that the
-share holds where other work takes turns with it."""
+"""Of the time since the training began, the most that goes to previews; of the processor's time too, so that
+the share holds where other work takes turns with it."""
 
 EVERY = 1.5  # s between two previews at least
 SIDE = 384  # px at the network's scale, the most of a view that is predicted
