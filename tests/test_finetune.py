@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -230,3 +231,57 @@ def test_few_shots_move_the_threshold_less_than_many(k_shot):
     assert 5 <= best < 7
     expected = (k_shot * best + TYPICAL_LOGIT) / (k_shot + 1)
     assert calibrated_threshold([logit] * k_shot, shots) == pytest.approx(expected)
+
+
+def test_watching_changes_nothing_of_the_result(start, support):
+    """Bit for bit: weights, statistics and threshold; the copies themselves move on from step to step."""
+    recipe = replace(QUICK, steps=4)
+    expected = finish(fine_tune(start, support, recipe=recipe))
+    copies, peeks = [], []
+    training = fine_tune(start, support, recipe=recipe, watch=peeks.append)
+    while True:
+        try:
+            step = next(training)
+        except StopIteration as end:
+            watched = end.value
+            break
+        if step.stage == "fine-tuning":
+            copies.append(peeks[0]())
+            predict(copies[-1], support.shots[0].plane)
+    assert same(states(expected), states(watched))
+    assert watched.card.decision_logit == expected.card.decision_logit
+    weights = [states(model)["head.weight"] for model in copies]
+    assert all(not torch.equal(one, other) for one, other in pairwise(weights))
+    assert torch.equal(weights[-1], states(watched)["head.weight"])
+    assert copies[0].card.factor == watched.card.factor
+    assert copies[0].card.mix == watched.card.mix
+
+
+def test_a_watched_copy_finds_the_cells_in_the_middle_of_training(start, support):
+    image, labels = fluorescent_cells((192, 192), seed=2)
+    peeks = []
+    training = fine_tune(start, support, recipe=Recipe(steps=12, crops=4), watch=peeks.append)
+    while next(training).done < 11:
+        pass
+    assert iou(predict(peeks[0](), to_plane(image, "other")) > 0.5, labels) > 0.6
+    training.close()
+
+
+@pytest.mark.parametrize("batch_norm", ["support", "image", "running"])
+def test_going_on_from_a_fine_tuned_model(start, batch_norm):
+    """Scale, mix and statistics are found anew and not taken twice: without learning it predicts the same."""
+    image, labels = fluorescent_cells((192, 192), seed=1)
+    dark = make_support_set([make_shot(to_plane(-image, "dark cells"), partial_annotation(labels, seed=1))])
+    recipe = replace(QUICK, batch_norm=batch_norm)
+    parent = finish(fine_tune(start, dark, recipe=recipe, diameter=50)).renamed("parent")
+    parent = replace(parent, card=replace(parent.card, score="good"))
+    still = replace(recipe, lr=0) if batch_norm != "running" else replace(recipe, lr=0, steps=1, crops=1)
+    child = finish(fine_tune(parent, dark, recipe=still, diameter=50))
+    assert (child.card.parent, child.card.score) == ("parent", "")
+    assert child.card.mix == parent.card.mix == (-1.0,)
+    assert child.card.factor == parent.card.factor
+    tolerance = 0.2 if batch_norm == "running" else 1e-3  # running averages move with every batch
+    before, after = (predict(model, dark.shots[0].plane) for model in (parent, child))
+    assert np.abs(before - after).mean() < tolerance
+    other = finish(fine_tune(parent, dark, recipe=still, diameter=25))
+    assert other.card.factor == pytest.approx(28 / 25)

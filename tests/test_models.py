@@ -11,7 +11,14 @@ import torch
 
 from napari_fewshot_cells import library
 from napari_fewshot_cells.errors import ModelError
-from napari_fewshot_cells.models import Model, ModelCard, read_model, write_atomically, write_model
+from napari_fewshot_cells.models import (
+    Model,
+    ModelCard,
+    read_model,
+    weights_sha256,
+    write_atomically,
+    write_model,
+)
 from napari_fewshot_cells.networks import ARCHITECTURES, build_network, learn_affine
 
 
@@ -191,3 +198,29 @@ def test_bundled_cards_say_where_the_weights_come_from(name):
     assert card.hyper_parameters["seconds"] >= 3600
     readable = json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))
     assert readable["date"] == card.date
+
+
+def test_a_score_goes_into_the_file_and_the_card_beside_it(model):
+    entry = library.save_model(model, "mine")
+    fingerprint = weights_sha256(library.load_model("mine"))
+    library.note_score("mine", "Agrees with 97 %")
+    read = library.load_model("mine")
+    assert read.card.score == "Agrees with 97 %"
+    assert read.card.shots == model.card.shots
+    assert weights_sha256(read) == fingerprint
+    assert (
+        json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))["score"] == "Agrees with 97 %"
+    )
+
+
+def test_a_score_for_a_model_that_is_gone_brings_nothing_back(model):
+    entry = library.save_model(model, "mine")
+    library.delete_model("mine")
+    library.note_score("mine", "Agrees with 97 %")
+    assert not entry.path.exists()
+
+
+def test_the_fingerprint_is_that_of_the_weights(model):
+    assert weights_sha256(model) == weights_sha256(model.renamed("other"))
+    assert weights_sha256(model) != weights_sha256(Model(model.card, build_network("unet", 4)))
+    assert len(weights_sha256(model)) == 64

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -84,13 +85,15 @@ def fine_tune(
     seed: int = 0,
     device: str = "cpu",
     diameter: float | None = None,
+    watch: Callable[[Callable[[], Model]], None] | None = None,
 ) -> Generator[Progress, None, Model]:
     """Adapt a model to the annotated images with L_BCE (Eq. 3).
 
     Parameters
     ----------
     model : Model
-        Stays untouched.
+        Stays untouched. One that was fine-tuned before goes on from its weights; scale, mix, statistics and
+        threshold are found anew.
     support : SupportSet
     recipe : Recipe, optional
     seconds : float, optional
@@ -103,6 +106,9 @@ def fine_tune(
         "cpu", "cuda" or "mps".
     diameter : float, optional
         Object diameter in pixels; by default taken from the annotation.
+    watch : callable, optional
+        Given, before the first step, a function that copies the model as it is at the moment. To call it
+        between steps costs time and changes nothing of the result.
 
     Yields
     ------
@@ -124,8 +130,12 @@ def fine_tune(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
-    rng = np.random.default_rng(seed)
-    done = yield from _train(network, samples, recipe, seconds, stop, rng, device, started)
+    if watch is not None:
+        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support")
+        watch(partial(_as_it_is, card, network, samples, recipe.crop_size, seed, device))
+    done = yield from train(
+        network, samples, recipe, seconds=seconds, stop=stop, seed=seed, device=device, started=started
+    )
     decision_logit = yield from settle(
         network, samples, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
     )
@@ -226,6 +236,7 @@ def adapted_card(
     return replace(
         card,
         name=f"{card.name} fine-tuned",
+        score="",
         diameter=diameter,
         decision_logit=decision_logit,
         k_shot=support.k_shot,
@@ -236,16 +247,38 @@ def adapted_card(
     )
 
 
-def _train(
+def train(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
     recipe: Recipe,
-    seconds: float | None,
-    stop: Callable[[], bool] | None,
-    rng: np.random.Generator,
-    device: str,
-    started: float,
+    *,
+    seconds: float | None = None,
+    stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    started: float | None = None,
 ) -> Generator[Progress, None, int]:
+    """Take the recipe's steps with L_BCE (in place); `settle` comes after.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        On `device`.
+    samples : sequence of Sample
+        The support set.
+    recipe : Recipe
+    seconds, stop, seed, device
+        As in `fine_tune`.
+    started : float, optional
+        When the clock of `seconds` began to run, by `time.perf_counter`; by default now.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    started = time.perf_counter() if started is None else started
+    rng = np.random.default_rng(seed)
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     elapsed = 0.0
@@ -264,6 +297,30 @@ def _train(
         if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
             break
     return step
+
+
+_WATCHED_CROPS = 4
+
+
+def _as_it_is(
+    card: ModelCard,
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    crop_size: int,
+    seed: int,
+    device: str,
+) -> Model:
+    """A copy in the middle of training; statistics and threshold are those of a few crops: soon made."""
+    crops = sample_crops(samples, _WATCHED_CROPS, crop_size, np.random.default_rng(seed), augment=False)
+    copied = copy.deepcopy(network)
+    store_statistics(copied, [crops.image.to(device, memory_format=torch.channels_last)])
+    copied.eval()
+    with torch.inference_mode():
+        logits, _ = copied(crops.image.to(device, memory_format=torch.channels_last))
+    parts = (part[:, 0].numpy() for part in (crops.image, crops.target, crops.weight))
+    stacks = zip(*parts, strict=True)
+    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), [Sample(*stack) for stack in stacks])
+    return Model(replace(card, decision_logit=threshold), copied)
 
 
 def calibrated_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:

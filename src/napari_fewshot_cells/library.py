@@ -91,6 +91,31 @@ def save_model(model: Model, name: str | None = None) -> ModelEntry:
     return ModelEntry(name, write_model(model.renamed(name), path), False)
 
 
+def note_score(name: str, score: str) -> None:
+    """Write into the card of one of the user's models how good it is; its weights stay as they are.
+
+    Parameters
+    ----------
+    name : str
+        Of a model that may have been deleted or renamed since it was measured: then nothing is written.
+    score : str
+        In plain words.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, or cannot be written.
+    """
+    path = own_path(name)
+    if not path.is_file():
+        return
+    model = read_model(path)
+    try:
+        write_model(Model(replace(model.card, score=score), model.network), path)
+    except OSError as error:
+        raise ModelError(f"The score of '{name}' cannot be saved ({error}).") from error
+
+
 def import_model(file: Path, name: str | None = None) -> ModelEntry:
     """Copy a model file into the library, after checking that it can be used.
 

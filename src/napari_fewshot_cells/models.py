@@ -6,6 +6,7 @@ and ``NAME.json``, the same card for people to read. Safetensors can hold no cod
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -107,6 +108,15 @@ class Model:
     def renamed(self, name: str) -> Model:
         """The same model under another name."""
         return replace(self, card=replace(self.card, name=name))
+
+
+def weights_sha256(model: Model) -> str:
+    """A fingerprint of a model's weights; it stays when the card gets another name or a score."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def write_model(model: Model, path: Path) -> Path:

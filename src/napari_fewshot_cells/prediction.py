@@ -18,6 +18,7 @@ from .progress import Progress, finish
 TILE = 384
 """Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
 
+_WHOLE = 1152  # side of a tile for windows: no halo is computed twice
 _LARGEST_STATISTICS_IMAGE = 1536  # px a side; beyond it the middle of the image speaks for all of it
 
 
@@ -63,6 +64,39 @@ def network_for(model: Model, image: FloatImage, *, device: str = "cpu") -> Segm
         part = image[middle][:_LARGEST_STATISTICS_IMAGE, :_LARGEST_STATISTICS_IMAGE]
         store_statistics(network.to(device), [torch.from_numpy(part.copy())[None, None].to(device)])
     return network
+
+
+def predict_window(
+    model: Model, image: FloatImage, window: tuple[slice, slice], *, device: str = "cpu"
+) -> FloatImage:
+    """Foreground probability of a part of a plane, soon done where the plane is large.
+
+    Parameters
+    ----------
+    model : Model
+    image : ndarray, float32, (H, W)
+        The whole plane, mixed and normalised.
+    window : tuple of slice
+        Rows and columns, inside the plane, not empty.
+
+    Returns
+    -------
+    ndarray, float32, (rows, columns) of the window
+        As `predict` gives them, but for how the pixels of the scaled image fall.
+    """
+    factor = model.card.factor
+    margin = int(np.ceil(model.network.receptive_radius / factor))
+    outer = tuple(
+        slice(max(0, part.start - margin), min(side, part.stop + margin))
+        for part, side in zip(window, image.shape, strict=True)
+    )
+    around = np.ascontiguousarray(image[outer])
+    scaled = rescale(around, factor)
+    network = network_for(model, scaled, device=device)
+    logits = finish(logit_steps(network, scaled, device=device, tile=_WHOLE))
+    probability = to_probability(logits, model.card.decision_logit, around.shape)
+    inner = tuple(slice(p.start - o.start, p.stop - o.start) for p, o in zip(window, outer, strict=True))
+    return np.ascontiguousarray(probability[inner])
 
 
 def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:

@@ -215,16 +215,14 @@ def test_predict_scopes(viewer: ViewerModel, session: Session) -> None:
     assert [source.layer for source in session.targets()] == [photo] + [stack] * 5
 
 
-def test_the_model_of_before_is_one_step_back(session: Session) -> None:
-    other = ModelEntry("other", Path("other.safetensors"), False)
+def test_models_are_found_by_name_and_choices_of_those_that_are_gone_fall_back(session: Session) -> None:
+    assert session.reason_continue_disabled()
     session.adopt(MINE)
-    assert session.reason_restore_disabled()
-    session.adopt(other)
-    assert session.reason_restore_disabled() is None
-    session.adopt(session.previous)
-    assert (session.model, session.previous) == (MINE, other)
-    session.set_models((START, other))
-    assert (session.model, session.previous) == (None, other)
+    assert session.reason_continue_disabled() is None
+    assert session.entry("mine") == MINE
+    session.set_models((START,))
+    assert session.model is None
+    assert session.entry("mine") is None
 
 
 def test_brushes(viewer: ViewerModel, session: Session) -> None:

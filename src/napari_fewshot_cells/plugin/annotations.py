@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 METADATA = "napari_fewshot_cells"
 WHOLE_IMAGE = "whole_image"
+PREVIEW = "preview"
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +70,9 @@ class Annotations:
 
     @property
     def images(self) -> list[Image]:
-        """The viewer's image layers, in its order."""
-        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        """The viewer's image layers, in its order, but for the preview of a training."""
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
+        return [layer for layer in layers if PREVIEW not in layer.metadata.get(METADATA, {})]
 
     @property
     def labels(self) -> list[Labels]:

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from qtpy.QtCore import Qt, Signal
-from qtpy.QtWidgets import QDoubleSpinBox, QHBoxLayout, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from ..progress import Progress
 from .controls import choice, fill, form, group, set_enabled
@@ -39,6 +47,14 @@ class FineTuneBox(QWidget):
         self.diameter.setSpecialValueText("auto")
         self.diameter.setToolTip("Diameter of a typical cell; auto (0) takes it from what you painted")
         self.diameter.valueChanged.connect(self._choose_diameter)
+        self.continue_check = QCheckBox("Continue from the last model")
+        self.continue_check.toggled.connect(self._choose_continued)
+        self.preview_check = QCheckBox("Preview while training")
+        self.preview_check.setToolTip(
+            "Show every few seconds what the model in training makes of what is in view, "
+            "in a layer that goes when the training ends; it takes a tenth of the time"
+        )
+        self.preview_check.toggled.connect(self._choose_preview)
         self.fine_tune_button = QPushButton("Fine-tune on current annotations")
         self.fine_tune_button.setStyleSheet(_PRIMARY)
         self.fine_tune_button.clicked.connect(self.fine_tune_requested)
@@ -55,6 +71,8 @@ class FineTuneBox(QWidget):
         ends.addWidget(self.keep_button, 1)
         ends.addWidget(self.cancel_button, 1)
         layout.addLayout(fields)
+        layout.addWidget(self.continue_check)
+        layout.addWidget(self.preview_check)
         layout.addWidget(self.fine_tune_button)
         layout.addWidget(self.progress)
         layout.addWidget(self.curve)
@@ -70,6 +88,19 @@ class FineTuneBox(QWidget):
         fill(self.start_choice, options, session.start)
         loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
         set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
+        for check, chosen in (
+            (self.continue_check, session.continued),
+            (self.preview_check, session.preview),
+        ):
+            check.blockSignals(True)
+            check.setChecked(chosen)
+            check.blockSignals(False)
+        set_enabled(
+            self.continue_check,
+            session.reason_continue_disabled(),
+            "Begin with the model in use, not with the network above. Mistakes that it has learnt may stay; "
+            "without this every training begins anew with all annotations",
+        )
         set_enabled(
             self.fine_tune_button,
             session.reason_fine_tune_disabled(),
@@ -115,3 +146,9 @@ class FineTuneBox(QWidget):
 
     def _choose_diameter(self, value: float) -> None:
         self._session.choose(diameter=value or None)
+
+    def _choose_continued(self, checked: bool) -> None:
+        self._session.choose(continued=checked)
+
+    def _choose_preview(self, checked: bool) -> None:
+        self._session.choose(preview=checked)

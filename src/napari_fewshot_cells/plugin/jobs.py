@@ -7,7 +7,6 @@ references. PyTorch is imported inside the functions, so that importing this fil
 from __future__ import annotations
 
 import gc
-import hashlib
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -16,25 +15,54 @@ from typing import TYPE_CHECKING, Any
 from numpy.typing import NDArray
 
 from .. import __version__
-from ..errors import ImageError, ModelError
+from ..errors import FewShotError, ImageError, ModelError
 from ..progress import Progress
 from .predictions import ObjectSettings, Prediction, make_objects, measured
+from .previews import Preview, View, with_previews
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from ..annotations import Shot
+    from ..annotations import Shot, SupportSet
     from ..finetune import Recipe
     from ..library import ModelEntry
-    from ..models import Model
+    from ..models import Model, ModelCard
+    from ..scoring import Agreement, Score
     from .sources import Painted, Source
 
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Fine-tuning is done and its model is in the library."""
+    """Fine-tuning is done and its model is in the library.
+
+    Attributes
+    ----------
+    entry, card
+        Of the new model.
+    start : ModelEntry
+        What it began with.
+    support : SupportSet
+    recipe : Recipe or None
+    before : Before or None
+        The model that was in use until now.
+    """
 
     entry: ModelEntry
+    card: ModelCard
+    start: ModelEntry
+    support: SupportSet
+    recipe: Recipe | None = None
+    before: Before | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Before:
+    """The model that was in use, and how far it and the new one agree with what is annotated now."""
+
+    entry: ModelEntry
+    card: ModelCard
+    old: Agreement
+    new: Agreement
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +92,15 @@ class Skipped:
     message: str
 
 
-JobEvent = Progress | Trained | Predicting | Prediction | PlaneResult | Skipped
+@dataclass(frozen=True)
+class Scored:
+    """A model has been measured, and its card says so."""
+
+    model: str
+    score: Score
+
+
+JobEvent = Progress | Trained | Predicting | Prediction | PlaneResult | Skipped | Preview | Scored
 Job = Generator[JobEvent, None, None]
 
 
@@ -73,15 +109,17 @@ def load_library() -> tuple[ModelEntry, ...]:
     import skimage.measure
     import torch
 
-    from .. import annotations, finetune, instances, measurements, prediction
+    from .. import annotations, finetune, instances, measurements, prediction, scoring
     from ..library import list_models
 
-    _ = skimage.measure, annotations, finetune, instances, measurements, prediction
+    _ = skimage.measure, annotations, finetune, instances, measurements, prediction, scoring
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    # So many modules make so many objects that Python's next full garbage collection is due, which holds the
-    # interpreter for some 0.3 s. Now, while the panel opens, rather than when the result is shown.
+    # So many modules make so many objects that a full garbage collection holds the interpreter for 0.3 s:
+    # now, while the panel opens, rather than when a result is shown. And napari makes one whenever a layer is
+    # removed, a preview's too. What is frozen is left out of it, until the panel closes; see `rounds`.
     gc.collect()
+    gc.freeze()
     return tuple(list_models())
 
 
@@ -94,10 +132,13 @@ def fine_tune_job(
     recipe: Recipe | None = None,
     stop: Callable[[], bool] | None = None,
     settings: ObjectSettings = ObjectSettings(),  # noqa: B008
+    before: ModelEntry | None = None,
+    view: Callable[[], View | None] = lambda: None,
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
 
-    `stop` is asked after each step: True ends the training and keeps what it has learnt.
+    `stop` is asked after each step: True ends the training and keeps what it has learnt. `view` says what is
+    to be previewed. The new model is compared with the one of `before`.
 
     Raises
     ------
@@ -117,16 +158,38 @@ def fine_tune_job(
             shots.append(make_shot(source.read(), labels, whole_image=layer.whole_image))
             sources.append(source)
     support = make_support_set(shots)
-    model = yield from fine_tune(read_model(start.path), support, recipe=recipe, stop=stop, diameter=diameter)
+    copies: list[Callable[[], Model]] = []
+    training = fine_tune(
+        read_model(start.path), support, recipe=recipe, stop=stop, diameter=diameter, watch=copies.append
+    )
+    planes = {source: shot.plane for source, shot in zip(sources, shots, strict=True)}
+    model = yield from with_previews(training, copies, view, planes)
     name = f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}"
     try:
         entry = save_model(model, name)
     except OSError as error:
         raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
-    yield Trained(entry)
+    compared = None if before is None else (yield from _compared(before, model, support))
+    yield Trained(entry, model.card, start, support, recipe, compared)
     if current is not None and not any(_same(current, source) for source in sources):
         sources.insert(0, current)
     yield from predict_job(entry, sources, settings, stop_at_bad_image=False)
+
+
+def _compared(
+    before: ModelEntry, model: Model, support: SupportSet
+) -> Generator[JobEvent, None, Before | None]:
+    from ..models import read_model
+    from ..scoring import agreement, annotated_windows
+
+    try:
+        windows = annotated_windows(support, model.card.factor)
+        old = read_model(before.path)
+        told = yield from agreement(old, support, windows=windows)
+        return Before(before, old.card, told, (yield from agreement(model, support, windows=windows)))
+    except FewShotError as error:
+        yield Skipped(f"The new model could not be compared with '{before.name}': {error}")
+        return None
 
 
 def predict_job(
@@ -182,6 +245,8 @@ def _seen(source: Source) -> dict[str, str]:
 
 
 def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
+    from ..models import weights_sha256
+
     card = asdict(model.card)
     kept = (
         "parent",
@@ -196,7 +261,7 @@ def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
     )
     return {
         "model": entry.name,
-        "model_sha256": hashlib.sha256(entry.path.read_bytes()).hexdigest(),
+        "model_sha256": weights_sha256(model),  # not of the file, which its score changes
         **{name: card[name] for name in kept},
         "predicted": datetime.now().astimezone().isoformat(timespec="seconds"),
         "software": f"napari-fewshot-cells {__version__}",

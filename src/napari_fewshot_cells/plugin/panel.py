@@ -1,4 +1,4 @@
-"""The dock widget: five boxes in the order of work, a message, and the wires between them and the jobs."""
+"""The dock widget: boxes in the order of work, a message, and the wires between them and the jobs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from ..progress import Progress
 from .annotation_box import AnnotationBox
 from .finetune_box import FineTuneBox
+from .history_box import HistoryBox
 from .image_box import ImageBox
 from .jobs import (
     JobEvent,
@@ -31,8 +32,10 @@ from .objects_box import ObjectsBox
 from .predict_box import PredictBox
 from .predictions import Prediction
 from .refiner import Refiner
+from .rounds import Rounds
+from .run_jobs import show_job
 from .run_summary import RunSummary
-from .session import CANCELLING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
+from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
 from .sources import Tally, tally
 from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
 from .tools import Tools
@@ -51,6 +54,7 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
+        self.rounds = Rounds(self.session)
         self._runner = Runner()
         self._enough = Event()
         self._summary = RunSummary()
@@ -58,6 +62,7 @@ class FewShotWidget(QWidget):
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session, self.refiner)
+        self.history_box = HistoryBox(self.session, self.rounds)
         self._runners = (self._runner, *self.predict_box.runners)
         self.objects_box = ObjectsBox(self.session, self.refiner)
         self._boxes = (
@@ -65,6 +70,7 @@ class FewShotWidget(QWidget):
             self.annotation_box,
             self.finetune_box,
             self.predict_box,
+            self.history_box,
             self.objects_box,
         )
         self.message_bar = MessageBar()
@@ -115,12 +121,15 @@ class FewShotWidget(QWidget):
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
         self.objects_box.said.connect(self._say)
+        self.rounds.show_requested.connect(self.show_run)
+        self.rounds.said.connect(self._say)
+        self.rounds.failed.connect(self._on_fault)
         self.refiner.failed.connect(self._on_fault)
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
         self.destroyed.connect(
-            partial(_shut, self.session, self.annotation_box.tools, self._runners, self.refiner)
+            partial(_shut, self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
         )
 
     # --- PyTorch and the count of what is painted: short work in threads
@@ -161,14 +170,24 @@ class FewShotWidget(QWidget):
         self.finetune_box.curve.begin()
         self._runner.start(
             fine_tune_job,
-            session.start,
+            session.model if session.continued and session.model else session.start,
             session.painted(),
             current,
             diameter=session.diameter,
             recipe=session.recipe,
             stop=self._enough.is_set,
             settings=self.refiner.settings,
+            before=session.model,
+            view=lambda: self.rounds.preview.wanted,
         )
+
+    @Slot(str)
+    def show_run(self, model: str) -> None:
+        """Show the prediction of a run again, from memory as far as it is there."""
+        entry, kept = self.session.entry(model), self.rounds.history.predictions(model)
+        missing, settings = self.rounds.missing(model), self.refiner.settings
+        self._begin(COMPARING)
+        self._runner.start(show_job, entry, kept, missing, settings)
 
     @Slot()
     def predict(self) -> None:
@@ -199,14 +218,17 @@ class FewShotWidget(QWidget):
     def _begin(self, running: str) -> None:
         self._summary = RunSummary()
         self._say(INFO, "")
+        self.rounds.begin(running)
         self.session.choose(running=running)
 
     @Slot(object)
     def _on_happened(self, event: JobEvent) -> None:
+        if self.rounds.take(event):
+            return
         if isinstance(event, Progress):
             self.finetune_box.show_progress(event)
         elif isinstance(event, Trained):
-            self.session.adopt(event.entry, running=PREDICTING)
+            self.session.choose(running=PREDICTING)
             self._summary.trained = event.entry.name
         elif isinstance(event, Predicting):
             self.session.show(event)
@@ -226,6 +248,7 @@ class FewShotWidget(QWidget):
     def _on_ended(self, outcome: Outcome) -> None:
         self.session.results.forget_unseen()
         self.session.choose(running=None)
+        self.rounds.end()
         if isinstance(outcome, Refused):
             self.finetune_box.rest("Ready")
             self._say(ERROR, outcome.message)
@@ -239,7 +262,8 @@ class FewShotWidget(QWidget):
             self._say(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
             self.finetune_box.rest("Ready")
-            self._say(WARNING if self._summary.incomplete else DONE, str(self._summary))
+            told = self.rounds.verdict or str(self._summary)
+            self._say(WARNING if self.rounds.verdict or self._summary.incomplete else DONE, told)
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
@@ -265,7 +289,7 @@ class FewShotWidget(QWidget):
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
         self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
-        _shut(self.session, self.annotation_box.tools, self._runners, self.refiner)
+        _shut(self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -274,9 +298,12 @@ class FewShotWidget(QWidget):
         return super().event(event)
 
 
-def _shut(session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, *_: object) -> None:
+def _shut(
+    session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, rounds: Rounds, *_: object
+) -> None:
     for runner in runners:
         runner.stop()
     refiner.stop()
+    rounds.stop()
     tools.close()
     session.close()

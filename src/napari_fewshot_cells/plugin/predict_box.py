@@ -36,8 +36,6 @@ class PredictBox(QWidget):
         self.model_choice = choice()
         self.model_choice.setPlaceholderText("none chosen yet")
         self.model_choice.activated.connect(self._choose_model)
-        self.restore_button = QPushButton("Restore previous")
-        self.restore_button.clicked.connect(self._restore)
         self.scope_choice = choice()
         self.scope_choice.activated.connect(self._choose_scope)
         self.predict_button = QPushButton("Predict")
@@ -47,14 +45,11 @@ class PredictBox(QWidget):
         self.library_button = QPushButton("Manage models…")
         self.library_button.clicked.connect(self.manage_models)
         layout.addLayout(form(("Model", self.model_choice), ("On", self.scope_choice)))
-        for pair in (
-            (self.predict_button, self.restore_button),
-            (self.batch_button, self.library_button),
-        ):
-            buttons = QHBoxLayout()
-            for button in pair:
-                buttons.addWidget(button, 1)
-            layout.addLayout(buttons)
+        layout.addWidget(self.predict_button)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.batch_button, 1)
+        buttons.addWidget(self.library_button, 1)
+        layout.addLayout(buttons)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -79,11 +74,6 @@ class PredictBox(QWidget):
             self.predict_button,
             session.reason_predict_disabled(),
             "Find the cells with this model; the result is a labels layer",
-        )
-        set_enabled(
-            self.restore_button,
-            session.reason_restore_disabled(),
-            "Go back to the model of before; press again to return",
         )
         set_enabled(
             self.batch_button,
@@ -138,7 +128,3 @@ class PredictBox(QWidget):
 
     def _choose_scope(self, index: int) -> None:
         self._session.choose(scope=self.scope_choice.itemData(index))
-
-    def _restore(self) -> None:
-        if self._session.previous is not None:
-            self._session.adopt(self._session.previous)

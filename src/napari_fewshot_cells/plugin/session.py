@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .image_rows import Ranks
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
-BATCH = "predicting a folder"
+BATCH, COMPARING = "predicting a folder", "comparing"
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
 
 
@@ -40,8 +40,12 @@ class Session:
     results : Results
     models : tuple of ModelEntry
         The library.
-    start, model, previous : ModelEntry or None
-        Where fine-tuning begins; what predicts; what did so before.
+    start, model : ModelEntry or None
+        Where fine-tuning begins; what predicts.
+    continued : bool
+        Fine-tuning goes on from `model` instead.
+    preview : bool
+        A training shows what it has learnt so far.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
     recipe : Recipe or None
@@ -70,7 +74,8 @@ class Session:
         self.models: tuple[ModelEntry, ...] = ()
         self.start: ModelEntry | None = None
         self.model: ModelEntry | None = None
-        self.previous: ModelEntry | None = None
+        self.continued = False
+        self.preview = True
         self.diameter: float | None = None
         self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
@@ -145,17 +150,19 @@ class Session:
             by_name[renamed[0]] = by_name[renamed[1]]
         kept = {
             role: by_name.get(chosen.name) if chosen else None
-            for role, chosen in (("start", self.start), ("model", self.model), ("previous", self.previous))
+            for role, chosen in (("start", self.start), ("model", self.model))
         }
         kept["start"] = kept["start"] or next(iter(models), None)
         self.choose(models=models, loading=False, **kept)
 
     def adopt(self, entry: ModelEntry, **choices: object) -> None:
-        """Predict with another model from now on; the one of before is a click away."""
+        """Predict with another model from now on."""
         models = self.models if entry in self.models else (*self.models, entry)
-        if entry != self.model:
-            choices["previous"] = self.model
         self.choose(models=models, model=entry, **choices)
+
+    def entry(self, name: str | None) -> ModelEntry | None:
+        """The model of that name, if the library has it."""
+        return next((entry for entry in self.models if entry.name == name), None)
 
     def show(self, result: PlaneResult | Predicting) -> Labels | None:
         """Write a result, or get its layer ready; see `Results`. The chosen image stays chosen."""
@@ -215,7 +222,7 @@ class Session:
             return "Make a new annotation layer and paint a few cells and some background first."
         if self.start is None and not self.loading:
             return "There is no network to start from; the installation is incomplete."
-        return self._reason_running() or self.reason_display_disabled()
+        return self.reason_running() or self.reason_display_disabled()
 
     def reason_keep_disabled(self) -> str | None:
         if self.running == FINISHING:
@@ -232,17 +239,17 @@ class Session:
             return "Open an image first."
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
-        return self._reason_running() or self.reason_display_disabled()
+        return self.reason_running() or self.reason_display_disabled()
 
     def reason_batch_disabled(self) -> str | None:
         if self.model is None:
             return "Fine-tune first, or choose one of your models."
-        return self._reason_running()
+        return self.reason_running()
 
-    def reason_restore_disabled(self) -> str | None:
-        return self._reason_running() if self.previous else "There is no earlier model in this session."
+    def reason_continue_disabled(self) -> str | None:
+        return None if self.model else "Fine-tune first, or choose one of your models."
 
-    def _reason_running(self) -> str | None:
+    def reason_running(self) -> str | None:
         if self.busy:
             return f"Wait: {self.running} is under way, or press Cancel."
         return "Wait a moment: PyTorch is being loaded." if self.loading else None
@@ -270,7 +277,7 @@ class Session:
             return
         layer = event.value
         image = self.annotations.image_of(layer) if isinstance(layer, Labels) else layer
-        if isinstance(image, Image) and image != self.image:
+        if image in self.annotations.images and image != self.image:
             self.choose(image=image)
 
     def _on_step(self) -> None:

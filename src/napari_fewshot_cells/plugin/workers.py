@@ -90,6 +90,11 @@ class Runner(QObject):
         self._shown = Event()
         self._outcome: Outcome = Cancelled()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._worker is not None
+
     def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
         """Start a job; its events come as `happened`, its outcome as `ended`."""
         if self._worker is not None:

@@ -1,0 +1,107 @@
+"""What the live preview costs the training: the same fine-tuning with and without it, in turns.
+
+python benchmarks/preview.py [--rounds 5]
+
+FCRN with the button's own recipe at K = 1 on a simulated 512×512 image with a partial annotation, all in
+view; what the worker thread does, without a window. Taking turns, and the ratio of medians, let a change of
+the machine's mood meet both alike; processor seconds tell the same where other work shares the cores.
+The weights of all runs are compared bit for bit. Writes preview.csv and preview.md in docs/results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from pathlib import Path
+from statistics import median
+
+from napari_fewshot_cells.annotations import make_shot, make_support_set
+from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.library import load_model
+from napari_fewshot_cells.measurements import PixelSize
+from napari_fewshot_cells.models import Model, weights_sha256
+from napari_fewshot_cells.plugin.previews import SHARE, Preview, View, with_previews
+from napari_fewshot_cells.plugin.sources import Source
+from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
+from napari_fewshot_cells.training import provenance
+from report import RESULTS, origin, read, table
+
+SIDE = 512
+COLUMNS = ("round", "preview", "seconds", "cpu_seconds", "previews", "weights", "commit", "date", "machine")
+
+
+def train(start: Model, *, preview: bool) -> tuple[object, ...]:
+    """One training as the panel runs it: wall seconds, processor seconds, previews, weights."""
+    image, labels = fluorescent_cells((SIDE, SIDE), seed=0)
+    source = Source(None, "simulated", image, False, image.shape, (None, None), PixelSize())  # type: ignore[arg-type]
+    shot = make_shot(source.read(), partial_annotation(labels, seed=0))
+    view = View(source, (slice(0, SIDE), slice(0, SIDE))) if preview else None
+    copies: list = []
+    training = fine_tune(start, make_support_set([shot]), recipe=Recipe(), watch=copies.append)
+    steps = with_previews(training, copies, lambda: view, {source: shot.plane})
+    wall, cpu, n_previews = time.perf_counter(), time.process_time(), 0
+    while True:
+        try:
+            n_previews += isinstance(next(steps), Preview)
+        except StopIteration as end:
+            seconds = f"{time.perf_counter() - wall:.2f}", f"{time.process_time() - cpu:.2f}"
+            return *seconds, n_previews, weights_sha256(end.value)[:12]
+
+
+def measure(rounds: int) -> None:
+    """Take turns, and who begins too."""
+    start = load_model("fcrn")
+    train(start, preview=True)  # first calls set things up
+    rows = []
+    for number in range(rounds):
+        for preview in (False, True) if number % 2 else (True, False):
+            told = train(start, preview=preview)
+            kind = "with" if preview else "without"
+            rows.append((number, kind, *told, provenance.commit(), provenance.now(), provenance.machine()))
+            print(*rows[-1][:6], flush=True)
+    with (RESULTS / "preview.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def report() -> str:
+    """The table, and what it says."""
+    rows = read("preview.csv")
+    of = {kind: [row for row in rows if row["preview"] == kind] for kind in ("without", "with")}
+    medians = {
+        kind: [median(float(row[column]) for row in group) for column in COLUMNS[2:5]]
+        for kind, group in of.items()
+    }
+    lines = [
+        [kind, *(f"{value:.2f}" for value in medians[kind][:2]), f"{medians[kind][2]:g}", str(len(of[kind]))]
+        for kind in of
+    ]
+    ratios = [medians["with"][n] / medians["without"][n] for n in (0, 1)]
+    same = "the same bit for bit" if len({row["weights"] for row in rows}) == 1 else "**not the same**"
+    words = (
+        f"Ratio of medians: {ratios[0]:.3f} in time, {ratios[1]:.3f} in processor time (bar: 1.15). "
+        f"Weights of all runs: {same}. Previews stop at {100 * SHARE:.0f} % of either time so far."
+    )
+    header = ["preview", "seconds", "processor seconds", "previews", "n"]
+    return (
+        "# What the live preview costs the training\n\n"
+        "Made by `python benchmarks/preview.py`; medians; K = 1, FCRN, 512 × 512 px in view.\n\n"
+        f"{table(header, lines)}\n\n{words} {origin(rows)}\n"
+    )
+
+
+def main() -> None:
+    """Measure, and write both files."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--report-only", action="store_true", help="only make the page from the stored rows")
+    arguments = parser.parse_args()
+    if not arguments.report_only:
+        measure(arguments.rounds)
+    page: Path = RESULTS / "preview.md"
+    page.write_text(report(), encoding="utf-8")
+    print(page.read_text(encoding="utf-8"))
+
+
+if __name__ == "__main__":
+    main()
