@@ -550,3 +550,17 @@ def test_a_preview_lies_where_its_pixels_are(ndim: int) -> None:
         viewer.layers.remove(image)
         assert preview_layers(viewer) == []
         session.close()
+
+
+def test_the_history_follows_a_model_that_is_renamed_in_the_library(
+    annotated_image: Any, qtbot: Any, press: Any
+) -> None:
+    _, panel = annotated_image(LEARNS)
+    name = press(panel)
+    panel.predict_box.manage_models()
+    dialog = panel.predict_box.library_dialog
+    qtbot.waitUntil(lambda: dialog.rename_button.toolTip() != "" and not dialog._busy, timeout=PATIENCE)
+    dialog.rename(name, "discs at noon")
+    qtbot.waitUntil(lambda: panel.session.model.name == "discs at noon", timeout=PATIENCE)
+    assert [run.model for run in panel.rounds.history.runs] == ["discs at noon"]
+    assert panel.rounds.history.shown in (None, "discs at noon")

@@ -56,6 +56,7 @@ class Rounds(QObject):
         self._scorer.happened.connect(self._on_scoring)
         self._scorer.ended.connect(self._on_scored)
         session.viewer.layers.events.removed.connect(self._on_removed)
+        session.model_renamed.connect(self.history.rename)
         self._stopped = False
 
     def stop(self) -> None:
@@ -65,6 +66,7 @@ class Rounds(QObject):
         self._stopped = True
         self._scorer.stop()
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
+        self._session.model_renamed.disconnect(self.history.rename)
         self.preview.remove()
         gc.unfreeze()  # what `load_library` and removed layers froze
         self.history.forget_all()

@@ -65,6 +65,7 @@ class Session:
 
     changed = Signal()
     plane_changed = Signal()
+    model_renamed = Signal(str, str)  # from, to
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -148,6 +149,7 @@ class Session:
         by_name = {entry.name: entry for entry in models}
         if renamed is not None and renamed[1] in by_name:
             by_name[renamed[0]] = by_name[renamed[1]]
+            self.model_renamed.emit(*renamed)
         kept = {
             role: by_name.get(chosen.name) if chosen else None
             for role, chosen in (("start", self.start), ("model", self.model))
