@@ -224,3 +224,11 @@ def test_the_fingerprint_is_that_of_the_weights(model):
     assert weights_sha256(model) == weights_sha256(model.renamed("other"))
     assert weights_sha256(model) != weights_sha256(Model(model.card, build_network("unet", 4)))
     assert len(weights_sha256(model)) == 64
+
+
+def test_a_name_that_is_taken_gets_a_number(model):
+    assert library.unused_name("mine") == "mine"
+    library.save_model(model, "mine")
+    assert library.unused_name("mine") == "mine (2)"
+    library.save_model(model, "mine (2)")
+    assert library.unused_name("mine") == "mine (3)"

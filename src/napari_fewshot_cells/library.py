@@ -5,6 +5,7 @@ The user's models live in one folder of the user's data directory, never in the 
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from dataclasses import dataclass, replace
@@ -202,6 +203,12 @@ def find_entry(name: str) -> ModelEntry:
         if entry.name == name:
             return entry
     raise ModelError(f"The library has no model '{name}'.")
+
+
+def unused_name(name: str) -> str:
+    """This name, or with a number after it if the user's library has a model of that name."""
+    taken = (f"{name} ({number})" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], taken) if not own_path(free).exists())
 
 
 def own_path(name: str) -> Path:

@@ -76,7 +76,6 @@ def press(qtbot: Any, wait_idle: Any) -> Any:
         wait_idle(panel)
         settled(qtbot, panel)
         (new,) = {entry.name for entry in list_models()} - known
-        qtbot.wait(1000)  # models are named after the second
         return new
 
     return press_button

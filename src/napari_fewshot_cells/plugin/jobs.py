@@ -148,7 +148,7 @@ def fine_tune_job(
     yield Progress("preparing", 0, 1, 0.0)
     from ..annotations import make_shot, make_support_set
     from ..finetune import fine_tune
-    from ..library import save_model
+    from ..library import save_model, unused_name
     from ..models import read_model
 
     shots: list[Shot] = []
@@ -164,7 +164,7 @@ def fine_tune_job(
     )
     planes = {source: shot.plane for source, shot in zip(sources, shots, strict=True)}
     model = yield from with_previews(training, copies, view, planes)
-    name = f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}"
+    name = unused_name(f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}")
     try:
         entry = save_model(model, name)
     except OSError as error:
