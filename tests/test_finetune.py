@@ -75,7 +75,7 @@ def test_progress_tells_step_and_loss(start, support):
 
 
 def test_more_shots_get_more_steps(start):
-    assert [Recipe().steps_for(k_shot) for k_shot in (1, 5, 10)] == [30, 54, 84]
+    assert [Recipe().steps_for(k_shot) for k_shot in (1, 5, 10)] == [60, 80, 105]
     shots = []
     for seed in (1, 2, 3):
         image, labels = fluorescent_cells((96, 96), seed=seed)

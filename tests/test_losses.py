@@ -24,13 +24,13 @@ def random_case(seed: int, shape=(3, 1, 5, 7)):
     return logits, target, weight
 
 
-def numpy_weighted_bce(logits, target, weight):
-    """Eq. 3, pixel by pixel."""
+def numpy_weighted_bce(logits, target, weight, balance=1.0):
+    """Eq. 3, pixel by pixel, its w to a power."""
     means = []
     for z, y, a in zip(logits, target, weight, strict=True):
         y_hat = 1 / (1 + np.exp(-z))
         n_fg, n_bg = sum(y[a > 0] == 1), sum(y[a > 0] == 0)
-        w = n_bg / n_fg if n_fg and n_bg else 1.0
+        w = (n_bg / n_fg) ** balance if n_fg and n_bg else 1.0
         terms = [
             -(w * yi * np.log(pi) + (1 - yi) * np.log(1 - pi))
             for yi, pi, ai in zip(y.flat, y_hat.flat, a.flat, strict=True)
@@ -49,6 +49,13 @@ def tensors(*arrays):
 def test_weighted_bce_is_eq_3(seed):
     case = random_case(seed)
     assert weighted_bce(*tensors(*case)).item() == pytest.approx(numpy_weighted_bce(*case), rel=1e-6)
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_balance_is_a_power_of_w(balance):
+    case = random_case(3)
+    expected = numpy_weighted_bce(*case, balance=balance)
+    assert weighted_bce(*tensors(*case), balance=balance).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_weight_is_per_image_not_per_batch():

@@ -53,6 +53,22 @@ def test_decision_lies_at_one_half():
     np.testing.assert_array_equal(predict(calibrated, plane) > 0.5, logits > np.float32(cut))
 
 
+@pytest.mark.parametrize("shape", [(64, 64), (70, 133)])
+def test_views_are_the_mean_over_mirror_images(shape):
+    model, plane = random_model(), random_plane(*shape)
+    image = normalise(plane)
+
+    def logits(axes):
+        return np.flip(finish(logit_steps(model.network, np.flip(image, axes))), axes)
+
+    expected = np.mean([logits(axes) for axes in ((), (0, 1), (0,), (1,))], axis=0)
+    np.testing.assert_allclose(finish(logit_steps(model.network, image, views=4)), expected, atol=1e-5)
+    turned = predict(Model(replace(model.card, views=4), model.network), to_plane(plane.pixels[::-1], "x"))
+    here = predict(Model(replace(model.card, views=4), model.network), plane)
+    np.testing.assert_allclose(turned[::-1], here, atol=1e-5)
+    assert not np.allclose(predict(model, plane), here, atol=1e-3)  # it does matter
+
+
 def test_image_statistics_leave_the_model_untouched():
     model = random_model(batch_norm="image")
     before = {k: v.clone() for k, v in model.network.state_dict().items()}

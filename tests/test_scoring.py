@@ -30,7 +30,7 @@ from napari_fewshot_cells.scoring import (
 )
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
-QUICK = Recipe(steps=4, steps_per_shot=0, crops=2, crop_size=64)
+QUICK = Recipe(steps=4, steps_per_shot=0, crops=2, crop_size=64, views=1)
 
 
 @pytest.fixture(scope="module")

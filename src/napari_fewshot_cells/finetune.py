@@ -30,7 +30,9 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 
 
 TYPICAL_LOGIT = 2.0
-"""log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
+"""log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets.
+
+The best logit lies near it for a net trained with w = background / foreground, and near p times it for w ** p."""
 
 BatchNorm = Literal["support", "image", "running"]
 """Whose statistics prediction uses; see `Recipe`."""
@@ -48,6 +50,9 @@ class Recipe:
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
         Of Adam; the learning rate falls to zero along half a cosine.
+    balance : float
+        Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
+        cells are rare and leaves the repair to the threshold.
     rescale : bool
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
     mix : bool
@@ -57,22 +62,31 @@ class Recipe:
     batch_norm : {"support", "image", "running"}
         Statistics used in prediction: those of the support set's whole images, each image's own, or the
         exponential running averages over the steps, as PyTorch keeps them.
+    views : {1, 2, 4}
+        Prediction is the mean over an image and its mirror images; see `prediction.FLIPS`.
     """
 
-    steps: int = 30
-    steps_per_shot: int = 6
-    crops: int = 8
+    steps: int = 60
+    steps_per_shot: int = 5
+    crops: int = 4
     crop_size: int = 128
     lr: float = 1e-3
     weight_decay: float = 5e-4
+    balance: float = 0.5
     rescale: bool = True
     mix: bool = True
     calibrate: bool = True
     batch_norm: BatchNorm = "support"
+    views: int = 4
 
     def steps_for(self, k_shot: int) -> int:
         """Adam steps with a support set of `k_shot` images."""
         return self.steps + self.steps_per_shot * (k_shot - 1)
+
+    @property
+    def typical_logit(self) -> float:
+        """Where the best threshold lies for typical images."""
+        return self.balance * TYPICAL_LOGIT
 
 
 def fine_tune(
@@ -131,18 +145,24 @@ def fine_tune(
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
     if watch is not None:
-        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support")
-        watch(partial(_as_it_is, card, network, samples, recipe.crop_size, seed, device))
+        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support", views=1)  # soon made
+        watch(partial(_as_it_is, card, network, samples, recipe, seed, device))
     done = yield from train(
         network, samples, recipe, seconds=seconds, stop=stop, seed=seed, device=device, started=started
     )
     decision_logit = yield from settle(
-        network, samples, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
+        network,
+        samples,
+        batch_norm=recipe.batch_norm,
+        calibrate=recipe.calibrate,
+        typical_logit=recipe.typical_logit,
+        device=device,
     )
     card = replace(
         adapted_card(model.card, support, diameter=diameter, decision_logit=decision_logit),
         mix=mix,
         batch_norm=recipe.batch_norm,
+        views=recipe.views,
         hyper_parameters={**asdict(recipe), "steps_done": done},
         seed=seed,
     )
@@ -188,6 +208,7 @@ def settle(
     *,
     batch_norm: BatchNorm,
     calibrate: bool,
+    typical_logit: float = TYPICAL_LOGIT,
     device: str,
 ) -> Generator[Progress, None, float]:
     """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
@@ -202,6 +223,8 @@ def settle(
         As in `Recipe`; with "running" the network keeps those that it has.
     calibrate : bool
         Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
+    typical_logit : float
+        What that is drawn towards.
 
     Returns
     -------
@@ -226,7 +249,7 @@ def settle(
     if batch_norm == "running":
         # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
         return best_threshold(logits, samples)
-    return calibrated_threshold(logits, samples)
+    return calibrated_threshold(logits, samples, typical_logit)
 
 
 def adapted_card(
@@ -289,7 +312,9 @@ def train(
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
         logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
-        loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device))
+        loss = weighted_bce(
+            logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance
+        )
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         elapsed = time.perf_counter() - started
@@ -306,12 +331,12 @@ def _as_it_is(
     card: ModelCard,
     network: SegmentationNetwork,
     samples: Sequence[Sample],
-    crop_size: int,
+    recipe: Recipe,
     seed: int,
     device: str,
 ) -> Model:
     """A copy in the middle of training; statistics and threshold are those of a few crops: soon made."""
-    crops = sample_crops(samples, _WATCHED_CROPS, crop_size, np.random.default_rng(seed), augment=False)
+    crops = sample_crops(samples, _WATCHED_CROPS, recipe.crop_size, np.random.default_rng(seed), augment=False)
     copied = copy.deepcopy(network)
     store_statistics(copied, [crops.image.to(device, memory_format=torch.channels_last)])
     copied.eval()
@@ -319,24 +344,28 @@ def _as_it_is(
         logits, _ = copied(crops.image.to(device, memory_format=torch.channels_last))
     parts = (part[:, 0].numpy() for part in (crops.image, crops.target, crops.weight))
     stacks = zip(*parts, strict=True)
-    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), [Sample(*stack) for stack in stacks])
+    seen = [Sample(*stack) for stack in stacks]
+    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.typical_logit)
     return Model(replace(card, decision_logit=threshold), copied)
 
 
-def calibrated_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:
+def calibrated_threshold(
+    logits: Sequence[FloatImage], samples: Sequence[Sample], typical_logit: float = TYPICAL_LOGIT
+) -> float:
     """The decision logit that K shots speak for: the best on them, drawn towards the typical one.
 
     A net trained with w = background / foreground is blind to how much of an image the cells cover, so the
     best logit is near log(background / foreground) of the image at hand. What is best for one sparse shot
-    may lie far above what is best for the other images. `TYPICAL_LOGIT` counts as one more shot.
+    may lie far above what is best for the other images. The typical one counts as one more shot.
 
     Parameters
     ----------
     logits, samples
         As in `best_threshold`.
+    typical_logit : float
     """
     k_shot = len(samples)
-    return (k_shot * best_threshold(logits, samples) + TYPICAL_LOGIT) / (k_shot + 1)
+    return (k_shot * best_threshold(logits, samples) + typical_logit) / (k_shot + 1)
 
 
 def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:

@@ -32,7 +32,9 @@ def foreground_weight(target: Tensor, weight: Tensor) -> Tensor:
     return torch.where(both, background / foreground.clamp(min=1e-6), torch.ones_like(foreground))
 
 
-def weighted_bce(logits: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+def weighted_bce(
+    logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0
+) -> Tensor:
     """Eq. 3, weighted binary cross-entropy, mean over annotated pixels of an image, then over images.
 
     L_BCE = −1/|S̃| Σ_(x,y) Σ_ω [ w·y·log y' + (1 − y)·log(1 − y') ],  w = background / foreground of that y.
@@ -43,6 +45,8 @@ def weighted_bce(logits: Tensor, target: Tensor, weight: Tensor | None = None) -
     weight : Tensor, float32, (N, 1, H, W), optional
         1 where annotated, 0 elsewhere. Pixels of weight 0 get a gradient of exactly zero; images without
         any annotated pixel do not count. All annotated by default.
+    balance : float
+        Power of w: 1 is Eq. 3, 0 the plain binary cross-entropy.
 
     Returns
     -------
@@ -51,7 +55,7 @@ def weighted_bce(logits: Tensor, target: Tensor, weight: Tensor | None = None) -
     """
     if weight is None:
         weight = torch.ones_like(target)
-    w = foreground_weight(target, weight)
+    w = foreground_weight(target, weight) ** balance
     per_pixel = w * target * F.softplus(-logits) + (1 - target) * F.softplus(logits)
     annotated = weight.sum(dim=(1, 2, 3))
     per_image = (per_pixel * weight).sum(dim=(1, 2, 3)) / annotated.clamp(min=1e-6)

@@ -56,6 +56,8 @@ class ModelCard:
         exponential ones over the batches of fine-tuning, or each image's own.
     decision_logit : float
         Logit above which a pixel is foreground; calibrated on the shots, 0 otherwise.
+    views : int
+        Prediction is the mean over the image and its mirror images, so many in all; see `prediction.FLIPS`.
     mix : tuple of float or None
         Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
         `contrast.mixed`. None: grey values as the eye sees them.
@@ -85,6 +87,7 @@ class ModelCard:
     diameter: float | None = None
     batch_norm: str = "support"
     decision_logit: float = 0.0
+    views: int = 1
     mix: tuple[float, ...] | None = None
     k_shot: int = 0
     shots: tuple[str, ...] = ()

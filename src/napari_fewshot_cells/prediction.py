@@ -18,6 +18,9 @@ from .progress import Progress, finish
 TILE = 384
 """Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
 
+FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
+"""Axes that are mirrored in each view of an image: as it is, turned by 180°, upside down, and left to right."""
+
 _WHOLE = 1152  # side of a tile for windows: no halo is computed twice
 _LARGEST_STATISTICS_IMAGE = 1536  # px a side; beyond it the middle of the image speaks for all of it
 
@@ -46,7 +49,7 @@ def predict_steps(
     """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
     image = as_seen(model, plane)
     network = network_for(model, image, device=device)
-    logits = yield from logit_steps(network, image, device=device)
+    logits = yield from logit_steps(network, image, device=device, views=model.card.views)
     return to_probability(logits, model.card.decision_logit, plane.shape)
 
 
@@ -82,7 +85,7 @@ def predict_window(
     Returns
     -------
     ndarray, float32, (rows, columns) of the window
-        As `predict` gives them, but for how the pixels of the scaled image fall.
+        As `predict` gives them from a single view, but for how the pixels of the scaled image fall.
     """
     factor = model.card.factor
     margin = int(np.ceil(model.network.receptive_radius / factor))
@@ -109,7 +112,12 @@ def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, 
 
 
 def logit_steps(
-    network: SegmentationNetwork, image: FloatImage, *, device: str = "cpu", tile: int = TILE
+    network: SegmentationNetwork,
+    image: FloatImage,
+    *,
+    device: str = "cpu",
+    tile: int = TILE,
+    views: int = 1,
 ) -> Generator[Progress, None, FloatImage]:
     """Logits of a normalised image at the network's scale.
 
@@ -123,6 +131,9 @@ def logit_steps(
     image : ndarray, float32, (H, W)
     tile : int
         Side of a tile's inner part; a multiple of the network's stride.
+    views : int
+        Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
+        way an edge runs, then matter less.
 
     Returns
     -------
@@ -130,18 +141,20 @@ def logit_steps(
     """
     was_training, started = network.training, time.perf_counter()
     network.to(device).eval()
-    logits = np.empty(image.shape, np.float32)
+    logits = np.zeros(image.shape, np.float32)
     windows = list(_windows(image.shape, tile, network.receptive_radius))
+    tiles = [(axes, window) for axes in FLIPS[:views] for window in windows]
     try:
-        for done, (outer, inner, place) in enumerate(windows):
-            yield Progress("predicting", done, len(windows), time.perf_counter() - started)
-            part = torch.from_numpy(np.ascontiguousarray(image[outer]))[None, None].to(device)
+        for done, (axes, (outer, inner, place)) in enumerate(tiles):
+            yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
+            seen, found = np.flip(image, axes), np.flip(logits, axes)
+            part = torch.from_numpy(np.ascontiguousarray(seen[outer]))[None, None].to(device)
             with torch.inference_mode():
                 result, _ = network(part.contiguous(memory_format=torch.channels_last))
-            logits[place] = result[0, 0].cpu().numpy()[inner]
+            found[place] += result[0, 0].cpu().numpy()[inner] / views
     finally:
         network.train(was_training)
-    yield Progress("predicting", len(windows), len(windows), time.perf_counter() - started)
+    yield Progress("predicting", len(tiles), len(tiles), time.perf_counter() - started)
     return logits
 
 

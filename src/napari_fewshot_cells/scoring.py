@@ -258,7 +258,12 @@ def _short_training(
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
     parts = [_part(sample, side) for sample in samples]
     logit = yield from settle(
-        network, parts, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
+        network,
+        parts,
+        batch_norm=recipe.batch_norm,
+        calibrate=recipe.calibrate,
+        typical_logit=recipe.typical_logit,
+        device=device,
     )
     card = replace(start.card, diameter=diameter, mix=mix, batch_norm=recipe.batch_norm, decision_logit=logit)
     return Model(card, network.eval()), steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Generator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from .errors import one_line_errors
 if TYPE_CHECKING:
     from ..annotations import SupportSet
     from ..models import Model
+    from ..progress import Progress
 
 STEPS_WITHOUT_END = 100_000
 """When time decides: more steps than any machine takes."""
@@ -29,6 +31,13 @@ class Architecture(StrEnum):
 
     fcrn = "fcrn"
     unet = "unet"
+
+
+class RecipeName(StrEnum):
+    """How to fine-tune."""
+
+    button = "button"
+    paper = "paper"
 
 
 @one_line_errors()
@@ -54,13 +63,17 @@ def finetune(
             "--whole-image", help="Everything is annotated: 0 is background, all above it are cells."
         ),
     ] = False,
+    recipe: Annotated[
+        RecipeName,
+        typer.Option(help="The button's, or the paper's: 20 epochs at native scale, minutes for each image."),
+    ] = RecipeName.button,
     seconds: Annotated[
         float | None, typer.Option(min=0.1, help="Train for this time instead of a number of steps.")
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Train for this many steps (default: 30, and 6 more for each further image)."
+            min=1, help="Train for this many steps (default: 60, and 5 more for each further image)."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the crops; the same seed, the same model.")] = 0,
@@ -69,7 +82,8 @@ def finetune(
     """Fine-tune a bundled network on 1 to 10 annotated images."""
     if seconds is not None and steps is not None:
         raise typer.BadParameter("give --seconds or --steps, not both.")
-    from ..finetune import Recipe, fine_tune
+    if recipe is RecipeName.paper and (seconds is not None or steps is not None):
+        raise typer.BadParameter("the paper's recipe has its own length: no --seconds or --steps with it.")
     from ..library import load_model
 
     name, target = model_target(out)
@@ -78,22 +92,43 @@ def finetune(
     support = read_support(images, annotations, whole_image=whole_image)
     make_writable(target.parent)
 
-    recipe = Recipe()
-    if steps is not None:
-        recipe = replace(recipe, steps=steps, steps_per_shot=0)
-    elif seconds is not None:
-        recipe = replace(recipe, steps=STEPS_WITHOUT_END)
-    work = fine_tune(start, support, recipe=recipe, seconds=seconds, seed=seed, device=device)
+    work = _training(start, support, recipe, seconds=seconds, steps=steps, seed=seed, device=device)
     with enough_memory(device):
         model = with_bar(work, name, seconds=seconds)
 
     command = ["napari-fewshot", "finetune", str(images), str(annotations), "--out", out]
     command += ["--arch", arch.value, "--seed", str(seed), "--device", device]
     command += ["--whole-image"] if whole_image else []
+    command += [] if recipe is RecipeName.button else ["--recipe", recipe.value]
     command += [] if steps is None else ["--steps", str(steps)]
     command += [] if seconds is None else ["--seconds", str(seconds)]
     model = replace(model, card=replace(model.card, command=shlex.join(command)))
     typer.echo(_summary(model, _save(model, name, target)))
+
+
+def _training(
+    start: Model,
+    support: SupportSet,
+    recipe: RecipeName,
+    *,
+    seconds: float | None,
+    steps: int | None,
+    seed: int,
+    device: str,
+) -> Generator[Progress, None, Model]:
+    """The fine-tuning that was asked for, ready to begin."""
+    if recipe is RecipeName.paper:
+        from ..training.paper_fine_tuning import PaperRecipe, paper_fine_tune
+
+        return paper_fine_tune(start, support, recipe=PaperRecipe(), seed=seed, device=device)
+    from ..finetune import Recipe, fine_tune
+
+    ours = Recipe()
+    if steps is not None:
+        ours = replace(ours, steps=steps, steps_per_shot=0)
+    elif seconds is not None:
+        ours = replace(ours, steps=STEPS_WITHOUT_END)
+    return fine_tune(start, support, recipe=ours, seconds=seconds, seed=seed, device=device)
 
 
 def model_target(out: str) -> tuple[str, Path]:
