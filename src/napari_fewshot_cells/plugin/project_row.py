@@ -38,6 +38,13 @@ _OFFER = "QFrame#offer { border: 1px solid #c98a1b; border-radius: 6px; }"
 class ProjectRow(QWidget):
     """Two buttons, and a frame with two more while there is something to restore.
 
+    Attributes
+    ----------
+    folder : Path or None
+        The project that *Save* writes to.
+    saving_to : Path or None
+        The one that is being written.
+
     Signals
     -------
     said, failed
@@ -53,7 +60,7 @@ class ProjectRow(QWidget):
         self.folder: Path | None = None
         self._offered: Recovery | None = None
         self._restored: Path | None = None
-        self._saving_to: Path | None = None
+        self.saving_to: Path | None = None
         self._painted_since = False
         self.open_button = QPushButton("Open project…")
         self.open_button.clicked.connect(self._ask_open)
@@ -105,7 +112,7 @@ class ProjectRow(QWidget):
             wait,
             "Open a folder with images, annotations, models and settings, beside what is open here",
         )
-        saving = f"Wait: '{self._saving_to}' is being saved." if self._saving_to else None
+        saving = f"Wait: '{self.saving_to}' is being saved." if self.saving_to else None
         empty = None if self._session.annotations.images else "Open an image first."
         where = f"Save to\n{self.folder}" if self.folder else "Choose a new or empty folder"
         set_enabled(
@@ -197,9 +204,9 @@ class ProjectRow(QWidget):
 
     def save(self, folder: Path) -> None:
         """Save everything to a folder, in a thread; painting and training may go on."""
-        if self._saving_to is not None:
+        if self.saving_to is not None:
             return
-        self._saving_to, self._painted_since = folder, False
+        self.saving_to, self._painted_since = folder, False
         self.said.emit(INFO, f"Saving to '{folder}' …")
         state: State = self._autosave.snapshot(every_image=True).state
         create_worker(
@@ -214,7 +221,7 @@ class ProjectRow(QWidget):
     def _on_saved(self, saved: Saved) -> None:
         if self._session.closed:
             return
-        self.folder, self._saving_to = self._saving_to, None
+        self.folder, self.saving_to = self.saving_to, None
         if not self._painted_since:
             self._autosave.note_saved()
         number = saved.project.annotated
@@ -226,7 +233,7 @@ class ProjectRow(QWidget):
     def _on_unsaved(self, error: Exception) -> None:
         if self._session.closed:
             return
-        self._saving_to = None
+        self.saving_to = None
         if isinstance(error, FewShotError):
             self.said.emit(ERROR, str(error))
         else:
