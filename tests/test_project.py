@@ -377,6 +377,13 @@ def test_a_session_is_offered_when_it_is_over(own_home: Path) -> None:
     (offered,) = recoveries()
     assert offered.project.annotated == 1
     np.testing.assert_array_equal(read_back(offered.folder)[0], painted_state().labels[0].array)
+    writer.write(painted_state(), closed=True, saved=True)
+    assert recoveries() == []  # it is in a project
+    writer.write(painted_state(), closed=True)
+    assert recoveries() == []  # still
+    writer.write(painted_state(1), closed=True)
+    assert len(recoveries()) == 1
+    writer.write(painted_state(), closed=True, saved=False)
     settle(offered.folder, "dismissed")
     assert recoveries() == []
     assert read_back(offered.folder)[0].any()  # still there
@@ -410,6 +417,7 @@ def test_the_last_few_are_kept_and_those_that_wait_go_last(own_home: Path) -> No
     left = {folder.name for folder in recovery_dir().iterdir()}
     assert {running.folder.name, *(folder.name for folder in folders[1:3])} <= left
     assert folders[3].name not in left
+    assert "foreign" in left
 
 
 def test_a_recovery_folder_that_somebody_removed_is_made_anew(own_home: Path) -> None:

@@ -12,16 +12,19 @@ import os
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import psutil
 
 from .errors import ProjectError
 from .home import user_home
+from .label_files import planes_in
 from .output import write_together, writing
 from .project import Project, read_project
 from .saving import Saved, State, write_state
@@ -142,7 +145,7 @@ def _write_owner(folder: Path, owner: Owner) -> None:
 
 def _folders() -> list[Path]:
     top = recovery_dir()
-    return sorted(folder for folder in top.iterdir() if folder.is_dir()) if top.is_dir() else []
+    return sorted(owner.parent for owner in top.glob(f"*/{_OWNER}"))
 
 
 class RecoveryWriter:
@@ -161,6 +164,7 @@ class RecoveryWriter:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
         self._saved: Saved | None = None
+        self._in_project: Mapping[str, Mapping[str, int]] | None = None
         self._lock = Lock()
         process = psutil.Process()
         self._owner = Owner(process.pid, process.create_time(), socket.gethostname())
@@ -176,7 +180,7 @@ class RecoveryWriter:
         scan : bool
             Whether labels may have changed.
         saved : bool
-            Whether a person has saved this very state as a project.
+            Whether a person has saved these very labels as a project; it holds until others are painted.
         closed : bool
             Whether it is the last.
 
@@ -199,15 +203,21 @@ class RecoveryWriter:
                 with writing(folder):
                     folder.mkdir(parents=True, exist_ok=True)
             self.folder = folder
-            owner = replace(self._owner, closed=closed, settled="saved" if saved else "")
+            there = read_owner(folder)
+            if (there.pid, there.started) != (self._owner.pid, self._owner.started) or there.closed:
+                _write_owner(folder, self._owner)
+            self._saved = write_state(folder, state, self._saved, scan=scan)
+            if saved:
+                self._in_project = self._saved.checksums
+            settled = "saved" if self._in_project == self._saved.checksums else ""
+            owner = replace(self._owner, closed=closed, settled=settled)
             if read_owner(folder) != owner:
                 _write_owner(folder, owner)
-            self._saved = write_state(folder, state, self._saved, scan=scan)
             return self._saved
 
 
-def _painted(labels: object) -> bool:
-    return bool(np.asarray(labels).any())
+def _painted(labels: Any) -> bool:
+    return any(np.asarray(labels[index]).any() for _, index in planes_in(tuple(labels.shape)))
 
 
 def _new_folder() -> Path:

@@ -60,7 +60,7 @@ class Autosave(QObject):
         self._prints: dict[Image, tuple[Any, Fingerprint]] = {}
         self._painted_first: float | None = None  # of what is not on the disk
         self._changed = self._scan = False
-        self._saved = False  # as a project, and nothing painted since
+        self._saved = False  # as a project, which is still to be noted
         self._failing = ""
         self._worker: Any = None
         self._writing: Snapshot | None = None
@@ -177,12 +177,13 @@ class Autosave(QObject):
         scan = self._scan
         self._changed = self._scan = False
         self._painted_first = self._before_removal = None
+        saved, self._saved = self._saved, False
         self._writing = self.snapshot()
         self._worker = create_worker(
             self._writer.write,
             self._writing.state,
             scan=scan,
-            saved=self._saved,
+            saved=saved,
             _connect={"returned": self._on_written, "errored": self._on_error},
         )
 

@@ -6,14 +6,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt, Signal, Slot
+from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import (
     QFileDialog,
     QFrame,
     QHBoxLayout,
-    QMenu,
     QPushButton,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
@@ -64,18 +62,16 @@ class ProjectRow(QWidget):
         self._painted_since = False
         self.open_button = QPushButton("Open project…")
         self.open_button.clicked.connect(self._ask_open)
-        self.save_button = QToolButton()
-        self.save_button.setText("Save project…")
-        self.save_button.setSizePolicy(self.open_button.sizePolicy())
-        self.save_button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
+        self.save_button = QPushButton("Save project…")
         self.save_button.clicked.connect(self._save)
-        menu = QMenu(self.save_button)
-        menu.addAction("Save project as…").triggered.connect(self._ask_save)
-        self._menu = menu
+        self.save_as_button = QPushButton("Save as…")
+        self.save_as_button.clicked.connect(self._ask_save)
+        self.save_as_button.setVisible(False)
         buttons = QHBoxLayout()
         buttons.setSpacing(4)
         buttons.addWidget(self.open_button, 1)
         buttons.addWidget(self.save_button, 1)
+        buttons.addWidget(self.save_as_button, 1)
         self.offer, self.offer_line = QFrame(), hint()
         self.restore_button, self.dismiss_button = QPushButton("Restore"), QPushButton("Dismiss")
         self.restore_button.clicked.connect(self._restore)
@@ -121,10 +117,9 @@ class ProjectRow(QWidget):
             f"{where}: images, annotations, models and settings, so that another machine can open them.\n"
             "What you paint is also kept safe by itself, for the case that napari or the computer stops.",
         )
+        set_enabled(self.save_as_button, saving or empty, "Save to another folder, and from then on to that")
         self.save_button.setText("Save project" if self.folder else "Save project…")
-        popup = QToolButton.ToolButtonPopupMode
-        self.save_button.setMenu(self._menu if self.folder else None)
-        self.save_button.setPopupMode(popup.MenuButtonPopup if self.folder else popup.DelayedPopup)
+        self.save_as_button.setVisible(self.folder is not None)
         if self._offered is not None:
             set_enabled(
                 self.restore_button, wait, "Open its images and annotations, beside what is open here"

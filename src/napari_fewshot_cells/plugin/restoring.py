@@ -230,8 +230,8 @@ class Restoring(QObject):
         return Run(**{**facts, "model": self._names.get(facts["model"], facts["model"])})
 
     def _tell(self) -> None:
-        number = self._restored
-        done = f"Opened: {number} annotated image{'s' * (number != 1)}, {len(self._layers)} in all."
+        images, painted = len(self._layers), self._restored
+        done = f"Opened {images} image{'s' * (images != 1)} and {painted} annotation{'s' * (painted != 1)}."
         notes = self._notes[:_MOST_NOTES]
         if len(self._notes) > len(notes):
             notes.append(f"… and {len(self._notes) - len(notes)} more.")
