@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("session_to_kill.py")
 MOST_LOST = 5.0  # s
 PAINTING = 7.0  # s before the kill, so that several copies have been written
 
-START_UP = 200.0  # s, at most
+START_UP = 250.0  # s, at most
 
 
 class Victim:

@@ -162,7 +162,19 @@ def _labels_state(layer: Labels, role: str, image: int | None, whole_image: bool
 def _geometry(layer: Layer) -> dict[str, Any]:
     geometry = {name: _plain(getattr(layer, name)) for name in _GEOMETRY}
     geometry["affine"] = _plain(layer.affine.affine_matrix)
-    return {name: value for name, value in geometry.items() if value is not None}
+    return {name: value for name, value in geometry.items() if value is not None and not _usual(name, value)}
+
+
+def _usual(name: str, value: list[Any]) -> bool:
+    """Whether a part of the geometry is what a layer has that nobody has placed anywhere."""
+    if name == "axis_labels":
+        return False  # files name axes, too, and the layer's own count
+    if name == "units":
+        return set(value) == {"pixel"}
+    numbers = np.asarray(value)
+    if numbers.ndim == 2:
+        return np.array_equal(numbers, np.eye(*numbers.shape))
+    return bool(np.all(numbers == (name == "scale")))
 
 
 def _plain(value: Any) -> Any:
