@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,7 +66,8 @@ class Autosave(QObject):
         self._worker: Any = None
         self._writing: Snapshot | None = None
         self._before_removal: Snapshot | None = None
-        self._superseded: Path | None = None
+        self._superseded: Path | None = None  # another session, which this one will hold
+        self._settling: Path | None = None  # the same, while it is being written
         self._finished = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
@@ -144,7 +146,7 @@ class Autosave(QObject):
         scan = self._scan or self._worker is not None or self._before_removal is not None
         try:
             self._writer.write(last.state, scan=scan, saved=self._saved, closed=True)
-            self._settle_superseded()
+            self._settle(self._superseded)
         except FewShotError as error:
             logging.getLogger(__name__).warning("The last recovery copy failed: %s", error)
         for layer in self._session.annotations.labels:
@@ -167,6 +169,12 @@ class Autosave(QObject):
         if not self._failing:
             self._wait(min(now + REST, self._painted_first + LONGEST_UNSAVED) - now)
 
+    def _go_on(self) -> None:
+        self._worker = self._writing = None
+        if self._changed or self._scan:
+            since = 0.0 if self._painted_first is None else time.monotonic() - self._painted_first
+            self._wait(RETRY if self._failing else min(REST, LONGEST_UNSAVED - since))
+
     def _wait(self, seconds: float) -> None:
         self._timer.start(max(0, round(1000 * seconds)))
 
@@ -178,6 +186,7 @@ class Autosave(QObject):
         self._changed = self._scan = False
         self._painted_first = self._before_removal = None
         saved, self._saved = self._saved, False
+        self._settling = self._superseded
         self._writing = self.snapshot()
         self._worker = create_worker(
             self._writer.write,
@@ -186,11 +195,6 @@ class Autosave(QObject):
             saved=saved,
             _connect={"returned": self._on_written, "errored": self._on_error},
         )
-
-    def _go_on(self) -> None:
-        self._worker = self._writing = None
-        if self._changed or self._scan:
-            self._wait(RETRY if self._failing else REST)
 
     # --- what came of it
 
@@ -203,7 +207,7 @@ class Autosave(QObject):
             self.said.emit(INFO, "Automatic saving works again.")
         if saved is not None:
             self._note(self._writing, saved)
-            self._settle_superseded()
+            self._settle(self._settling)
         self._go_on()
 
     @Slot(object)
@@ -239,10 +243,11 @@ class Autosave(QObject):
             if facts.get(_RECOVERY) != str(self.folder):
                 note(labels, **{_RECOVERY: str(self.folder)})
 
-    def _settle_superseded(self) -> None:
-        folder, self._superseded = self._superseded, None
-        if folder is not None and folder.is_dir():
-            settle(folder, "restored")
+    def _settle(self, folder: Path | None) -> None:
+        if folder is not None and folder == self._superseded:
+            self._superseded = None
+            with suppress(FewShotError):  # it is offered once more, then
+                settle(folder, "restored")
 
     # --- layers
 
