@@ -19,6 +19,7 @@ from napari_fewshot_cells.library import save_model
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.plugin.panel import FewShotWidget
+from napari_fewshot_cells.plugin.session import FINE_TUNING
 
 SIDE = 1024
 EVERY = 50  # ms between strokes
@@ -39,11 +40,13 @@ def main(mode: str, project: Path) -> None:
         columns = np.arange(SIDE)
         layer.data_setitem((np.full(SIDE, number % (SIDE - 1)), columns), number)
         print("painted", number, time.time(), flush=True)
+        if panel.session.running == FINE_TUNING and panel.finetune_box.progress.value() > 0:
+            print("training", panel.finetune_box.progress.value(), flush=True)
 
     def train() -> None:
-        panel.session.choose(start=entry, recipe=Recipe(steps=10**6, crops=2, crop_size=64), preview=False)
+        recipe = Recipe(steps=10**6, crops=2, crop_size=64)
+        panel.session.choose(start=entry, recipe=recipe, preview=False, diameter=28.0)
         panel.fine_tune()
-        print("training", flush=True)
 
     def save() -> None:
         if panel.project_row.saving_to is None:
