@@ -21,3 +21,7 @@ class ModelError(FewShotError):
 
 class DataError(FewShotError):
     """A data folder that is missing, incomplete, damaged or cannot be fetched."""
+
+
+class ProjectError(FewShotError):
+    """A project folder that is missing, foreign, damaged, from a newer version, or may not be written to."""

@@ -86,6 +86,10 @@ class FineTuneBox(QWidget):
         session = self._session
         options = [(_TITLES.get(e.name, e.name) if e.bundled else e.name, e) for e in session.models]
         fill(self.start_choice, options, session.start)
+        if (session.diameter or 0) != self.diameter.value():
+            self.diameter.blockSignals(True)
+            self.diameter.setValue(session.diameter or 0)
+            self.diameter.blockSignals(False)
         loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
         set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
         for check, chosen in (

@@ -12,7 +12,9 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from superqt.utils import create_worker
 
 from ..errors import FewShotError, ImageError
+from .annotations import METADATA
 from .channels import CHANNEL_NAMES
+from .snapshot import FILE
 
 if TYPE_CHECKING:
     from .session import Session
@@ -31,7 +33,8 @@ def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     """
     from ..images import read_pixels
 
-    options: dict[str, Any] = {"name": path.stem}
+    noted = {METADATA: {FILE: str(path.absolute())}}
+    options: dict[str, Any] = {"name": path.stem, "metadata": noted}
     if path.suffix.lower() in _TIFF:
         values, axes, names = _read_tiff(path)
     else:
@@ -42,7 +45,7 @@ def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
     if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TZCYX"):
         options["axis_labels"] = tuple(axes.lower())
     if names:
-        options["metadata"] = {CHANNEL_NAMES: names}
+        options["metadata"] = {CHANNEL_NAMES: names, **noted}
     if not options["rgb"]:  # else napari looks at all values, and the window waits
         some = values.ravel()[:: max(1, values.size // _MOST_VALUES)].astype(np.float64)
         some = some[np.isfinite(some)]

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..progress import Progress
 from .annotation_box import AnnotationBox
+from .autosave import Autosave
 from .finetune_box import FineTuneBox
 from .history_box import HistoryBox
 from .image_box import ImageBox
@@ -29,9 +30,12 @@ from .jobs import (
 )
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
 from .objects_box import ObjectsBox
+from .planes import current_plane
 from .predict_box import PredictBox
 from .predictions import Prediction
+from .project_row import ProjectRow
 from .refiner import Refiner
+from .restoring import Restoring
 from .rounds import Rounds
 from .run_jobs import show_job
 from .run_summary import RunSummary
@@ -39,9 +43,12 @@ from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, 
 from .sources import Tally, tally
 from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
 from .tools import Tools
+from .waiting import Waiting
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
 if TYPE_CHECKING:
+    from napari.layers import Image
+
     from ..library import ModelEntry
 
 _TALLY_DELAY = 250  # ms after the last stroke
@@ -55,6 +62,9 @@ class FewShotWidget(QWidget):
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
         self.rounds = Rounds(self.session)
+        self.autosave = Autosave(self.session, self.refiner, self.rounds)
+        self.restoring = Restoring(self.session, self.refiner, self.rounds)
+        self._waiting = Waiting(self.session)
         self._runner = Runner()
         self._enough = Event()
         self._summary = RunSummary()
@@ -63,9 +73,11 @@ class FewShotWidget(QWidget):
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session, self.refiner)
         self.history_box = HistoryBox(self.session, self.rounds)
-        self._runners = (self._runner, *self.predict_box.runners)
+        self.project_row = ProjectRow(self.session, self.autosave, self.restoring)
+        self._runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
         self.objects_box = ObjectsBox(self.session, self.refiner)
         self._boxes = (
+            self.project_row,
             self.image_box,
             self.annotation_box,
             self.finetune_box,
@@ -121,6 +133,11 @@ class FewShotWidget(QWidget):
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
         self.objects_box.said.connect(self._say)
+        for teller in (self.project_row, self.autosave, self.restoring):
+            teller.said.connect(self._say)
+            teller.failed.connect(self._on_fault)
+        self._waiting.failed.connect(self._on_fault)
+        self.restoring.shown.connect(self._go_to)
         self.rounds.show_requested.connect(self.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)
@@ -129,7 +146,16 @@ class FewShotWidget(QWidget):
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
         self.destroyed.connect(
-            partial(_shut, self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
+            partial(
+                _shut,
+                self.session,
+                self.annotation_box.tools,
+                self._runners,
+                self.refiner,
+                self.rounds,
+                self.autosave,
+                self._waiting,
+            )
         )
 
     # --- PyTorch and the count of what is painted: short work in threads
@@ -281,6 +307,10 @@ class FewShotWidget(QWidget):
     def _show_message(self) -> None:
         self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
 
+    @Slot(object)
+    def _go_to(self, image: Image) -> None:
+        self.image_box.going.to(image, current_plane(image, self.session.viewer.dims))
+
     def _refresh(self) -> None:
         for box in self._boxes:
             box.refresh()
@@ -289,7 +319,15 @@ class FewShotWidget(QWidget):
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
         self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
-        _shut(self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
+        _shut(
+            self.session,
+            self.annotation_box.tools,
+            self._runners,
+            self.refiner,
+            self.rounds,
+            self.autosave,
+            self._waiting,
+        )
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
@@ -299,8 +337,17 @@ class FewShotWidget(QWidget):
 
 
 def _shut(
-    session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, rounds: Rounds, *_: object
+    session: Session,
+    tools: Tools,
+    runners: tuple[Runner, ...],
+    refiner: Refiner,
+    rounds: Rounds,
+    autosave: Autosave,
+    waiting: Waiting,
+    *_: object,
 ) -> None:
+    autosave.finish()  # while the layers are known
+    waiting.stop()
     for runner in runners:
         runner.stop()
     refiner.stop()

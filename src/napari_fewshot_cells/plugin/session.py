@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .image_rows import Ranks
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
-BATCH, COMPARING = "predicting a folder", "comparing"
+BATCH, COMPARING, OPENING = "predicting a folder", "comparing", "opening a project"
 THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
 
 
