@@ -6,17 +6,13 @@ The user's models live in one folder of the user's data directory, never in the 
 from __future__ import annotations
 
 import itertools
-import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import platformdirs
-
 from .errors import ModelError
 from .models import Model, ModelCard, read_model, write_model
-
-HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
+from .output import user_folder
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,7 @@ class ModelEntry:
 
 def library_dir() -> Path:
     """Folder of the user's models; the environment variable NAPARI_FEWSHOT_HOME moves it."""
-    home = os.environ.get(HOME_VARIABLE)
-    return (Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")) / "models"
+    return user_folder() / "models"
 
 
 def bundled_dir() -> Path:

@@ -10,10 +10,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import platformdirs
+
 from .errors import DataError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+
+HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
+
+
+def user_folder() -> Path:
+    """Where models and preferences are kept; the environment variable NAPARI_FEWSHOT_HOME moves it."""
+    home = os.environ.get(HOME_VARIABLE)
+    return Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")
 
 
 @contextmanager
@@ -74,3 +85,18 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for temporary, _ in staged:
             os.unlink(temporary)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all: to a neighbour first, then in its place."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
