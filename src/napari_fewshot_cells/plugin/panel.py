@@ -14,7 +14,8 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
 from ..progress import Progress
 from .annotation_box import AnnotationBox
-from .finetune_box import FineTuneBox
+from .finetune_box import IDLE, FineTuneBox
+from .guide import Guide
 from .history_box import HistoryBox
 from .image_box import ImageBox
 from .jobs import (
@@ -36,8 +37,11 @@ from .rounds import Rounds
 from .run_jobs import show_job
 from .run_summary import RunSummary
 from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
+from .settings import Settings
 from .sources import Tally, tally
+from .step import Step
 from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
+from .theme import Colours, colours_of, style_sheet
 from .tools import Tools
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
@@ -54,6 +58,7 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
+        self.settings = Settings(self.session, self.refiner)
         self.rounds = Rounds(self.session)
         self._runner = Runner()
         self._enough = Event()
@@ -73,33 +78,42 @@ class FewShotWidget(QWidget):
             self.history_box,
             self.objects_box,
         )
+        self.guide = Guide(self.session, self.rounds)
+        self._colours: Colours | None = None
         self.message_bar = MessageBar()
         self.fine_tune_button = self.finetune_box.fine_tune_button
         self.cancel_button = self.finetune_box.cancel_button
         self.predict_button = self.predict_box.predict_button
         self._lay_out()
+        self.settings.follow(self.findChildren(Step))
+        self._dress()
         self._connect()
         self._load()
         self._refresh()
         self._count()
+        if self.settings.trouble:
+            self._say(WARNING, self.settings.trouble)
 
     def _lay_out(self) -> None:
         inner = QWidget()
         boxes = QVBoxLayout(inner)
         boxes.setContentsMargins(4, 4, 4, 4)
-        boxes.setSpacing(8)
+        boxes.setSpacing(6)
         for box in self._boxes:
             boxes.addWidget(box)
-        boxes.addWidget(self.message_bar)
         boxes.addStretch(1)
-        scroll = self._scroll = QScrollArea()
+        scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.setSpacing(2)
+        # What is next and what was said stay in view, wherever the boxes are scrolled to
+        layout.addWidget(self.guide)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.message_bar)
         self.setMinimumWidth(360)
 
     def _connect(self) -> None:
@@ -121,6 +135,9 @@ class FewShotWidget(QWidget):
         self.finetune_box.cancel_requested.connect(self.cancel)
         self.predict_box.predict_requested.connect(self.predict)
         self.objects_box.said.connect(self._say)
+        self.settings.said.connect(self._say)
+        self.settings.failed.connect(self._on_fault)
+        self.rounds.history.changed.connect(self.guide.refresh)
         self.rounds.show_requested.connect(self.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)
@@ -129,7 +146,15 @@ class FewShotWidget(QWidget):
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
         self.destroyed.connect(
-            partial(_shut, self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
+            partial(
+                _shut,
+                self.session,
+                self.annotation_box.tools,
+                self._runners,
+                self.refiner,
+                self.rounds,
+                self.settings,
+            )
         )
 
     # --- PyTorch and the count of what is painted: short work in threads
@@ -250,7 +275,7 @@ class FewShotWidget(QWidget):
         self.session.choose(running=None)
         self.rounds.end()
         if isinstance(outcome, Refused):
-            self.finetune_box.rest("Ready")
+            self.finetune_box.rest(IDLE)
             self._say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
             self.finetune_box.rest("Stopped by a fault")
@@ -261,7 +286,7 @@ class FewShotWidget(QWidget):
             stays = f"'{model.name}' stays the model." if model else "nothing has changed."
             self._say(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
-            self.finetune_box.rest("Ready")
+            self.finetune_box.rest(IDLE)
             told = self.rounds.verdict or str(self._summary)
             self._say(WARNING if self.rounds.verdict or self._summary.incomplete else DONE, told)
 
@@ -274,14 +299,18 @@ class FewShotWidget(QWidget):
 
     def _say(self, kind: str, text: str) -> None:
         self.message_bar.say(kind, text)
-        if text:
-            QTimer.singleShot(0, self._show_message)  # after the layout has made room for it
 
     @Slot()
-    def _show_message(self) -> None:
-        self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
+    def _dress(self) -> None:
+        """Follow napari's theme."""
+        colours = colours_of(self.session.viewer.theme)
+        if colours != self._colours:
+            self._colours = colours
+            self.setStyleSheet(style_sheet(colours))
+            self.finetune_box.curve.dress(colours)
 
     def _refresh(self) -> None:
+        self.guide.refresh()
         for box in self._boxes:
             box.refresh()
 
@@ -289,18 +318,28 @@ class FewShotWidget(QWidget):
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
         self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
-        _shut(self.session, self.annotation_box.tools, self._runners, self.refiner, self.rounds)
+        tools = self.annotation_box.tools
+        _shut(self.session, tools, self._runners, self.refiner, self.rounds, self.settings)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
+        if event.type() == QEvent.Type.StyleChange and not self.session.closed:
+            QTimer.singleShot(0, self._dress)  # not while Qt is going through the widgets
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_session()
         return super().event(event)
 
 
 def _shut(
-    session: Session, tools: Tools, runners: tuple[Runner, ...], refiner: Refiner, rounds: Rounds, *_: object
+    session: Session,
+    tools: Tools,
+    runners: tuple[Runner, ...],
+    refiner: Refiner,
+    rounds: Rounds,
+    settings: Settings,
+    *_: object,
 ) -> None:
+    settings.stop()
     for runner in runners:
         runner.stop()
     refiner.stop()
