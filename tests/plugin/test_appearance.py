@@ -80,7 +80,8 @@ def controls_of(window: QWidget) -> list[QWidget]:
     return [
         control
         for control in found
-        if not isinstance(control, QScrollBar)
+        if control.isVisibleTo(window)
+        and not isinstance(control, QScrollBar)
         and control.metaObject().className() not in INSIDE
         and "Header" not in control.metaObject().className()
     ]
@@ -104,12 +105,13 @@ def test_every_control_says_what_it_does_or_why_it_does_not(
     def check(state: str, window: QWidget) -> None:
         silent = [c for c in controls_of(window) if not told_by(c, window).strip()]
         assert silent == [], f"{state}: {[(type(c).__name__, c.parentWidget()) for c in silent]}"
-        for button in window.findChildren(QPushButton):
+        for button in (c for c in controls_of(window) if isinstance(c, QPushButton)):
             told.setdefault(button, {True: set(), False: set()})[button.isEnabled()].add(button.toolTip())
             if not button.isEnabled():
                 seen_off.add(button.text())
                 assert button.toolTip().endswith("."), f"{state}: {button.text()}: {button.toolTip()}"
 
+    panel.finetune_box.options.open(True)
     for state in states(panel, viewer, qtbot, disc_image[0], annotated, wait_idle):
         check(state, panel)
     panel.objects_box.table_button.click()
@@ -170,6 +172,7 @@ def test_the_work_fits_on_a_small_screen(
             assert scroll.viewport().rect().contains(QRect(corner, button.size())), (state, button.text())
         assert panel.guide.isVisible()
     assert panel.message_bar.isVisible()  # wherever the boxes are scrolled to
+    panel.message_bar.say(INFO, "")
     for n in range(6):
         viewer.add_image(disc_image[0], name=f"image {n}")
     qtbot.wait(150)
@@ -180,6 +183,7 @@ def test_the_work_fits_on_a_small_screen(
 def test_a_box_is_closed_and_opened_by_its_heading(open_panel: Any, qtbot: Any) -> None:
     _, panel = open_panel()
     panel.window().show()
+    panel.session.choose(start=panel.session.models[0])
     options = panel.finetune_box.options
     assert not options.is_open
     assert options.heading.text() == "▸  Options:  FCRN (fast), cell diameter auto"
@@ -209,7 +213,7 @@ def seen_contrast(window: QWidget, widget: QWidget) -> float:
 
 @pytest.mark.both_bindings
 def test_texts_are_readable_in_both_themes_also_when_it_is_switched(
-    open_panel: Any, qtbot: Any, fine_tuned: Any, disc_image: Any
+    open_panel: Any, qtbot: Any, quick_start: Any, fine_tuned: Any, disc_image: Any
 ) -> None:
     viewer, panel = open_panel()
     panel.window().resize(1366, 768)
@@ -241,7 +245,10 @@ def test_texts_are_readable_in_both_themes_also_when_it_is_switched(
             (batch, batch.choices.objects),
             (batch, batch.close_button),
         ):
-            text = getattr(widget, "text", lambda: "")()
+            if window is panel:
+                panel.findChild(QScrollArea).ensureWidgetVisible(widget)
+                qtbot.wait(30)
+            text = widget.text()
             assert seen_contrast(window, widget) >= 4, (theme, text)
         for kind in (INFO, DONE, WARNING, ERROR):
             panel.message_bar.say(kind, "What was said of it, in words")
@@ -261,7 +268,7 @@ def test_contrast_is_that_of_the_standard() -> None:
     assert contrast("#777777", "#ffffff") == pytest.approx(4.48, abs=0.01)
     assert readable("#000000", "#ffffff", "#000000") == "#000000"
     assert contrast(readable("#3a9d5d", "#dddad8", "#1e1e21"), "#dddad8") >= READABLE
-    for theme in ("dark", "light", "system"):
+    for theme in ("dark", "light"):
         colours = colours_of(theme)
         assert contrast(colours.hint, colours.ground) >= READABLE
         assert contrast(colours.hint, colours.ground) < contrast(colours.text, colours.ground)

@@ -73,8 +73,8 @@ class FineTuneBox(QWidget):
         self.options.inside.addWidget(self.preview_check)
         layout.addWidget(self.fine_tune_button)
         layout.addWidget(self.progress)
-        layout.addWidget(self.curve)
         layout.addLayout(ends)
+        layout.addWidget(self.curve)  # last: it comes with a training and must not move a button away
         layout.addWidget(self.options)
         self.rest(IDLE)
         outer = QVBoxLayout(self)
@@ -86,7 +86,8 @@ class FineTuneBox(QWidget):
         options = [(_TITLES.get(e.name, e.name) if e.bundled else e.name, e) for e in session.models]
         fill(self.start_choice, options, session.start)
         size = f"{session.diameter:g} px" if session.diameter else "auto"
-        self.options.summarise(f"{self.start_choice.currentText()}, cell diameter {size}")
+        network = self.start_choice.currentText() or "no network"
+        self.options.summarise(f"{network}, cell diameter {size}")
         loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
         set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
         for check, chosen in (

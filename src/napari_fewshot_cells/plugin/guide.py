@@ -12,6 +12,8 @@ from .session import BATCH, CANCELLING, COMPARING, FINE_TUNING, FINISHING, Sessi
 if TYPE_CHECKING:
     from .rounds import Rounds
 
+_MARGIN = 5  # px
+_LONGEST_NAME = 24
 _RUNNING = {
     FINE_TUNING: "It learns from what you painted; the cells appear when it is done. You can go on painting.",
     FINISHING: "Stopping after the step that is under way; the cells appear then.",
@@ -36,8 +38,8 @@ def next_step(session: Session, rounds: Rounds) -> str:
     found = session.results.of(image)
     if found is not None and session.model is not None:
         return (
-            f"Wrong somewhere? Correct it with the brushes and fine-tune again. Right? Predict other images, "
-            f"or select '{found.name}' and use File › Save Selected Layers."
+            "Wrong somewhere? Correct it and fine-tune again. Right? Predict other images, "
+            f"or select '{_shortened(found.name)}' and press File › Save Selected Layers."
         )
     if annotation is None and session.model is not None:
         return "Next: press Predict to find the cells of this image, or New annotation layer to teach more."
@@ -50,8 +52,12 @@ def next_step(session: Session, rounds: Rounds) -> str:
     return "Next: press Fine-tune on current annotations. A few cells are enough to begin with."
 
 
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
 class Guide(QLabel):
-    """Follows the session; as high as its longest usual text, so that the panel does not jump."""
+    """Follows the session; as high as its usual texts, so that the panel does not jump."""
 
     def __init__(self, session: Session, rounds: Rounds) -> None:
         super().__init__()
@@ -61,7 +67,8 @@ class Guide(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setAlignment(Qt.AlignmentFlag.AlignVCenter)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.setMinimumHeight(2 * self.fontMetrics().lineSpacing() + 10)
+        self.setMargin(_MARGIN)  # one of a style sheet is forgotten where Qt asks how high a text is
+        self.setMinimumHeight(2 * (self.fontMetrics().lineSpacing() + _MARGIN))
 
     def refresh(self) -> None:
         """Say what is next now."""

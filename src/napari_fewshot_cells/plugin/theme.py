@@ -32,7 +32,7 @@ def colours_of(theme: str) -> Colours:
     """The colours for a theme of napari's, also one that somebody has made."""
     napari = get_theme(theme)
     text, ground, table = (
-        QColor(colour.as_hex(format="long")).name()
+        QColor(*colour.as_rgb_tuple(alpha=False)).name()
         for colour in (napari.text, napari.background, napari.foreground)
     )
     return Colours(
@@ -48,7 +48,7 @@ def style_sheet(colours: Colours) -> str:
     """For the panel and its dialogs."""
     return f"""
 QLabel#hint, QPushButton#subheading {{ color: {colours.hint}; }}
-QLabel#guide {{ background: rgba(68, 130, 224, 50); border-radius: 4px; padding: 4px 8px; }}
+QLabel#guide {{ background: rgba(68, 130, 224, 50); border-radius: 4px; }}
 QPushButton#heading, QPushButton#subheading {{
     text-align: left; background: transparent; border: none; padding: 2px 0px; margin: 0px;
 }}
