@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 from napari_fewshot_cells.finetune import Recipe
 
 from .conftest import PATIENCE
 
 
+@pytest.mark.both_bindings
 def test_it_leads_from_an_empty_viewer_to_saved_cells(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
 ) -> None:

@@ -24,6 +24,7 @@ from napari_fewshot_cells.preferences import (
 from .conftest import PATIENCE
 
 
+@pytest.mark.both_bindings
 def test_what_was_chosen_is_there_in_the_next_window(
     open_panel: Any, qtbot: Any, disc_image: Any, fine_tuned: Any, tmp_path: Any
 ) -> None:
