@@ -39,7 +39,8 @@ format: venv
 	.venv/bin/ruff format .
 
 test: lint browser
-	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest
+	@QT_API=pyqt6 scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest
+	@QT_API=pyside6 PYTEST_QT_API=pyside6 scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest tests/plugin -m both_bindings
 
 # With a screen: a window for a person. Without: the same path, driven by the script, on a virtual screen.
 demo: venv

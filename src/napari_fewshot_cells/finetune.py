@@ -32,7 +32,7 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 TYPICAL_LOGIT = 2.0
 """log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets.
 
-The best logit lies near it for a net trained with w = background / foreground, and near p times it for w ** p."""
+The best logit lies near it for a net trained with w = background / foreground, near p times it for w ** p."""
 
 BatchNorm = Literal["support", "image", "running"]
 """Whose statistics prediction uses; see `Recipe`."""
@@ -312,9 +312,7 @@ def train(
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
         logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
-        loss = weighted_bce(
-            logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance
-        )
+        loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         elapsed = time.perf_counter() - started
@@ -336,7 +334,8 @@ def _as_it_is(
     device: str,
 ) -> Model:
     """A copy in the middle of training; statistics and threshold are those of a few crops: soon made."""
-    crops = sample_crops(samples, _WATCHED_CROPS, recipe.crop_size, np.random.default_rng(seed), augment=False)
+    rng = np.random.default_rng(seed)
+    crops = sample_crops(samples, _WATCHED_CROPS, recipe.crop_size, rng, augment=False)
     copied = copy.deepcopy(network)
     store_statistics(copied, [crops.image.to(device, memory_format=torch.channels_last)])
     copied.eval()

@@ -1,4 +1,4 @@
-"""Where this package keeps a user's things: models, and recovery copies of sessions."""
+"""Where this package keeps a user's things: models, preferences, and recovery copies of sessions."""
 
 from __future__ import annotations
 

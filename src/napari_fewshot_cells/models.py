@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -21,6 +19,7 @@ from torch import Tensor
 
 from .errors import ModelError
 from .networks import ARCHITECTURES, SegmentationNetwork, build_network, learn_affine
+from .output import write_atomically as write_atomically  # for all that is written with a model
 
 CARD_FORMAT = 1
 CANONICAL_DIAMETER = 28.0
@@ -196,18 +195,3 @@ def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path:
         raise ModelError(f"The weights in '{path.name}' do not fit its network.") from error
     if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
         raise ModelError(f"The weights in '{path.name}' hold NaN or infinite values.")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all: to a neighbour first, then in its place."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise

@@ -80,3 +80,18 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     finally:
         for temporary, _ in staged:
             os.unlink(temporary)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file as a whole or not at all: to a neighbour first, then in its place."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

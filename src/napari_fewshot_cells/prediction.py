@@ -19,7 +19,7 @@ TILE = 384
 """Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
-"""Axes that are mirrored in each view of an image: as it is, turned by 180°, upside down, and left to right."""
+"""Axes that are mirrored in each view of an image: as it is, turned by 180°, upside down, left to right."""
 
 _WHOLE = 1152  # side of a tile for windows: no halo is computed twice
 _LARGEST_STATISTICS_IMAGE = 1536  # px a side; beyond it the middle of the image speaks for all of it

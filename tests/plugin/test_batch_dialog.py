@@ -69,6 +69,7 @@ def column(dialog: Any, number: int) -> list[str]:
     return [table.data(table.index(row, number)) for row in range(table.rowCount())]
 
 
+@pytest.mark.both_bindings
 def test_a_folder_with_a_bad_file(qtbot: Any, open_dialog: Any, folder: Path, pace: Any) -> None:
     panel, dialog = open_dialog()
     assert dialog.isVisible()

@@ -51,7 +51,10 @@ def press(open_panel: Any, qtbot: Any, plugin_installed: None) -> Any:
 
 @pytest.mark.parametrize(
     ("sample", "simulate", "least"),
-    [("fluorescent_cells", fluorescent_cells, 0.8), ("electron_microscopy", electron_microscopy, 0.6)],
+    [
+        pytest.param("fluorescent_cells", fluorescent_cells, 0.8, marks=pytest.mark.both_bindings),
+        ("electron_microscopy", electron_microscopy, 0.6),
+    ],
 )
 def test_a_simulated_sample(press: Any, sample: str, simulate: Any, least: float) -> None:
     viewer, panel, press_button = press

@@ -68,6 +68,7 @@ def answer(qtbot: Any, kind: type, act: Callable[[Any], None]) -> None:
     QTimer.singleShot(50, look)
 
 
+@pytest.mark.both_bindings
 def test_shows_what_is_known_of_each_model(open_dialog: Any, scored: Model) -> None:
     _, dialog = open_dialog()
     assert dialog.isVisible()

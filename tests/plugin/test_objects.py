@@ -305,6 +305,7 @@ def click_row(qtbot: Any, table: Any, row: int) -> None:
     qtbot.mouseClick(table.view.viewport(), Qt.MouseButton.LeftButton, pos=where)
 
 
+@pytest.mark.both_bindings
 def test_a_click_on_a_row_shows_its_object(tabled: Any, qtbot: Any) -> None:
     viewer, _, layer, table = tabled
     columns = {"area (µm²)", "centroid-0 (µm)", "major axis (µm)", "perimeter (µm)", "plane-0"}
@@ -322,6 +323,7 @@ def test_a_click_on_a_row_shows_its_object(tabled: Any, qtbot: Any) -> None:
     ]
 
 
+@pytest.mark.both_bindings
 def test_a_click_on_an_object_finds_its_row(tabled: Any) -> None:
     viewer, _, layer, table = tabled
     viewer.dims.set_current_step(0, 1)
@@ -387,6 +389,7 @@ def answer(path: Path, overwrite: QMessageBox.StandardButton | None) -> list[str
     return asked
 
 
+@pytest.mark.both_bindings
 def test_the_table_is_saved_by_a_dialog_that_asks_before_it_overwrites(
     tabled: Any, tmp_path: Path, qtbot: Any
 ) -> None:

@@ -48,6 +48,7 @@ def cells_of(viewer: Any) -> Any:
 # --- the way of the work
 
 
+@pytest.mark.both_bindings
 def test_paint_press_and_see_cells(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, wait_idle: Any
 ) -> None:
@@ -378,6 +379,7 @@ def test_layers_deleted_while_training_runs(
     assert "'discs' was removed" in panel.message_bar.text
 
 
+@pytest.mark.both_bindings
 @pytest.mark.parametrize("close", ["dock", "window"])
 def test_closing_while_training_runs_leaves_no_thread(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, close: str
@@ -396,6 +398,7 @@ def test_closing_while_training_runs_leaves_no_thread(
     assert worker.abort_requested
 
 
+@pytest.mark.both_bindings
 def test_the_panel_can_be_opened_again_after_closing(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any
 ) -> None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QLineEdit,
@@ -19,7 +18,9 @@ from qtpy.QtWidgets import (
 )
 
 from .controls import dialog_button, form, hint, set_enabled
+from .file_dialogs import ask_files, ask_folder
 from .predictions import ObjectSettings
+from .session import Session
 
 if TYPE_CHECKING:
     from ..batch import BatchSettings
@@ -33,8 +34,9 @@ class BatchChoices(QWidget):
 
     changed = Signal()
 
-    def __init__(self, parent: QWidget | None = None) -> None:
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        self._session = session
         self.inputs: tuple[Path, ...] = ()
         self.out: Path | None = None
         self.model_name, self.objects = QLabel(), hint()
@@ -49,9 +51,14 @@ class BatchChoices(QWidget):
         self.out_button = dialog_button("Folder…", self._ask_out)
         labels = QCheckBox("Labels")
         labels.setChecked(True)
-        set_enabled(labels, "NAME.tif, int32, is written always", "")
+        set_enabled(labels, "The labels, NAME.tif, int32, are always written.", "")
         self.probability = QCheckBox("Probability")
         self.measurements = QCheckBox("Measurements")
+        self.probability.setChecked(session.preferences.batch_probability)
+        self.measurements.setChecked(session.preferences.batch_measurements)
+        self.probability.toggled.connect(lambda on: session.prefer(batch_probability=on))
+        self.measurements.toggled.connect(lambda on: session.prefer(batch_measurements=on))
+        # never remembered: what is overwritten is asked for each time
         self.overwrite = QCheckBox("Overwrite results that are there")
         written = side_by_side(labels, self.probability, self.measurements, QWidget(), self.overwrite)
         layout = QVBoxLayout(self)
@@ -129,19 +136,19 @@ class BatchChoices(QWidget):
             set_enabled(widget, wait, tip)
 
     def _ask_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Images")
+        folder = ask_folder(self._session, self, "Images")
         if folder:
-            self.choose_inputs([Path(folder)])
+            self.choose_inputs([folder])
 
     def _ask_files(self) -> None:
-        files, _ = QFileDialog.getOpenFileNames(self, "Images")
+        files = ask_files(self._session, self, "Images")
         if files:
-            self.choose_inputs([Path(file) for file in files])
+            self.choose_inputs(files)
 
     def _ask_out(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Results")
+        folder = ask_folder(self._session, self, "Results")
         if folder:
-            self.choose_out(Path(folder))
+            self.choose_out(folder)
 
 
 def side_by_side(*widgets: QWidget) -> QWidget:

@@ -32,7 +32,7 @@ class BatchDialog(QDialog):
         self._session, self._refiner, self._runner = session, refiner, runner
         self._running = False
         self._number = 0
-        self.choices = BatchChoices()
+        self.choices = BatchChoices(session)
         self.choices.changed.connect(self.refresh)
         self.start_button = dialog_button("Start", self.start)
         self.cancel_button = dialog_button("Cancel", self.cancel)
@@ -40,7 +40,7 @@ class BatchDialog(QDialog):
         self.close_button.setToolTip("Close this window; a batch that runs is cancelled")
         self.progress = QProgressBar()
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        self.table = BatchTable(self)
+        self.table = BatchTable(session, self)
         self.message_bar = MessageBar()
         view = self._view = QTableView()
         view.setModel(self.table)

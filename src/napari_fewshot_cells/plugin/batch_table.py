@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
 from qtpy.QtGui import QColor
 
+from .theme import colours_of
+
 if TYPE_CHECKING:
     from ..batch import FileReport
+    from .session import Session
 
 _HEADS = ("File", "Status", "Objects", "Seconds", "Message")
-_COLOURS = {"done": "#3a9d5d", "skipped": "#c98a1b", "failed": "#c8443c"}
+_COLOURS = {"done": "done", "skipped": "warning", "failed": "error"}
 _NOWHERE = QModelIndex()
 
 
 class BatchTable(QAbstractTableModel):
     """One row a file, thousands of them if need be: nothing is made for a row that is not on show."""
 
-    def __init__(self, parent: Any = None) -> None:
+    def __init__(self, session: Session, parent: Any = None) -> None:
         super().__init__(parent)
+        self._viewer = session.viewer
         self._files: tuple[Path, ...] = ()
         self._told: list[FileReport] = []
         self._now = ""
@@ -71,7 +75,7 @@ class BatchTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.ToolTipRole:
             return str(self._files[index.row()]) if index.column() == 0 else texts[index.column()]
         if role == Qt.ItemDataRole.ForegroundRole and index.column() == 1 and texts[1] in _COLOURS:
-            return QColor(_COLOURS[texts[1]])
+            return QColor(getattr(colours_of(self._viewer.theme), _COLOURS[texts[1]]))
         return None
 
     def _texts(self, number: int) -> tuple[str, ...]:

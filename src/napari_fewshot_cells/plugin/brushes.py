@@ -18,6 +18,7 @@ CELL, BACKGROUND, ERASE, CONTOUR = "Cell", "Background", "Erase", "Fill contour"
 BRUSHES = (CELL, BACKGROUND, ERASE, CONTOUR)
 
 BACKGROUND_LABEL, FIRST_CELL = 1, 2  # as in the core's annotations, which need SciPy to import
+NAPARI_BRUSH = 10  # napari's default size: nobody has chosen one yet
 _BRUSHES_ACROSS = 64  # a brush of 8 px on 512 px: a few strokes fill a cell of 30 px, and fit between two
 
 
@@ -74,9 +75,13 @@ def bring_forward(viewer: ViewerModel, labels: Labels) -> None:
     """Make a labels layer active and visible, with a brush of a useful size."""
     viewer.layers.selection.active = labels
     labels.visible = True
-    if labels.brush_size == 10:  # napari's default: nobody has chosen a size yet
-        height_width = plane_on_show(viewer, labels).shape
-        labels.brush_size = int(np.clip(min(height_width) / _BRUSHES_ACROSS, 2, 40))
+    if labels.brush_size == NAPARI_BRUSH:
+        labels.brush_size = usual_brush_size(plane_on_show(viewer, labels).shape)
+
+
+def usual_brush_size(height_width: tuple[int, ...]) -> int:
+    """Of use on a plane of that many pixels."""
+    return int(np.clip(min(height_width) / _BRUSHES_ACROSS, 2, 40))
 
 
 def plane_on_show(viewer: ViewerModel, labels: Labels) -> NDArray[np.integer]:

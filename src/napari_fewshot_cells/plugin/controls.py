@@ -9,7 +9,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QFormLayout,
-    QFrame,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -18,8 +17,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-_HINT = "color: gray;"
-_BOX = "QFrame#step { border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; }"
+from .step import Step
+
 _KEY_SIZE = 9  # px
 _LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
 
@@ -30,18 +29,10 @@ def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
     widget.setToolTip(reason or tip)
 
 
-def group(title: str) -> tuple[QFrame, QVBoxLayout]:
+def group(title: str) -> tuple[Step, QVBoxLayout]:
     """A framed step of the work with a bold title, and the layout to fill."""
-    box = QFrame()
-    box.setObjectName("step")
-    box.setStyleSheet(_BOX)  # not a QGroupBox: its title can only be bold together with all it holds
-    heading = QLabel(title)
-    heading.setStyleSheet("font-weight: bold;")
-    layout = QVBoxLayout(box)
-    layout.setContentsMargins(10, 7, 10, 9)
-    layout.setSpacing(7)
-    layout.addWidget(heading)
-    return box, layout
+    box = Step(title)
+    return box, box.inside
 
 
 def form(*rows: tuple[str, QWidget]) -> QFormLayout:
@@ -58,10 +49,10 @@ def form(*rows: tuple[str, QWidget]) -> QFormLayout:
 
 
 def hint(text: str = "") -> QLabel:
-    """A line of small print that wraps."""
+    """A line of small print that wraps; its colour follows the theme."""
     label = QLabel(text)
     label.setWordWrap(True)
-    label.setStyleSheet(_HINT)
+    label.setObjectName("hint")
     return label
 
 

@@ -17,14 +17,10 @@ from ..progress import Progress
 from .controls import choice, fill, form, group, set_enabled
 from .loss_curve import LossCurve
 from .session import Session
+from .step import Step
 
+IDLE = "Nothing is running"
 _TITLES = {"fcrn": "FCRN (fast)", "unet": "U-Net"}
-_PRIMARY = """
-QPushButton { background: #2f6fd0; color: white; font-weight: bold; padding: 9px 6px; border-radius: 4px; }
-QPushButton:hover { background: #4482e0; }
-QPushButton:pressed { background: #245ab0; }
-QPushButton:disabled { background: rgba(128, 128, 128, 60); color: gray; }
-"""
 
 
 class FineTuneBox(QWidget):
@@ -38,6 +34,7 @@ class FineTuneBox(QWidget):
         super().__init__()
         self._session = session
         box, layout = group("3  Fine-tune")
+        self.step = box
         self.start_choice = choice()
         self.start_choice.activated.connect(self._choose_start)
         self.diameter = QDoubleSpinBox()
@@ -56,7 +53,7 @@ class FineTuneBox(QWidget):
         )
         self.preview_check.toggled.connect(self._choose_preview)
         self.fine_tune_button = QPushButton("Fine-tune on current annotations")
-        self.fine_tune_button.setStyleSheet(_PRIMARY)
+        self.fine_tune_button.setObjectName("primary")
         self.fine_tune_button.clicked.connect(self.fine_tune_requested)
         self.progress = QProgressBar()
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -70,14 +67,16 @@ class FineTuneBox(QWidget):
         ends.setSpacing(4)
         ends.addWidget(self.keep_button, 1)
         ends.addWidget(self.cancel_button, 1)
-        layout.addLayout(fields)
-        layout.addWidget(self.continue_check)
-        layout.addWidget(self.preview_check)
+        self.options = Step("Options", framed=False)
+        self.options.inside.addLayout(fields)
+        self.options.inside.addWidget(self.continue_check)
+        self.options.inside.addWidget(self.preview_check)
         layout.addWidget(self.fine_tune_button)
         layout.addWidget(self.progress)
-        layout.addWidget(self.curve)
         layout.addLayout(ends)
-        self.rest("Ready")
+        layout.addWidget(self.curve)  # last: it comes with a training and must not move a button away
+        layout.addWidget(self.options)
+        self.rest(IDLE)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -90,6 +89,9 @@ class FineTuneBox(QWidget):
             self.diameter.blockSignals(True)
             self.diameter.setValue(session.diameter or 0)
             self.diameter.blockSignals(False)
+        size = f"{session.diameter:g} px" if session.diameter else "auto"
+        network = self.start_choice.currentText() or "no network"
+        self.options.summarise(f"{network}, cell diameter {size}")
         loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
         set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
         for check, chosen in (
@@ -146,7 +148,9 @@ class FineTuneBox(QWidget):
         self.progress.setValue(done)
 
     def _choose_start(self, index: int) -> None:
-        self._session.choose(start=self.start_choice.itemData(index))
+        entry = self.start_choice.itemData(index)
+        self._session.prefer(network=entry.name)
+        self._session.choose(start=entry)
 
     def _choose_diameter(self, value: float) -> None:
         self._session.choose(diameter=value or None)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from qtpy.QtCore import Signal, Slot
-from qtpy.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from .channels import BEST_MIX, channels_of, choose_channel
 from .controls import choice, fill, form, group, hint, set_enabled
+from .file_dialogs import ask_files, ask_folder
 from .going import Going
 from .image_files import ImageFiles
 from .image_rows import Row, image_rows
@@ -75,7 +74,7 @@ class ImageBox(QWidget):
         self.suggestion.refresh()
         rows = image_rows(session, self.files.paths, session.ranks)
         self.table.show_rows(rows, self._current(rows))
-        none = "Open an image: File › Open, File › Open Sample, or Add files."
+        none = "Open an image: File › Open, File › Open Sample, or Add files…"
         self.facts.setText(none if session.image is None else self._describe())
         self.open_action.setEnabled(bool(self.files.paths))
         channels = None if session.image is None else channels_of(session.image)
@@ -129,14 +128,13 @@ class ImageBox(QWidget):
 
     @Slot()
     def _add_files(self) -> None:
-        names, _ = QFileDialog.getOpenFileNames(self, "Add image files")
-        self.files.add([Path(name) for name in names])
+        self.files.add(ask_files(self._session, self, "Add image files"))
 
     @Slot()
     def _add_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Add the images of a folder")
+        folder = ask_folder(self._session, self, "Add the images of a folder")
         if folder:
-            self.files.add([Path(folder)])
+            self.files.add([folder])
 
     @Slot()
     def _open_all(self) -> None:

@@ -108,6 +108,7 @@ class ImageTable(QTableView):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column, width in _WIDTHS.items():
             header.resizeSection(column, width)
+        self.setToolTip("The images in play; click a row to see its image")
         self.clicked.connect(self._on_clicked)
 
     @property

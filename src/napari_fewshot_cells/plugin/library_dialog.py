@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 )
 
 from .controls import dialog_button, hint, set_enabled
+from .file_dialogs import ask_file, save_dialog
 from .library_jobs import (
     LibraryRead,
     delete,
@@ -181,14 +182,13 @@ class LibraryDialog(QDialog):
             self.delete(name)
 
     def _ask_import(self) -> None:
-        file, _ = QFileDialog.getOpenFileName(self, "Import a model", "", "Model (*.safetensors)")
+        file = ask_file(self._session, self, "Import a model", "Model (*.safetensors)")
         if file:
-            self.import_file(Path(file))
+            self.import_file(file)
 
     def _ask_export(self) -> None:
         name = self.table.chosen.entry.name
-        dialog = QFileDialog(self, "Export the model", name, _FORMATS)
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
+        dialog = save_dialog(self._session, self, "Export the model", name, _FORMATS)
         # a file that exists is refused, and the message says so: no question that promises another thing
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)
         if dialog.exec():

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pyqtgraph
 from qtpy.QtCore import QEvent
 
+from .theme import Colours
+
 _HEIGHT = 80  # px
-_LINE = "#4482e0"  # seen on light and on dark ground, like the axes' grey
-_AXES = "#909090"
 
 
 class LossCurve(pyqtgraph.PlotWidget):  # type: ignore[misc]
@@ -23,19 +23,23 @@ class LossCurve(pyqtgraph.PlotWidget):  # type: ignore[misc]
         super().__init__(background=None, enableMenu=False)
         self.steps: list[int] = []
         self.losses: list[float] = []
-        self._line = self.plot(pen=pyqtgraph.mkPen(_LINE, width=2))
+        self._line = self.plot()
         for side in ("left", "bottom"):
-            axis = self.getAxis(side)
-            axis.setPen(_AXES)
-            axis.setTextPen(_AXES)
-            axis.enableAutoSIPrefix(False)  # 0.04, not 40 "×0.001"
-        self.setLabel("left", "loss")
+            self.getAxis(side).enableAutoSIPrefix(False)  # 0.04, not 40 "×0.001"
         self.setLimits(yMin=0)
         self.setMouseEnabled(x=False, y=False)  # the wheel scrolls the panel
         self.hideButtons()
         self.setFixedHeight(_HEIGHT)
         self.setToolTip("Training loss on what is painted; when it falls no more, stop and keep")
         self.hide()
+
+    def dress(self, colours: Colours) -> None:
+        """Draw in the colours of a theme."""
+        self._line.setPen(pyqtgraph.mkPen(colours.line, width=2))
+        for side in ("left", "bottom"):
+            self.getAxis(side).setPen(colours.hint)
+            self.getAxis(side).setTextPen(colours.hint)
+        self.getAxis("left").setLabel("loss", color=colours.hint)
 
     def begin(self) -> None:
         """Forget the last training."""

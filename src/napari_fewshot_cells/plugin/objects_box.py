@@ -30,6 +30,7 @@ class ObjectsBox(QWidget):
         self._session, self._refiner = session, refiner
         self.table: ObjectsTable | None = None
         box, layout = group("5  Objects")
+        self.step = box
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setDecimals(2)
         self.threshold.setRange(0.01, 0.99)
@@ -47,7 +48,11 @@ class ObjectsBox(QWidget):
         buttons.addWidget(self.table_button, 1)
         buttons.addWidget(self.reset_button, 1)
         layout.addLayout(
-            form(("Threshold", self.threshold), ("Smallest", self.min_size), ("Fill holes", self.max_hole))
+            form(
+                ("Threshold", self.threshold),
+                ("Smallest (px)", self.min_size),
+                ("Fill holes (px)", self.max_hole),
+            )
         )
         layout.addLayout(buttons)
         outer = QVBoxLayout(self)
@@ -78,8 +83,8 @@ class ObjectsBox(QWidget):
             reason,
             "Probability above which a pixel belongs to an object",
         )
-        set_enabled(self.min_size, reason, "Smaller objects are dropped; in pixels")
-        set_enabled(self.max_hole, reason, "Holes in objects up to this size are filled; in pixels")
+        set_enabled(self.min_size, reason, "Smaller objects are dropped; area in pixels")
+        set_enabled(self.max_hole, reason, "Holes in objects up to this area, in pixels, are filled")
         usual = "Nothing has been changed." if refiner.settings == ObjectSettings() else None
         set_enabled(
             self.reset_button,

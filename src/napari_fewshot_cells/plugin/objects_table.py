@@ -10,7 +10,6 @@ import numpy as np
 from qtpy.QtCore import QEvent, QModelIndex, Qt, Signal, Slot
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QPushButton,
@@ -22,6 +21,7 @@ from qtpy.QtWidgets import (
 from ..errors import DataError
 from .controls import set_enabled
 from .csv_file import file_name, save_csv
+from .file_dialogs import save_dialog
 from .refiner import Refiner
 from .session import Session
 from .table_model import TableModel
@@ -178,8 +178,10 @@ class ObjectsTable(QWidget):
     @Slot()
     def _save(self) -> None:
         layer = self._layer
-        dialog = QFileDialog(self, "Save the table of objects", file_name(layer.name), "Table (*.csv)")
-        dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)  # it asks before it overwrites
+        name, title = file_name(layer.name), "Save the table of objects"
+        dialog = save_dialog(
+            self._session, self, title, name, "Table (*.csv)"
+        )  # it asks before it overwrites
         dialog.setDefaultSuffix("csv")  # before it looks whether the file exists
         if not dialog.exec():
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from ..progress import Progress
 from .annotation_box import AnnotationBox
 from .autosave import Autosave
-from .finetune_box import FineTuneBox
+from .finetune_box import IDLE, FineTuneBox
+from .guide import Guide
 from .history_box import HistoryBox
 from .image_box import ImageBox
 from .jobs import (
@@ -40,9 +42,11 @@ from .rounds import Rounds
 from .run_jobs import show_job
 from .run_summary import RunSummary
 from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
+from .settings import Settings
 from .sources import Tally, tally
+from .step import Step
 from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
-from .tools import Tools
+from .theme import Colours, colours_of, style_sheet
 from .waiting import Waiting
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
 
@@ -61,6 +65,7 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
+        self.settings = Settings(self.session, self.refiner)
         self.rounds = Rounds(self.session)
         self.autosave = Autosave(self.session, self.refiner, self.rounds)
         self.restoring = Restoring(self.session, self.refiner, self.rounds)
@@ -74,7 +79,17 @@ class FewShotWidget(QWidget):
         self.predict_box = PredictBox(self.session, self.refiner)
         self.history_box = HistoryBox(self.session, self.rounds)
         self.project_row = ProjectRow(self.session, self.autosave, self.restoring)
-        self._runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
+        runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
+        self._ends = (
+            self.autosave.finish,  # while the layers are known
+            self._waiting.stop,
+            self.settings.stop,
+            *(runner.stop for runner in runners),
+            self.refiner.stop,
+            self.rounds.stop,
+            self.annotation_box.tools.close,
+            self.session.close,
+        )
         self.objects_box = ObjectsBox(self.session, self.refiner)
         self._boxes = (
             self.project_row,
@@ -85,33 +100,42 @@ class FewShotWidget(QWidget):
             self.history_box,
             self.objects_box,
         )
+        self.guide = Guide(self.session, self.rounds)
+        self._colours: Colours | None = None
         self.message_bar = MessageBar()
         self.fine_tune_button = self.finetune_box.fine_tune_button
         self.cancel_button = self.finetune_box.cancel_button
         self.predict_button = self.predict_box.predict_button
         self._lay_out()
+        self.settings.follow(self.findChildren(Step))
+        self._dress()
         self._connect()
         self._load()
         self._refresh()
         self._count()
+        if self.settings.trouble:
+            self._say(WARNING, self.settings.trouble)
 
     def _lay_out(self) -> None:
         inner = QWidget()
         boxes = QVBoxLayout(inner)
         boxes.setContentsMargins(4, 4, 4, 4)
-        boxes.setSpacing(8)
+        boxes.setSpacing(6)
         for box in self._boxes:
             boxes.addWidget(box)
-        boxes.addWidget(self.message_bar)
         boxes.addStretch(1)
-        scroll = self._scroll = QScrollArea()
+        scroll = QScrollArea()
         scroll.setWidgetResizable(True)
         scroll.setFrameShape(QFrame.Shape.NoFrame)
         scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         scroll.setWidget(inner)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
-        layout.addWidget(scroll)
+        layout.setSpacing(2)
+        # What is next and what was said stay in view, wherever the boxes are scrolled to
+        layout.addWidget(self.guide)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.message_bar)
         self.setMinimumWidth(360)
 
     def _connect(self) -> None:
@@ -138,6 +162,9 @@ class FewShotWidget(QWidget):
             teller.failed.connect(self._on_fault)
         self._waiting.failed.connect(self._on_fault)
         self.restoring.shown.connect(self._go_to)
+        self.settings.said.connect(self._say)
+        self.settings.failed.connect(self._on_fault)
+        self.rounds.history.changed.connect(self.guide.refresh)
         self.rounds.show_requested.connect(self.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)
@@ -145,18 +172,7 @@ class FewShotWidget(QWidget):
         self._runner.happened.connect(self._on_happened)
         self._runner.ended.connect(self._on_ended)
         # The window's end deletes the panel without an event that it could see
-        self.destroyed.connect(
-            partial(
-                _shut,
-                self.session,
-                self.annotation_box.tools,
-                self._runners,
-                self.refiner,
-                self.rounds,
-                self.autosave,
-                self._waiting,
-            )
-        )
+        self.destroyed.connect(partial(_shut, self._ends))
 
     # --- PyTorch and the count of what is painted: short work in threads
 
@@ -276,7 +292,7 @@ class FewShotWidget(QWidget):
         self.session.choose(running=None)
         self.rounds.end()
         if isinstance(outcome, Refused):
-            self.finetune_box.rest("Ready")
+            self.finetune_box.rest(IDLE)
             self._say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
             self.finetune_box.rest("Stopped by a fault")
@@ -287,7 +303,7 @@ class FewShotWidget(QWidget):
             stays = f"'{model.name}' stays the model." if model else "nothing has changed."
             self._say(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
-            self.finetune_box.rest("Ready")
+            self.finetune_box.rest(IDLE)
             told = self.rounds.verdict or str(self._summary)
             self._say(WARNING if self.rounds.verdict or self._summary.incomplete else DONE, told)
 
@@ -300,18 +316,22 @@ class FewShotWidget(QWidget):
 
     def _say(self, kind: str, text: str) -> None:
         self.message_bar.say(kind, text)
-        if text:
-            QTimer.singleShot(0, self._show_message)  # after the layout has made room for it
 
     @Slot()
-    def _show_message(self) -> None:
-        self._scroll.ensureWidgetVisible(self.message_bar, 0, 0)
+    def _dress(self) -> None:
+        """Follow napari's theme."""
+        colours = colours_of(self.session.viewer.theme)
+        if colours != self._colours:
+            self._colours = colours
+            self.setStyleSheet(style_sheet(colours))
+            self.finetune_box.curve.dress(colours)
 
     @Slot(object)
     def _go_to(self, image: Image) -> None:
         self.image_box.going.to(image, current_plane(image, self.session.viewer.dims))
 
     def _refresh(self) -> None:
+        self.guide.refresh()
         for box in self._boxes:
             box.refresh()
 
@@ -319,38 +339,17 @@ class FewShotWidget(QWidget):
         """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
         self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
-        _shut(
-            self.session,
-            self.annotation_box.tools,
-            self._runners,
-            self.refiner,
-            self.rounds,
-            self.autosave,
-            self._waiting,
-        )
+        _shut(self._ends)
 
     def event(self, event: QEvent) -> bool:
         """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
+        if event.type() == QEvent.Type.StyleChange and not self.session.closed:
+            QTimer.singleShot(0, self._dress)  # not while Qt is going through the widgets
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_session()
         return super().event(event)
 
 
-def _shut(
-    session: Session,
-    tools: Tools,
-    runners: tuple[Runner, ...],
-    refiner: Refiner,
-    rounds: Rounds,
-    autosave: Autosave,
-    waiting: Waiting,
-    *_: object,
-) -> None:
-    autosave.finish()  # while the layers are known
-    waiting.stop()
-    for runner in runners:
-        runner.stop()
-    refiner.stop()
-    rounds.stop()
-    tools.close()
-    session.close()
+def _shut(ends: Iterable[Callable[[], None]], *_: object) -> None:
+    for end in ends:
+        end()

@@ -58,15 +58,16 @@ class PredictBox(QWidget):
         session = self._session
         own = [entry for entry in reversed(session.models) if not entry.bundled]
         fill(self.model_choice, [(entry.name, entry) for entry in own], session.model)
-        where = (
-            f"Fine-tuned models, the newest first; this one is\n{session.model.path}" if session.model else ""
-        )
+        where = f"\nThis one: {session.model.path}" if session.model else ""
         set_enabled(
             self.model_choice,
             None if own else "No fine-tuned model yet: fine-tune first.",
             f"Your fine-tuned models, the newest first{where}",
         )
-        fill(self.scope_choice, self._scopes(), session.scope)
+        scopes = self._scopes()
+        # "all planes" of an image that has one is that image
+        known = session.scope in [scope for _, scope in scopes]
+        fill(self.scope_choice, scopes, session.scope if known else THIS_IMAGE)
         set_enabled(
             self.scope_choice, None if session.image else "Open an image first.", "What Predict works on"
         )

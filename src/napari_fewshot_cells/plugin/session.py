@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.layers import Image, Labels
 from psygnal import Signal
 
+from ..preferences import Preferences
 from .annotations import Annotation, Annotations
 from .jobs import PlaneResult, Predicting
 from .planes import shows_channels
@@ -46,6 +48,8 @@ class Session:
         Fine-tuning goes on from `model` instead.
     preview : bool
         A training shows what it has learnt so far.
+    preferences : Preferences
+        What is kept between starts; `Settings` reads and writes it.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
     recipe : Recipe or None
@@ -66,6 +70,7 @@ class Session:
     changed = Signal()
     plane_changed = Signal()
     model_renamed = Signal(str, str)  # from, to
+    preferred = Signal()  # of preferences that nothing on the screen depends on
 
     def __init__(self, viewer: ViewerModel) -> None:
         self.viewer = viewer
@@ -77,6 +82,7 @@ class Session:
         self.model: ModelEntry | None = None
         self.continued = False
         self.preview = True
+        self.preferences = Preferences()
         self.diameter: float | None = None
         self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
@@ -124,6 +130,11 @@ class Session:
         for name, value in choices.items():
             setattr(self, name, value)
         self.changed.emit()
+
+    def prefer(self, **preferences: object) -> None:
+        """Set preferences that the screen does not show; they are kept between starts."""
+        self.preferences = replace(self.preferences, **preferences)
+        self.preferred.emit()
 
     def choose_annotation(self, labels: Labels | None) -> None:
         """Take a labels layer as the annotation of the chosen image.
