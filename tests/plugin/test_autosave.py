@@ -149,6 +149,7 @@ def test_painting_that_goes_on_is_saved_meanwhile_and_the_window_lives(
     open_panel: Any, qtbot: Any, wait_saved: Any
 ) -> None:
     viewer, panel = open_panel()
+    panel.window().show()
     image = viewer.add_image(np.random.default_rng(0).random((4096, 4096), dtype=np.float32))
     layer = annotate(panel, image, (40, 30))
     wait_saved(panel)

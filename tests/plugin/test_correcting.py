@@ -88,7 +88,7 @@ def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_ima
     canvas.click(40, 30)
     canvas.click(120, 100)
     assert np.array_equal(annotation.data, np.where(truth == 2, 2, np.where(truth == 6, 3, 0)))
-    status_becomes(qtbot, panel, "1 image annotated: 2 cells, no background yet")
+    status_becomes(qtbot, panel, "1 image: 2 cells, no background yet")
 
     qtbot.keyClick(buttons[ACCEPT], Qt.Key.Key_R)  # the focus is where the mouse was last
     assert buttons[REJECT].isChecked()
@@ -106,13 +106,13 @@ def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_ima
     edge[18:82, 8:63], edge[22:78, 12:59] = True, False
     assert np.array_equal(annotation.data[~edge], np.where((before == 0) & ours, 1, before)[~edge])
     assert (annotation.data == 2).sum() == (truth == 2).sum()
-    status_becomes(qtbot, panel, "1 image annotated: 2 cells, background painted")
+    status_becomes(qtbot, panel, "1 image: 2 cells, background painted")
 
     for _ in range(2):
         qtbot.keyClick(canvas.widget, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    status_becomes(qtbot, panel, "1 image annotated: 2 cells, no background yet")
+    status_becomes(qtbot, panel, "1 image: 2 cells, no background yet")
     qtbot.keyClick(canvas.widget, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
-    status_becomes(qtbot, panel, "1 image annotated: 1 cell, no background yet")
+    status_becomes(qtbot, panel, "1 image: 1 cell, no background yet")
 
 
 def test_a_click_beside_an_object_is_told_until_one_hits(corrected: Any, qtbot: Any) -> None:
@@ -137,7 +137,7 @@ def test_contours_by_mouse_are_cells_of_their_own(corrected: Any, qtbot: Any) ->
             qtbot.wait(QApplication.doubleClickInterval() + 50)
         qtbot.keyClick(canvas.widget, Qt.Key.Key_Return)
     assert [int(annotation.data[70, column]) for column in (40, 80)] == [2, 3]
-    status_becomes(qtbot, panel, "1 image annotated: 2 cells, no background yet")
+    status_becomes(qtbot, panel, "1 image: 2 cells, no background yet")
 
 
 @pytest.mark.parametrize("tool", [ACCEPT, BOX])

@@ -52,7 +52,7 @@ def cells_of(viewer: Any) -> Any:
 def test_paint_press_and_see_cells(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, wait_idle: Any
 ) -> None:
-    viewer, panel = open_panel(recipe=Recipe(steps=16, crops=4, crop_size=64))
+    viewer, panel = open_panel(recipe=Recipe(steps=40, crops=4, crop_size=64))
     image = viewer.add_image(disc_image[0], name="discs", scale=(0.5, 0.5), translate=(2, 3))
     click(qtbot, panel.annotation_box.new_button)
     labels = panel.session.annotation.layer
@@ -64,7 +64,7 @@ def test_paint_press_and_see_cells(
     click(qtbot, panel.annotation_box.tool_buttons["Background"])
     for column in range(20, 180, 5):
         labels.paint((80, column), labels.selected_label)
-    told = "1 image annotated: 2 cells, background painted"
+    told = "1 image: 2 cells, background painted"
     qtbot.waitUntil(lambda: panel.annotation_box.status.text() == told, timeout=PATIENCE)
 
     assert panel.fine_tune_button.text() == "Fine-tune on current annotations"
@@ -470,7 +470,7 @@ def test_the_switch_says_that_the_whole_image_is_annotated(
     switch = panel.annotation_box.whole_image_switch
     qtbot.mouseClick(switch, Qt.MouseButton.LeftButton, pos=QPoint(10, switch.height() // 2))
     assert panel.session.annotation.whole_image
-    told = "1 image annotated: 6 cells, background painted"
+    told = "1 image: 6 cells, background painted"
     qtbot.waitUntil(lambda: panel.annotation_box.status.text() == told, timeout=PATIENCE)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)

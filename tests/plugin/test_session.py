@@ -120,7 +120,7 @@ def test_sample_annotation_is_linked_by_itself_even_when_opened_twice(
     images, labels = session.annotations.images, session.annotations.labels
     assert [annotation.layer for _, annotation in session.annotations.items()] == labels
     assert [image for image, _ in session.annotations.items()] == images
-    assert str(tally(session.painted()[:1])) == "1 image annotated: 8 cells, background painted"
+    assert str(tally(session.painted()[:1])) == "1 image: 8 cells, background painted"
 
 
 def test_layers_that_were_there_before_the_panel_are_linked(viewer: ViewerModel) -> None:
@@ -193,7 +193,7 @@ def test_every_annotated_plane_of_a_stack_is_a_shot(viewer: ViewerModel, session
     assert [plane for plane, _ in planes] == [(1, None, None), (4, None, None)]
     assert planes[1][1].shape == (40, 50)
     assert not np.shares_memory(planes[1][1], labels.data)
-    assert str(tally(session.painted())) == "2 images annotated: 2 cells, no background yet"
+    assert str(tally(session.painted())) == "2 images: 2 cells, no background yet"
 
 
 def test_planes_follow_the_axes_on_show(viewer: ViewerModel, session: Session) -> None:

@@ -106,7 +106,7 @@ def test_accept_makes_the_annotation_layer_and_each_object_a_cell_of_its_own(
     click(viewer, predicted, 8, 14.4)
     click(viewer, predicted, 8, 14.6)
     assert np.array_equal(annotation.data, np.where(FIRST, 2, np.where(SECOND, 3, 0)))
-    assert count(session) == "1 image annotated: 2 cells, no background yet"
+    assert count(session) == "1 image: 2 cells, no background yet"
     assert told == []
     annotation.undo()
     assert np.array_equal(annotation.data, np.where(FIRST, 2, 0))

@@ -120,7 +120,7 @@ class FewShotWidget(QWidget):
         inner = QWidget()
         boxes = QVBoxLayout(inner)
         boxes.setContentsMargins(4, 4, 4, 4)
-        boxes.setSpacing(6)
+        boxes.setSpacing(4)
         for box in self._boxes:
             boxes.addWidget(box)
         boxes.addStretch(1)

@@ -142,7 +142,7 @@ class Tally:
     def __str__(self) -> str:
         if not self.planes:
             return "Nothing annotated yet."
-        images = f"{self.planes} image{'s' * (self.planes != 1)} annotated"
+        images = f"{self.planes} image{'s' * (self.planes != 1)}"
         cells = f"{self.cells or 'no'} cell{'s' * (self.cells != 1)}"
         return f"{images}: {cells}, {'background painted' if self.background else 'no background yet'}"
 
