@@ -9,19 +9,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
-from napari_fewshot_cells.crops import Sample, sample_crops, to_sample
+from napari_fewshot_cells.calibration import calibrated_threshold
+from napari_fewshot_cells.crops import sample_crops, to_sample
 from napari_fewshot_cells.errors import AnnotationError
-from napari_fewshot_cells.finetune import (
-    TYPICAL_LOGIT,
-    Recipe,
-    best_threshold,
-    calibrated_threshold,
-    fine_tune,
-)
+from napari_fewshot_cells.finetune import Recipe, fine_tune
 from napari_fewshot_cells.images import normalise, to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
@@ -193,45 +186,10 @@ def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, su
     samples = [to_sample(shot, 1) for shot in both.shots]
     probabilities = [predict(plain, shot.plane).astype(np.float64) for shot in both.shots]
     logits = [np.log(p / (1 - p)) for p in probabilities]
-    wanted = calibrated_threshold(logits, samples, recipe.typical_logit)
+    wanted = calibrated_threshold(logits, samples, recipe.balance)
     assert adapted.card.decision_logit == pytest.approx(wanted, abs=0.13)
     together = finish(fine_tune(start, both, recipe=replace(recipe, batch_norm="support")))
     assert abs(together.card.decision_logit - adapted.card.decision_logit) > 0.6
-
-
-@given(seed=st.integers(0, 1000))
-def test_best_threshold_is_the_best_of_its_candidates(seed):
-    rng = np.random.default_rng(seed)
-    samples, logits = [], []
-    for _ in range(2):
-        target = (rng.random((9, 9)) < 0.3).astype(np.float32)
-        target[0, :2] = [0, 1]
-        weight = (rng.random((9, 9)) < 0.7).astype(np.float32)
-        weight[0, :2] = 1
-        samples.append(Sample(target, target, weight))
-        logits.append((3 * target + rng.normal(0, 2, (9, 9))).astype(np.float32))
-
-    def mean_iou(threshold):
-        ious = []
-        for logit, s in zip(logits, samples, strict=True):
-            found, cell, seen = logit > threshold, s.target > 0, s.weight > 0
-            ious.append(np.sum(found & cell & seen) / np.sum((found | cell) & seen))
-        return np.mean(ious)
-
-    best = max(mean_iou(threshold) for threshold in np.linspace(-4, 8, 97))
-    assert mean_iou(best_threshold(logits, samples)) == pytest.approx(best, abs=2e-3)
-
-
-@pytest.mark.parametrize("k_shot", [1, 4])
-def test_few_shots_move_the_threshold_less_than_many(k_shot):
-    target = np.zeros((8, 8), np.float32)
-    target[:2] = 1
-    logit = np.where(target > 0, 7, 5).astype(np.float32)  # any cut between 5 and 7 is right
-    shots = [Sample(target, target, np.ones_like(target))] * k_shot
-    best = best_threshold([logit] * k_shot, shots)
-    assert 5 <= best < 7
-    expected = (k_shot * best + TYPICAL_LOGIT) / (k_shot + 1)
-    assert calibrated_threshold([logit] * k_shot, shots) == pytest.approx(expected)
 
 
 def test_watching_changes_nothing_of_the_result(start, support):

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from .annotations import SupportSet, median_diameter
+from .calibration import best_threshold, calibrated_threshold
 from .contrast import Mix, fisher_mix, mixed
 from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
@@ -28,11 +29,6 @@ from .progress import Progress
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
 
-
-TYPICAL_LOGIT = 2.0
-"""log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets.
-
-The best logit lies near it for a net trained with w = background / foreground, near p times it for w ** p."""
 
 BatchNorm = Literal["support", "image", "running"]
 """Whose statistics prediction uses; see `Recipe`."""
@@ -82,11 +78,6 @@ class Recipe:
     def steps_for(self, k_shot: int) -> int:
         """Adam steps with a support set of `k_shot` images."""
         return self.steps + self.steps_per_shot * (k_shot - 1)
-
-    @property
-    def typical_logit(self) -> float:
-        """Where the best threshold lies for typical images."""
-        return self.balance * TYPICAL_LOGIT
 
 
 def fine_tune(
@@ -155,7 +146,7 @@ def fine_tune(
         samples,
         batch_norm=recipe.batch_norm,
         calibrate=recipe.calibrate,
-        typical_logit=recipe.typical_logit,
+        balance=recipe.balance,
         device=device,
     )
     card = replace(
@@ -208,7 +199,7 @@ def settle(
     *,
     batch_norm: BatchNorm,
     calibrate: bool,
-    typical_logit: float = TYPICAL_LOGIT,
+    balance: float = 1.0,
     device: str,
 ) -> Generator[Progress, None, float]:
     """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
@@ -223,8 +214,8 @@ def settle(
         As in `Recipe`; with "running" the network keeps those that it has.
     calibrate : bool
         Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
-    typical_logit : float
-        What that is drawn towards.
+    balance : float
+        Power of w with which the network was trained.
 
     Returns
     -------
@@ -249,7 +240,7 @@ def settle(
     if batch_norm == "running":
         # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
         return best_threshold(logits, samples)
-    return calibrated_threshold(logits, samples, typical_logit)
+    return calibrated_threshold(logits, samples, balance)
 
 
 def adapted_card(
@@ -344,56 +335,8 @@ def _as_it_is(
     parts = (part[:, 0].numpy() for part in (crops.image, crops.target, crops.weight))
     stacks = zip(*parts, strict=True)
     seen = [Sample(*stack) for stack in stacks]
-    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.typical_logit)
+    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.balance)
     return Model(replace(card, decision_logit=threshold), copied)
-
-
-def calibrated_threshold(
-    logits: Sequence[FloatImage], samples: Sequence[Sample], typical_logit: float = TYPICAL_LOGIT
-) -> float:
-    """The decision logit that K shots speak for: the best on them, drawn towards the typical one.
-
-    A net trained with w = background / foreground is blind to how much of an image the cells cover, so the
-    best logit is near log(background / foreground) of the image at hand. What is best for one sparse shot
-    may lie far above what is best for the other images. The typical one counts as one more shot.
-
-    Parameters
-    ----------
-    logits, samples
-        As in `best_threshold`.
-    typical_logit : float
-    """
-    k_shot = len(samples)
-    return (k_shot * best_threshold(logits, samples) + typical_logit) / (k_shot + 1)
-
-
-def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:
-    """The logit above which the foreground agrees best with the annotation: highest mean IoU of the shots.
-
-    A net trained with w = background / foreground in its loss puts sparse objects far above a probability of
-    0.5 together with their surroundings; a handful of annotated images is enough to find that out.
-
-    Parameters
-    ----------
-    logits : sequence of ndarray, float32, (H, W)
-        Of each sample.
-    samples : sequence of Sample
-        Only annotated pixels count.
-    """
-    candidates = np.linspace(-4, 8, 97)
-    ious = []
-    for logit, sample in zip(logits, samples, strict=True):
-        annotated = sample.weight > 0
-        cell = sample.target[annotated] > 0
-        values = logit[annotated]
-        hits, false_alarms = (
-            len(part) - np.searchsorted(np.sort(part), candidates, side="right")
-            for part in (values[cell], values[~cell])
-        )
-        ious.append(hits / np.maximum(cell.sum() + false_alarms, 1))
-    mean = np.mean(ious, axis=0)
-    best = np.flatnonzero(mean >= mean.max() - 1e-3)
-    return float(candidates[best[len(best) // 2]])  # the middle of a plateau
 
 
 def _diameter(model: Model, support: SupportSet, given: float | None) -> float:

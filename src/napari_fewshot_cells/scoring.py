@@ -262,7 +262,7 @@ def _short_training(
         parts,
         batch_norm=recipe.batch_norm,
         calibrate=recipe.calibrate,
-        typical_logit=recipe.typical_logit,
+        balance=recipe.balance,
         device=device,
     )
     card = replace(start.card, diameter=diameter, mix=mix, batch_norm=recipe.batch_norm, decision_logit=logit)

@@ -1,0 +1,81 @@
+"""Thresholds from annotation, against direct searches and simulated odds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from napari_fewshot_cells.calibration import (
+    TYPICAL_LOGIT,
+    best_threshold,
+    calibrated_threshold,
+    share_threshold,
+)
+from napari_fewshot_cells.crops import Sample
+
+
+@given(seed=st.integers(0, 1000))
+def test_best_threshold_is_the_best_of_its_candidates(seed):
+    rng = np.random.default_rng(seed)
+    samples, logits = [], []
+    for _ in range(2):
+        target = (rng.random((9, 9)) < 0.3).astype(np.float32)
+        target[0, :2] = [0, 1]
+        weight = (rng.random((9, 9)) < 0.7).astype(np.float32)
+        weight[0, :2] = 1
+        samples.append(Sample(target, target, weight))
+        logits.append((3 * target + rng.normal(0, 2, (9, 9))).astype(np.float32))
+
+    def mean_iou(threshold):
+        ious = []
+        for logit, s in zip(logits, samples, strict=True):
+            found, cell, seen = logit > threshold, s.target > 0, s.weight > 0
+            ious.append(np.sum(found & cell & seen) / np.sum((found | cell) & seen))
+        return np.mean(ious)
+
+    best = max(mean_iou(threshold) for threshold in np.linspace(-4, 8, 97))
+    assert mean_iou(best_threshold(logits, samples)) == pytest.approx(best, abs=2e-3)
+
+
+@pytest.mark.parametrize("k_shot", [1, 4])
+def test_few_shots_move_the_threshold_less_than_many(k_shot):
+    target = np.zeros((8, 8), np.float32)
+    target[:2] = 1
+    logit = np.where(target > 0, 7, 5).astype(np.float32)  # any cut between 5 and 7 is right
+    shots = [Sample(target, target, np.ones_like(target))] * k_shot
+    best = best_threshold([logit] * k_shot, shots)
+    assert 5 <= best < 7
+    expected = (k_shot * best + TYPICAL_LOGIT) / (k_shot + 1)
+    assert calibrated_threshold([logit] * k_shot, shots) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.15, 0.5])
+@pytest.mark.parametrize("brought_in", [0.0, 1.2])
+def test_the_share_of_cells_is_found_without_annotation(share, brought_in):
+    """Odds that are right but for the share, which was another in training."""
+    rng = np.random.default_rng(0)
+    is_cell = rng.random((300, 300)) < share
+    log_ratio = rng.normal(np.where(is_cell, 3, -3), np.sqrt(6))  # log p(x | cell) / p(x | background)
+    found = share_threshold((log_ratio - brought_in).astype(np.float32), brought_in)
+    assert found == pytest.approx(np.log((1 - share) / share) - brought_in, abs=0.1)
+
+
+def test_strokes_speak_by_the_share_that_is_found():
+    rng = np.random.default_rng(1)
+    target = np.zeros((200, 200), np.float32)
+    target[:20] = 1  # a tenth
+    logit = rng.normal(3 * (2 * target - 1), np.sqrt(6)).astype(np.float32)
+    weight = np.zeros_like(target)
+    weight[5:8, :100] = weight[100:103, :100] = 1  # as many pixels of each class: nothing of the share
+    strokes = Sample(target, target, weight)
+    share = share_threshold(logit)
+    assert share == pytest.approx(np.log(9), abs=0.2)
+    for balance in (0.5, 1.0):
+        assert calibrated_threshold([logit], [strokes], balance) == pytest.approx((share + TYPICAL_LOGIT) / 2)
+
+
+def test_an_image_without_a_cell_gives_a_finite_threshold():
+    assert np.isfinite(share_threshold(np.full((20, 20), -50, np.float32)))
+    assert np.isfinite(share_threshold(np.full((20, 20), 50, np.float32)))
