@@ -53,3 +53,4 @@ demo: venv
 
 screenshots: venv
 	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) scripts/demo.py --headless --out docs/images --images-only
+	@scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) scripts/film.py --out docs/images

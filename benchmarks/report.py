@@ -123,11 +123,18 @@ def trainings() -> str:
 def button() -> str:
     """Press to labels."""
     rows = read("button.csv")
-    lines = [[row["run"], row["seconds"], row["iou"], row["stall_ms"], row["p99_ms"]] for row in rows]
-    seconds = median(float(row["seconds"]) for row in rows)
+    cells = ("k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms")
+    lines = [[row[cell] for cell in cells] for row in rows]
+    medians = ", ".join(
+        f"{median(float(row['first_seconds']) for row in rows if row['k_shot'] == k):.1f} s with K = {k}"
+        for k in sorted({row["k_shot"] for row in rows}, key=int)
+    )
     longest = max(int(row["stall_ms"]) for row in rows)
-    head = f"Median {seconds:.1f} s (bar: 15 s); longest stall {longest} ms (bar: 100 ms)."
-    columns = ["run", "press to labels, s", "IoU with the truth", "longest stall, ms", "99th percentile, ms"]
+    head = f"Medians: {medians} (bar with K = 1: 15 s); longest stall {longest} ms (bar: 100 ms)."
+    columns = [
+        "K", "run", "press to the first labels, s", "to all, s", "IoU with the truth", "longest stall, ms",
+        "99th percentile, ms",
+    ]  # fmt: skip
     return f"{head}\n\n{table(columns, lines)}\n\n{origin(rows)}"
 
 
