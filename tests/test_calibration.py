@@ -76,6 +76,17 @@ def test_strokes_speak_by_the_share_that_is_found():
         assert calibrated_threshold([logit], [strokes], balance) == pytest.approx((share + TYPICAL_LOGIT) / 2)
 
 
+def test_strokes_keep_a_threshold_from_leaving_them():
+    """A net that has learnt little: its odds are too weak for a share, the typical logit finds nothing."""
+    target = np.zeros((40, 40), np.float32)
+    target[:8] = 1
+    logit = (0.2 * target + 0.01 * np.random.default_rng(0).normal(size=target.shape)).astype(np.float32)
+    weight = np.zeros_like(target)
+    weight[2:4] = weight[20:22] = 1
+    found = logit > calibrated_threshold([logit], [Sample(target, target, weight)], 0.5)
+    assert np.array_equal(found, target > 0)
+
+
 def test_an_image_without_a_cell_gives_a_finite_threshold():
     assert np.isfinite(share_threshold(np.full((20, 20), -50, np.float32)))
     assert np.isfinite(share_threshold(np.full((20, 20), 50, np.float32)))

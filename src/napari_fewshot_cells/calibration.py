@@ -15,12 +15,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .crops import Sample
 from .images import FloatImage
 
 TYPICAL_LOGIT = 2.0
 """log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
+
+_CANDIDATES = np.linspace(-4, 8, 97)
+_TOLERANCE = 0.3
+"""IoU with the strokes that a threshold may lose: a net that can hardly tell cells has no share to go by."""
 
 _ROUNDS = 100
 _MOST_PIXELS = 100_000
@@ -35,8 +40,8 @@ def calibrated_threshold(
 
     Completely annotated shots speak for the logit that is best on them. A partly annotated one, whose strokes
     say little of how much cells cover and nothing of their outlines, for the logit that follows from how much
-    of its whole image the network finds, see `share_threshold`. What is best for one sparse shot may lie far
-    above what is best for the other images.
+    of its whole image the network finds, see `share_threshold`, as far as the strokes agree. What is best for
+    one sparse shot may lie far above what is best for the other images.
 
     Parameters
     ----------
@@ -53,8 +58,10 @@ def calibrated_threshold(
         typical += len(whole) * balance * TYPICAL_LOGIT
     for i in set(range(len(samples))).difference(whole):
         brought_in = (1 - balance) * _annotated_ratio(samples[i])
-        spoken += share_threshold(logits[i], brought_in)
-        typical += TYPICAL_LOGIT - brought_in
+        ious = _painted_ious([logits[i]], [samples[i]])
+        least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
+        spoken += float(np.clip(share_threshold(logits[i], brought_in), least, most))
+        typical += float(np.clip(TYPICAL_LOGIT - brought_in, least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
 
 
@@ -92,20 +99,25 @@ def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> f
     samples : sequence of Sample
         Only annotated pixels count.
     """
-    candidates = np.linspace(-4, 8, 97)
+    mean = _painted_ious(logits, samples)
+    best = np.flatnonzero(mean >= mean.max() - 1e-3)
+    return float(_CANDIDATES[best[len(best) // 2]])  # the middle of a plateau
+
+
+def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """IoU on the annotated pixels at each candidate, mean over the shots."""
     ious = []
     for logit, sample in zip(logits, samples, strict=True):
         annotated = sample.weight > 0
         cell = sample.target[annotated] > 0
         values = logit[annotated]
         hits, false_alarms = (
-            len(part) - np.searchsorted(np.sort(part), candidates, side="right")
+            len(part) - np.searchsorted(np.sort(part), _CANDIDATES, side="right")
             for part in (values[cell], values[~cell])
         )
         ious.append(hits / np.maximum(cell.sum() + false_alarms, 1))
-    mean = np.mean(ious, axis=0)
-    best = np.flatnonzero(mean >= mean.max() - 1e-3)
-    return float(candidates[best[len(best) // 2]])  # the middle of a plateau
+    mean: NDArray[np.float64] = np.mean(ious, axis=0)
+    return mean
 
 
 def _annotated_ratio(sample: Sample) -> float:
