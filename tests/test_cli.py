@@ -219,6 +219,19 @@ def test_same_seed_same_model(tmp_path: Path, shot: tuple[Path, Path], arch: str
     assert models[0].card.architecture == arch
 
 
+def test_the_papers_recipe(tmp_path: Path, shot: tuple[Path, Path], library: Path) -> None:
+    given = ("finetune", *shot, "--out", "papers", "--recipe", "paper")
+    refused = run(*given, "--steps", 3)
+    assert refused.exit_code == 2
+    assert "has its own length" in refused.stderr
+    done = run(*given)
+    assert done.exit_code == 0, done.stderr
+    card = read_model(library / "papers.safetensors").card
+    assert (card.hyper_parameters["epochs"], card.views, card.batch_norm) == (20, 1, "image")
+    assert card.decision_logit == 0
+    assert card.command.endswith("--recipe paper")
+
+
 def test_whole_image_takes_a_mask(tmp_path: Path, shot: tuple[Path, Path]) -> None:
     mask = (tifffile.imread(tmp_path / "truth" / "a.tif") > 0) * np.uint8(255)
     io.imsave(tmp_path / "mask.png", mask, check_contrast=False)
