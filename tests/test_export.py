@@ -24,7 +24,7 @@ from napari_fewshot_cells.library import load_model, save_model
 from napari_fewshot_cells.models import Model, read_model
 from napari_fewshot_cells.networks import ARCHITECTURES
 from napari_fewshot_cells.onnx_network import run_onnx, to_onnx
-from napari_fewshot_cells.prediction import predict, to_probability
+from napari_fewshot_cells.prediction import FLIPS, predict, to_probability
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -70,7 +70,9 @@ def test_a_whole_image_through_onnx(tuned: Model) -> None:
     card = tuned.card
     mixed = plane if card.mix is None or sum(card.mix) > 0 else to_plane(-plane.pixels, "b.tif")
     seen = rescale(normalise(mixed), card.factor)
-    logits = run_onnx(to_onnx(tuned), seen[None, None])[0, 0]
+    content, views = to_onnx(tuned), FLIPS[: card.views]
+    found = [np.flip(run_onnx(content, np.flip(seen, axes)[None, None])[0, 0], axes) for axes in views]
+    logits = np.mean(found, axis=0)
     chance = to_probability(logits, card.decision_logit, plane.shape)
     np.testing.assert_allclose(chance, predict(tuned, plane), atol=1e-4)
 
