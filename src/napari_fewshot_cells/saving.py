@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -25,7 +24,7 @@ from . import __version__
 from .errors import ProjectError
 from .fingerprint import Fingerprint, fingerprint
 from .label_files import FAST, SMALL, is_stack, write_labels
-from .output import make_writable, tiff_bytes, write_together, writing
+from .output import make_writable, replacing, tiff_bytes, write_together, writing
 from .project import (
     ANNOTATION,
     ANNOTATIONS,
@@ -270,17 +269,9 @@ def _copy(source: Path, target: Path) -> None:
         there, here = (file.stat() if file.is_file() else None for file in (target, source))
         if there and here and (there.st_size, int(there.st_mtime)) == (here.st_size, int(here.st_mtime)):
             return
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as copy, source.open("rb") as original:
-                shutil.copyfileobj(original, copy, 2**20)
-                copy.flush()
-                os.fsync(copy.fileno())
-            shutil.copystat(source, temporary)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        with replacing(target) as copy, source.open("rb") as original:
+            shutil.copyfileobj(original, copy, 2**20)
+        shutil.copystat(source, target)  # last: a copy of another time is made again
 
 
 def _key(record: ImageRecord) -> str:
