@@ -129,10 +129,54 @@ def test_a_layer_got_ready_stays_hidden_and_goes_if_no_result_comes(
     outlines = {"polygon", "brush_stroke"}  # napari's own, which the layer needs when somebody corrects it
     qtbot.waitUntil(lambda: all(cells._overlays[name].visible for name in outlines), timeout=PATIENCE)
 
-    panel.session.results.forget_unseen()
+    panel.session.results.keep_ready(())
     assert not cells_of(viewer)
     assert viewer.layers.selection.active == labels
     assert panel.session.image == image
+
+
+def test_the_layers_of_a_run_are_there_before_it_and_hold_nothing_of_the_users(
+    open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
+) -> None:
+    viewer, panel = open_panel()
+    panel.session.choose(preview=True)
+    image = viewer.add_image(disc_image[0], name="discs")
+    labels = annotate(panel, annotated)
+    names = ["discs", "cells discs", "preview discs", "annotation discs"]
+    qtbot.waitUntil(lambda: [layer.name for layer in viewer.layers] == names, timeout=PATIENCE)
+    assert [layer.visible for layer in viewer.layers] == [True, False, False, True]
+    assert panel.session.annotations.labels == [labels]
+    assert panel.session.results.of(image) is None
+    made = list(viewer.layers)
+    click(qtbot, panel.fine_tune_button)
+    wait_idle(panel)
+    assert list(viewer.layers) == made
+    assert panel.session.results.of(image) == made[1]
+    assert made[1].visible
+    other = viewer.add_image(disc_image[0], name="others")
+    panel.session.annotations.create(other)
+    qtbot.waitUntil(lambda: "cells others" in viewer.layers, timeout=PATIENCE)
+    viewer.layers.remove("annotation others")
+    qtbot.waitUntil(lambda: "cells others" not in viewer.layers, timeout=PATIENCE)
+    panel.close_session()
+    assert [layer.name for layer in viewer.layers] == ["discs", "cells discs", "annotation discs", "others"]
+
+
+def test_an_empty_result_layer_that_somebody_paints_on_is_theirs(
+    open_panel: Any, qtbot: Any, disc_image: Any
+) -> None:
+    viewer, panel = open_panel()
+    viewer.add_image(disc_image[0], name="discs")
+    labels = annotate(panel, disc_image[1])
+    qtbot.waitUntil(lambda: "cells discs" in viewer.layers, timeout=PATIENCE)
+    cells = viewer.layers["cells discs"]
+    cells.paint((20, 20), 3)
+    assert panel.session.annotations.labels == [cells, labels]
+    viewer.layers.remove(labels)
+    qtbot.wait(100)
+    assert cells in viewer.layers
+    panel.close_session()
+    assert cells in viewer.layers
 
 
 def test_all_images_with_a_bad_one_among_them(
@@ -205,7 +249,7 @@ def test_bad_annotations_are_explained(
     assert "Only cells" in refuse(panel, qtbot, wait_idle)
     labels.data = annotated[:100, :100]
     assert "shape (100, 100)" in refuse(panel, qtbot, wait_idle)
-    assert cells_of(viewer) == []
+    assert not any(layer.visible for layer in cells_of(viewer))
 
 
 @pytest.mark.parametrize(
@@ -315,7 +359,7 @@ def test_cancel_keeps_the_model_of_before(
     wait_idle(panel)
     assert panel.session.model.name == "ready"
     assert list_models() == models
-    assert cells_of(viewer) == []
+    assert not any(layer.visible for layer in cells_of(viewer))
     assert panel.message_bar.kind == INFO
     assert "'ready' stays" in panel.message_bar.text
     assert panel.fine_tune_button.isEnabled()

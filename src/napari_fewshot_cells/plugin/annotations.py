@@ -17,11 +17,13 @@ from .sample_data import ANNOTATION_OF
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
+    from napari.layers import Layer
     from napari.utils.events import Event
 
 METADATA = "napari_fewshot_cells"
 WHOLE_IMAGE = "whole_image"
 PREVIEW = "preview"
+AWAITING = "awaiting a result"
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,16 @@ class Annotation:
 
     layer: Labels
     whole_image: bool = False
+
+
+def is_preview(layer: Layer) -> bool:
+    """Whether a layer, perhaps just removed, is or was the preview of a training."""
+    return PREVIEW in layer.metadata.get(METADATA, {})
+
+
+def is_ours(layer: Layer) -> bool:
+    """Whether a layer holds nothing of the user's: a preview, or the place of a result that is to come."""
+    return is_preview(layer) or AWAITING in layer.metadata.get(METADATA, {})
 
 
 class Annotations:
@@ -70,14 +82,14 @@ class Annotations:
 
     @property
     def images(self) -> list[Image]:
-        """The viewer's image layers, in its order, but for the preview of a training."""
-        layers = [layer for layer in self._viewer.layers if isinstance(layer, Image)]
-        return [layer for layer in layers if PREVIEW not in layer.metadata.get(METADATA, {})]
+        """The viewer's image layers, in its order."""
+        return [layer for layer in self._viewer.layers if isinstance(layer, Image)]
 
     @property
     def labels(self) -> list[Labels]:
-        """The viewer's labels layers, in its order."""
-        return [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
+        """The viewer's labels layers, in its order, but for those that hold nothing of the user's."""
+        layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
+        return [layer for layer in layers if not is_ours(layer)]
 
     def of(self, image: Image | None) -> Annotation | None:
         """The annotation of an image."""
@@ -172,12 +184,15 @@ class Annotations:
 
     def _on_inserted(self, event: Event) -> None:
         event.value.events.name.connect(self._on_renamed)
-        self._link_named()
-        self.changed.emit()
+        if not is_ours(event.value):
+            self._link_named()
+            self.changed.emit()
 
     def _on_removed(self, event: Event) -> None:
         layer = event.value
         layer.events.name.disconnect(self._on_renamed)
+        if is_ours(layer):
+            return
         for image, annotation in tuple(self._of.items()):
             if layer in (image, annotation.layer):
                 self._unlink(image)

@@ -16,6 +16,7 @@ from superqt.utils import create_worker
 from ..errors import FewShotError
 from ..fingerprint import Fingerprint
 from ..recovery import RecoveryWriter, read_owner, settle
+from .annotations import is_preview
 from .message_bar import INFO, WARNING
 from .planes import pixels_of
 from .snapshot import IMAGE, Snapshot, note, noted, take_snapshot
@@ -252,7 +253,7 @@ class Autosave(QObject):
     # --- layers
 
     def _on_inserted(self, event: Event) -> None:
-        if isinstance(event.value, Labels):
+        if isinstance(event.value, Labels) and not is_preview(event.value):
             self._listen(event.value)
 
     def _on_removing(self, event: Event) -> None:
@@ -260,6 +261,8 @@ class Autosave(QObject):
             self._before_removal = self.snapshot()
 
     def _on_removed(self, event: Event) -> None:
+        if is_preview(event.value):
+            return
         if isinstance(event.value, Labels):
             self._ignore(event.value)
         self._on_changed()

@@ -288,7 +288,6 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_ended(self, outcome: Outcome) -> None:
-        self.session.results.forget_unseen()
         self.session.choose(running=None)
         self.rounds.end()
         if isinstance(outcome, Refused):

@@ -5,25 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from napari.layers import Image
-from napari.utils import Colormap
+from napari.layers import Labels
+from napari.utils.colormaps import DirectLabelColormap
+from qtpy.QtCore import QTimer
 
 from .annotations import METADATA, PREVIEW
 from .planes import PlaneIndex, geometry_of, grid_of
 from .previews import Part, Preview, View
+from .results import hide_outlines
+from .workers import FRAME
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
+    from napari.layers import Image
     from napari.utils.events import Event
 
     from .session import Session
 
-_COLOURS = Colormap([[1, 0.55, 0, 0], [1, 0.55, 0, 0.8]], name="preview of cells")
+_LEVELS = 16  # of probability; a labels layer of levels stops the window for less time than an image layer
+_COLOURS = DirectLabelColormap(
+    color_dict={None: (0, 0, 0, 0), **{n: (1, 0.55, 0, 0.8 * n / _LEVELS) for n in range(_LEVELS + 1)}}
+)
 _LEAST = 16  # px of an image that must be in view
 
 
 class PreviewLayer:
-    """One image layer, there while a training shows previews. Belongs to the main thread.
+    """One labels layer, on show while a training is previewed. Belongs to the main thread.
+
+    Otherwise it is hidden, and made before it is needed: the window stands still while napari makes a layer.
 
     Attributes
     ----------
@@ -33,21 +41,28 @@ class PreviewLayer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._layer: Image | None = None
+        self._layer: Labels | None = None
         self._image: Image | None = None
         self._unwanted = False
+        self._first = True
         self.wanted: View | None = None
 
     def begin(self) -> None:
         """A training begins."""
-        self._unwanted = False
+        self._unwanted, self._first = False, True
         self.look()
+
+    def keep_ready(self) -> None:
+        """Make the layer, if a training may soon need it."""
+        session = self._session
+        if session.preview and self._layer is None and session.annotation is not None and session.image:
+            self._move_to(session.image)
 
     def look(self) -> None:
         """Take note of what is in view, and of whether anybody wants to see a preview still."""
         session = self._session
         if not session.preview:
-            self.remove()
+            self.hide()
         image = session.image
         if image is None or not session.preview or self._unwanted or session.viewer.dims.ndisplay == 3:
             self.wanted = None
@@ -62,18 +77,25 @@ class PreviewLayer:
         layers = self._session.viewer.layers
         if self.wanted is None or image not in layers or grid_of(image) != source.grid:
             return
-        data = preview.probability.reshape(_shape(source.plane, preview.probability.shape))
-        place = {**geometry_of(image), "translate": _corner(image, source.plane, preview.part)}
-        if self._layer is None or image != self._image or self._layer.ndim != data.ndim:
-            self.remove()
-            self._add(image, data, place)
-        else:
-            self._layer.data = data
-            self._layer.translate = place["translate"]
+        levels = np.rint(preview.probability * _LEVELS).astype(np.uint8)
+        data = levels.reshape(_shape(source.plane, levels.shape))
+        if self._layer is None or image != self._image:
+            self._move_to(image)
+        self._layer.data = data
+        self._layer.translate = _corner(image, source.plane, preview.part)
+        if self._first:  # afterwards it is the eye in the list of layers that says
+            self._first = False
+            QTimer.singleShot(FRAME // 2, self._reveal)  # drawn while the training waits
+
+    def hide(self) -> None:
+        """The training is over."""
+        self.wanted, self._first = None, True
+        if self._layer is not None:
+            self._layer.visible = False
 
     def remove(self) -> None:
         """Take the layer away, if it is there."""
-        layer, self._layer, self._image = self._layer, None, None
+        layer, self._layer, self._image, self._first = self._layer, None, None, True
         if layer is None:
             return
         layers = self._session.viewer.layers
@@ -81,29 +103,47 @@ class PreviewLayer:
         if layer in layers:
             layers.remove(layer)
 
-    def owns(self, layer: Layer) -> bool:
-        """Whether a layer, perhaps just removed, is or was the preview and no layer of the user's."""
-        return PREVIEW in layer.metadata.get(METADATA, {})
+    def _reveal(self) -> None:
+        if self._layer is not None and self.wanted is not None:
+            self._layer.visible = True
 
-    def _add(self, image: Image, data: Any, place: dict[str, Any]) -> None:
+    def _move_to(self, image: Image) -> None:
+        layers = self._session.viewer.layers
+        if self._layer is None or self._layer.ndim != image.ndim:
+            self.remove()
+            self._add(image)
+        else:
+            for name, value in geometry_of(image).items():
+                setattr(self._layer, name, value)
+            self._layer.name = f"preview {image.name}"
+            layers.move(layers.index(self._layer), self._above(image))
+        self._image = image
+
+    def _add(self, image: Image) -> None:
         layers = self._session.viewer.layers
         selected = set(layers.selection)
-        layer = Image(
-            data,
+        layer = Labels(
+            np.zeros((1,) * image.ndim, np.uint8),
             name=f"preview {image.name}",
             colormap=_COLOURS,
-            contrast_limits=(0, 1),
-            blending="translucent",
+            opacity=1,
+            visible=False,
             metadata={METADATA: {PREVIEW: True}},
-            **place,
+            **geometry_of(image),
         )
-        below = self._session.results.of(image) or image  # annotations stay on top
+        layer.editable = False
+        hide_outlines(layer)
         with layers.selection.events.blocker_all():  # the brush stays where it was, as in `results`
-            layers.insert(layers.index(below) + 1, layer)
+            layers.insert(self._above(image), layer)
             layers.selection.update(selected)
             layers.selection.discard(layer)
-        self._layer, self._image = layer, image
+        self._layer = layer
         layers.events.removed.connect(self._on_removed)
+
+    def _above(self, image: Image) -> int:
+        """Where in the list of layers: above the image and its result, below its annotation."""
+        layers = self._session.viewer.layers
+        return 1 + layers.index(self._session.results.layer_of(image) or image)
 
     def _on_removed(self, event: Event) -> None:
         if event.value == self._layer:  # by a person

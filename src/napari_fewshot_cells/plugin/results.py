@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from napari.layers import Labels
 from psygnal import Signal
 from qtpy.QtCore import QTimer
 
-from .annotations import METADATA
+from .annotations import AWAITING, METADATA, is_ours
 from .planes import geometry_of, grid_of, window
+from .workers import FRAME
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,10 +45,14 @@ class Results:
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
         self._of: dict[Image, Labels] = {}
-        self._unseen: Labels | None = None  # made by `prepare`; its first drawing waits for `write`
 
     def of(self, image: Image | None) -> Labels | None:
         """The result layer of an image that the next prediction will update, if there is one."""
+        labels = self.layer_of(image)
+        return None if labels is None or is_ours(labels) else labels
+
+    def layer_of(self, image: Image | None) -> Labels | None:
+        """The layer for an image's result, perhaps still empty and hidden, if there is one that fits."""
         labels = None if image is None else self._of.get(image)
         if labels is None or labels not in self._viewer.layers or labels.data.shape != grid_of(image):
             return None
@@ -58,13 +64,24 @@ class Results:
             self._of.pop(image)
             labels.events.paint.disconnect(self._on_edited)
             labels.events.data.disconnect(self._on_edited)
+            if is_ours(labels):
+                labels.metadata = {key: value for key, value in labels.metadata.items() if key != METADATA}
             self.released.emit()
 
-    def forget_unseen(self) -> None:
-        """Remove the layer that was got ready for a result which did not come."""
-        layer, self._unseen = self._unseen, None
-        if layer is not None and layer in self._viewer.layers:
-            self._viewer.layers.remove(layer)
+    def keep_ready(self, images: Collection[Image]) -> None:
+        """Have an empty, hidden layer for the result of each of these images, and of no other.
+
+        The window stands still while napari makes a layer: better when an annotation is begun than at the end
+        of a training.
+        """
+        for image, layer in tuple(self._of.items()):
+            if is_ours(layer) and (image not in images or self.layer_of(image) is None):
+                self._of.pop(image)
+                if layer in self._viewer.layers:
+                    self._viewer.layers.remove(layer)
+        for image in images:
+            if self.layer_of(image) is None:
+                self._add(image)
 
     def prepare(self, source: Source) -> Labels | None:
         """The layer for a plane's result, made if there is none: most of what `write` costs the window.
@@ -77,7 +94,7 @@ class Results:
         image = source.layer
         if image not in self._viewer.layers or grid_of(image) != source.grid:
             return None
-        return self.of(image) or self._add(image)
+        return self.layer_of(image) or self._add(image)
 
     def write(self, result: PlaneResult) -> Labels | None:
         """Put a plane's objects into the image's result layer.
@@ -93,13 +110,14 @@ class Results:
         elsewhere = _rows_of_other_planes(layer, result)
         # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
+        first = is_ours(layer)
         labels, there = np.where(result.labels, result.labels + offset, 0), window(result.source.plane)
         changed = not np.array_equal(layer.data[there], labels)
         layer.data[there] = labels
         layer.features = _with_rows(elsewhere, result, offset)
         layer.metadata = {**layer.metadata, METADATA: _provenance(layer, result)}
-        if layer is self._unseen:
-            self._unseen, layer.visible = None, True
+        if first:
+            layer.visible = True  # the first drawing
         elif changed:
             layer.refresh()
         return layer
@@ -110,10 +128,10 @@ class Results:
             name=f"cells {image.name}",
             opacity=0.5,
             visible=False,
+            metadata={METADATA: {AWAITING: True}},
             **geometry_of(image),
         )
-        self._unseen = layer
-        outlines = _hide_outlines(layer)
+        outlines = hide_outlines(layer)
         selection = self._viewer.layers.selection
         selected = set(selection)
         # right above its image, so that annotations stay on top; the brush stays where it was, unseen by
@@ -122,7 +140,7 @@ class Results:
             self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
             selection.update(selected)
             selection.discard(layer)
-        QTimer.singleShot(0, partial(_show_one_by_one, outlines))
+        QTimer.singleShot(FRAME, partial(_show_one_by_one, outlines))
         self._of[image] = layer
         layer.events.paint.connect(self._on_edited)
         layer.events.data.connect(self._on_edited)
@@ -132,7 +150,7 @@ class Results:
         self.release(event.source)
 
 
-def _hide_outlines(layer: Labels) -> list[Overlay]:
+def hide_outlines(layer: Labels) -> list[Overlay]:
     """Hide the outlines that napari draws for the brush and the polygon; returns them.
 
     napari makes the visuals of an outline as soon as it is visible: three fifths of the time for which a
@@ -145,10 +163,10 @@ def _hide_outlines(layer: Labels) -> list[Overlay]:
 
 
 def _show_one_by_one(outlines: list[Overlay]) -> None:
-    """Show outlines again, one in each turn of the event loop."""
+    """Show outlines again, one in each frame."""
     if outlines:
         outlines[0].visible = True
-        QTimer.singleShot(0, partial(_show_one_by_one, outlines[1:]))
+        QTimer.singleShot(FRAME, partial(_show_one_by_one, outlines[1:]))
 
 
 def _plane_columns(result: PlaneResult) -> dict[str, int]:

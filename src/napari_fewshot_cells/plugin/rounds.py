@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ..progress import Progress
+from .annotations import is_preview
 from .history import History, run_of
 from .jobs import Before, JobEvent, PlaneResult, Predicting, Scored, Trained
 from .message_bar import WARNING
@@ -55,7 +56,12 @@ class Rounds(QObject):
         self._scorer = Runner(self)
         self._scorer.happened.connect(self._on_scoring)
         self._scorer.ended.connect(self._on_scored)
+        self._ready = QTimer(self)  # not while layers come and go
+        self._ready.setSingleShot(True)
+        self._ready.timeout.connect(self._keep_ready)
+        session.annotations.changed.connect(self._on_layers)
         session.viewer.layers.events.removed.connect(self._on_removed)
+        self._on_layers()
         session.model_renamed.connect(self.history.rename)
         self._stopped = False
 
@@ -65,9 +71,12 @@ class Rounds(QObject):
             return
         self._stopped = True
         self._scorer.stop()
+        self._ready.stop()
+        self._session.annotations.changed.disconnect(self._on_layers)
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._session.model_renamed.disconnect(self.history.rename)
         self.preview.remove()
+        self._session.results.keep_ready(())
         gc.unfreeze()  # what `load_library` and removed layers froze
         self.history.forget_all()
         self._unscored = None
@@ -107,11 +116,12 @@ class Rounds(QObject):
 
     def end(self) -> None:
         """The job is over: now there is time to measure the model."""
-        self.preview.remove()
+        self.preview.hide()
+        self._on_layers()
         self._measure()
 
     def _on_trained(self, event: Trained) -> None:
-        self.preview.remove()
+        self.preview.hide()
         session, before = self._session, event.before
         if before is not None:
             self.history.add(run_of(before.entry.name, before.card))
@@ -202,9 +212,19 @@ class Rounds(QObject):
         self.changed.emit()
         self._measure()  # of another run, or again after it gave way
 
+    def _on_layers(self) -> None:
+        self._ready.start()
+
+    @Slot()
+    def _keep_ready(self) -> None:
+        """Have the layers of the next training and its results ready before the button is pressed."""
+        if not self._session.busy:
+            self._session.results.keep_ready([image for image, _ in self._session.annotations.items()])
+            self.preview.keep_ready()
+
     def _on_removed(self, event: Event) -> None:
         self.history.forget(event.value)
-        if not self.preview.owns(event.value):
+        if not is_preview(event.value):
             # The layer may be among what is frozen: napari, whose turn is next, must find all of it
             gc.unfreeze()
             QTimer.singleShot(0, self._freeze)

@@ -18,9 +18,7 @@ from .jobs import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
-
-
-_FRAME = 20  # ms in which the window draws what an event has changed
+FRAME = 20  # ms in which the window draws what an event has changed
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ class Runner(QObject):
     def _on_yielded(self, event: JobEvent) -> None:
         if self._worker is not None and not self._worker.abort_requested:
             self.happened.emit(event)
-        QTimer.singleShot(_FRAME, self._shown.set)
+        QTimer.singleShot(FRAME, self._shown.set)
 
     @Slot(object)
     def _on_returned(self, outcome: Outcome) -> None:
