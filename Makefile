@@ -38,8 +38,9 @@ format: venv
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
+# A process for each core, each with one PyTorch thread: threads of two processes on one core wait for each other.
 test: lint browser
-	@QT_API=pyqt6 scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest
+	@QT_API=pyqt6 OMP_NUM_THREADS=1 scripts/on-virtual-screen.sh $(PYTHON_IN_VENV) -m pytest -n logical --dist worksteal
 
 # The other Qt binding. Not among the checks yet: this process aborts in some runs, and it is not known why.
 test-pyside6: venv
