@@ -125,12 +125,14 @@ def button() -> str:
     rows = read("button.csv")
     cells = ("k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms")
     lines = [[row[cell] for cell in cells] for row in rows]
-    medians = ", ".join(
-        f"{median(float(row['first_seconds']) for row in rows if row['k_shot'] == k):.1f} s with K = {k}"
-        for k in sorted({row["k_shot"] for row in rows}, key=int)
+    shots = sorted({row["k_shot"] for row in rows}, key=int)
+    of = {k: [row for row in rows if row["k_shot"] == k] for k in shots}
+    medians = ", ".join(f"{median(float(row['first_seconds']) for row in of[k]):.1f} s" for k in shots)
+    longest = ", ".join(f"{max(int(row['stall_ms']) for row in of[k])} ms" for k in shots)
+    head = (
+        f"With K = {', '.join(shots)}: medians {medians} to the first labels (bar with K = 1: 15 s); "
+        f"longest stalls {longest} (bar with K = 1: 100 ms)."
     )
-    longest = max(int(row["stall_ms"]) for row in rows)
-    head = f"Medians: {medians} (bar with K = 1: 15 s); longest stall {longest} ms (bar: 100 ms)."
     columns = [
         "K", "run", "press to the first labels, s", "to all, s", "IoU with the truth", "longest stall, ms",
         "99th percentile, ms",
