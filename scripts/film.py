@@ -118,7 +118,7 @@ def watch(panel: Any, film: Film) -> None:
     while panel.session.busy:
         until = time.monotonic() + PACE
         wait_until(lambda end=until: time.monotonic() > end or not panel.session.busy, "the run")
-        shows = any("preview" in layer.name.lower() for layer in panel.session.viewer.layers)
+        shows = any(layer.visible for layer in panel.session.viewer.layers if "preview" in layer.name)
         film.shoot(None if named or not shows else "loop-3-training")
         named = named or shows
 

@@ -211,11 +211,14 @@ def test_a_signal_keeps_the_last_complete_iteration(tmp_path, own, number):
         [*COMMAND, *arguments, "--meta-steps", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     deadline = time.monotonic() + 200
-    while not (out / CURVES_FILE).exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        while not (out / CURVES_FILE).exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()  # if the signal did not end it
     assert process.returncode == 130
     assert b"Traceback" not in stderr
     assert b"Stopped; the last complete iteration is in" in stderr
