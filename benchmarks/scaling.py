@@ -22,7 +22,7 @@ import torch
 
 from napari_fewshot_cells.annotations import Shot, SupportSet, median_diameter
 from napari_fewshot_cells.crops import to_sample
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import to_plane
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
@@ -33,6 +33,7 @@ from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.fabric import open_fabric
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
 from napari_fewshot_cells.training.reptile import ReptileConfig, get_theta, inner_loop, meta_step
+from napari_fewshot_cells.training.schedules import CPU_FINE_TUNING
 from napari_fewshot_cells.training.stride import stride_crops
 from napari_fewshot_cells.training.tasks import EpisodeShape, Task, draw_episode, to_device
 
@@ -128,13 +129,15 @@ def prepare(case: Case, device: str) -> Callable[[], object]:
         tasks = simulated_tasks(case.sources)
         return lambda: list(meta_step(network, tasks, config, 0, fabric))
     if case.what == "fine-tuning":
-        shots, recipe = support_set(case.k_shot), Recipe(steps=case.inner_steps)
+        shots, recipe = support_set(case.k_shot), replace(CPU_FINE_TUNING, steps=case.inner_steps)
         return lambda: finish(fine_tune(model, shots, recipe=recipe, device=device))
     if case.what == "paper's epoch":
         shots = support_set(case.k_shot)
         return lambda: finish(paper_fine_tune(model, shots, recipe=ONE_EPOCH, device=device))
     if case.what == "test image":
-        adapted = finish(fine_tune(model, support_set(1), recipe=Recipe(steps=1, rescale=False)))
+        adapted = finish(
+            fine_tune(model, support_set(1), recipe=replace(CPU_FINE_TUNING, steps=1, rescale=False))
+        )
         plane = support_set(1).shots[0].plane
         return lambda: predict(adapted, plane, device=device)
     network.to(device)
