@@ -57,8 +57,8 @@ def main() -> None:
     growth = f"{told[len(rows)] / told[3] - 1:+.1%}"
     page = [
         "# Memory over rounds of the button",
-        "Resident set of napari with the panel after each round of fine-tuning, predicting and scoring one simulated",
-        f"512×512 image, made by `python benchmarks/memory.py` ({arguments.steps} steps of training a round).",
+        "Resident set of napari with the panel after each round of fine-tuning, predicting and scoring one",
+        f"simulated 512×512 image, by `python benchmarks/memory.py` ({arguments.steps} steps a round).",
         "",
         "| round | MiB |",
         "| --- | ---: |",
