@@ -142,10 +142,13 @@ class FineTuneBox(QWidget):
 
     def _tell(self, text: str, done: int, total: int) -> None:
         # in the bar, not in a label: a label lays out the whole panel anew at every step (30 ms)
+        # and drawn with the rest: Qt draws a new value at once, and the whole window with it
+        self.progress.setUpdatesEnabled(False)
         self.progress.setFormat(text.replace("%", "%%"))
         if total != self.progress.maximum():
             self.progress.setRange(0, total)
         self.progress.setValue(done)
+        self.progress.setUpdatesEnabled(True)
 
     def _choose_start(self, index: int) -> None:
         entry = self.start_choice.itemData(index)

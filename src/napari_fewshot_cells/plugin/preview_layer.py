@@ -90,7 +90,7 @@ class PreviewLayer:
     def hide(self) -> None:
         """The training is over."""
         self.wanted, self._first = None, True
-        if self._layer is not None:
+        if self._layer is not None and self._layer.visible:
             self._layer.visible = False
 
     def remove(self) -> None:
