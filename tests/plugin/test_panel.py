@@ -148,9 +148,12 @@ def test_the_layers_of_a_run_are_there_before_it_and_hold_nothing_of_the_users(
     assert panel.session.annotations.labels == [labels]
     assert panel.session.results.of(image) is None
     made = list(viewer.layers)
+    image.scale, image.translate = (2, 3), (7, 8)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)
     assert list(viewer.layers) == made
+    np.testing.assert_array_equal(made[1].scale, (2, 3))
+    np.testing.assert_array_equal(made[1].translate, (7, 8))
     assert panel.session.results.of(image) == made[1]
     assert made[1].visible
     other = viewer.add_image(disc_image[0], name="others")

@@ -402,6 +402,7 @@ def test_a_preview_shows_what_is_being_learnt(
     viewer, panel, layer = previewed()
     image = viewer.layers["discs 0"]
     assert layer not in panel.session.annotations.labels  # none of the user's
+    assert panel.session.annotations.images == [image]
     assert viewer.layers.selection.active != layer
     assert viewer.layers.index(layer) == viewer.layers.index(image) + 1
     drawn = []

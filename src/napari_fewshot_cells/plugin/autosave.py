@@ -261,9 +261,7 @@ class Autosave(QObject):
             self._before_removal = self.snapshot()
 
     def _on_removed(self, event: Event) -> None:
-        if is_preview(event.value):
-            return
-        if isinstance(event.value, Labels):
+        if isinstance(event.value, Labels) and not is_preview(event.value):
             self._ignore(event.value)
         self._on_changed()
 

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 
 from .annotations import METADATA
-from .planes import PlaneIndex, geometry_of
+from .planes import PlaneIndex, geometry_of, place_on
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -46,8 +46,7 @@ class Outline:
         before = self.layer
         if before is not None and before.ndim == image.ndim:
             # napari takes a quarter of a second to remove a layer: the garbage collection that it does then
-            for name, value in geometry_of(image).items():
-                setattr(before, name, value)
+            place_on(before, image)
             before.data = [(_corners(plane, box), _SHAPE)]
             return
         self._layer = None

@@ -108,6 +108,12 @@ def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
     return PixelSize(height, width, "µm" if symbol == "µ" else symbol)  # pint's symbol of "micron" is "µ"
 
 
+def place_on(layer: Layer, image: Image) -> None:
+    """Bring a layer on an image's grid to where the image lies now."""
+    for name, value in geometry_of(image).items():
+        setattr(layer, name, value)
+
+
 def geometry_of(image: Image) -> dict[str, Any]:
     """Where an image lies in space, as arguments for a new layer on its grid.
 

@@ -10,7 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from .annotations import METADATA, PREVIEW
-from .planes import PlaneIndex, geometry_of, grid_of
+from .planes import PlaneIndex, geometry_of, grid_of, place_on
 from .previews import Part, Preview, View
 from .results import hide_outlines
 from .workers import FRAME
@@ -79,7 +79,7 @@ class PreviewLayer:
             return
         levels = np.rint(preview.probability * _LEVELS).astype(np.uint8)
         data = levels.reshape(_shape(source.plane, levels.shape))
-        if self._layer is None or image != self._image:
+        if self._first or image != self._image:  # it may have been moved since the layer was made
             self._move_to(image)
         self._layer.data = data
         self._layer.translate = _corner(image, source.plane, preview.part)
@@ -113,8 +113,7 @@ class PreviewLayer:
             self.remove()
             self._add(image)
         else:
-            for name, value in geometry_of(image).items():
-                setattr(self._layer, name, value)
+            place_on(self._layer, image)
             self._layer.name = f"preview {image.name}"
             layers.move(layers.index(self._layer), self._above(image))
         self._image = image

@@ -12,7 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from .annotations import AWAITING, METADATA, is_ours
-from .planes import geometry_of, grid_of, window
+from .planes import geometry_of, grid_of, place_on, window
 from .workers import FRAME
 
 if TYPE_CHECKING:
@@ -117,6 +117,7 @@ class Results:
         layer.features = _with_rows(elsewhere, result, offset)
         layer.metadata = {**layer.metadata, METADATA: _provenance(layer, result)}
         if first:
+            place_on(layer, result.source.layer)  # it may have been moved since the layer was made
             layer.visible = True  # the first drawing
         elif changed:
             layer.refresh()
