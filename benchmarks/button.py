@@ -3,26 +3,22 @@
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [--k-shots 1 5 10]
 
 FCRN, K simulated 512×512 images with a partial annotation each, all processor threads. All K are predicted
-after the training, one after the other: the seconds to the first labels, and to the last. A timer of 5 ms
-beats in the window's event loop; a stall is the longest time between two beats. Only when nothing else runs.
+after the training, one after the other: the seconds to the first labels, and to the last; the stall is that
+of `window.Pulse`. Only when nothing else runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
-import os
 import statistics
-import tempfile
 import time
 from pathlib import Path
 
-import napari
 import numpy as np
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
 
-BEAT = 5  # ms
+from window import Pulse, open_window, rest, wait
+
 COLUMNS = (
     "k_shot",
     "run",
@@ -37,16 +33,6 @@ COLUMNS = (
 )
 
 
-def wait(condition, seconds=120.0):  # type: ignore[no-untyped-def]
-    """Let the window live until a condition holds."""
-    end = time.perf_counter() + seconds
-    while not condition():
-        if time.perf_counter() > end:
-            raise TimeoutError("the window did not get there")
-        QApplication.processEvents()
-        time.sleep(0.001)
-
-
 def press(panel) -> tuple[float, float, np.ndarray]:  # type: ignore[no-untyped-def]
     """Seconds from press to the first labels and to the last, and the gaps between heartbeats in ms."""
     from napari_fewshot_cells.plugin.jobs import PlaneResult
@@ -58,22 +44,14 @@ def press(panel) -> tuple[float, float, np.ndarray]:  # type: ignore[no-untyped-
             shown.append(time.perf_counter())
 
     panel._runner.happened.connect(note)  # after the panel's own, which has drawn it by then
-    beats: list[float] = []
-    timer = QTimer()
-    timer.setInterval(BEAT)
-    timer.timeout.connect(lambda: beats.append(time.perf_counter()))
-    timer.start()
-    wait(lambda: len(beats) > 10)
-    beats.clear()
+    pulse = Pulse()
     started = time.perf_counter()
     panel.fine_tune_button.click()
     wait(lambda: not panel.session.busy)
     seconds = time.perf_counter() - started
-    n_beats = len(beats)
-    wait(lambda: len(beats) > n_beats + 10)  # the stall at the very end counts too
-    timer.stop()
+    gaps = pulse.stop()
     panel._runner.happened.disconnect(note)
-    return shown[0] - started, seconds, np.diff([started, *beats]) * 1000
+    return shown[0] - started, seconds, gaps
 
 
 def main() -> None:
@@ -83,19 +61,11 @@ def main() -> None:
     parser.add_argument("--k-shots", type=int, nargs="+", default=[1, 5, 10])
     parser.add_argument("--out", type=Path, default=Path("docs/results/button.csv"))
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["NAPARI_FEWSHOT_HOME"] = home
-        viewer = napari.Viewer()
-        viewer.open_sample("napari-fewshot-cells", "fluorescent_cells")
-        _, panel = viewer.window.add_plugin_dock_widget("napari-fewshot-cells", "Few-shot segmentation")
-        wait(panel.fine_tune_button.isEnabled)
-        opened = time.perf_counter()
-        wait(lambda: time.perf_counter() > opened + 2)
+    with open_window() as (viewer, panel):
         rows = []
         for k_shot in sorted(arguments.k_shots):
             annotate(viewer, panel, k_shot)
             rows += [measure(panel, k_shot, run) for run in range(arguments.runs)]
-        viewer.close()
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     for k_shot in sorted(arguments.k_shots):
@@ -116,8 +86,8 @@ def annotate(viewer, panel, k_shot: int) -> None:  # type: ignore[no-untyped-def
         image = viewer.add_image(pixels, name=f"cells {number}")
         annotations.create(image).data = partial_annotation(truth, seed=SEED + number)
     panel.session.choose(image=first)
-    opened = time.perf_counter()
-    wait(lambda: time.perf_counter() > opened + 3 and panel.fine_tune_button.isEnabled())
+    rest(3)
+    wait(panel.fine_tune_button.isEnabled)
 
 
 def measure(panel, k_shot: int, run: int) -> tuple[object, ...]:  # type: ignore[no-untyped-def]

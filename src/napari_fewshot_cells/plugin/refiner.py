@@ -150,9 +150,14 @@ class Refiner(QObject):
         self._making = None
         result, self._before = made
         source = result.source
-        # the layer may have been painted on or removed since, or the plane predicted anew
+        # the layer may have been painted on or removed since, or the plane predicted anew, or what is on show
+        # may be what is wanted again
         prediction = self.predictions.of(source.layer, source.plane)
-        if prediction is not None and prediction.source is source:
+        if (
+            prediction is not None
+            and prediction.source is source
+            and self.predictions.is_stale(prediction, self.settings)
+        ):
             self._show(result)
         self._go_on()
         self.changed.emit()

@@ -111,16 +111,18 @@ class Results:
         # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
         first = is_ours(layer)
-        labels, there = np.where(result.labels, result.labels + offset, 0), window(result.source.plane)
+        labels = np.where(result.labels, result.labels + offset, 0) if offset else result.labels
+        there = window(result.source.plane)
         changed = not np.array_equal(layer.data[there], labels)
         layer.data[there] = labels
         layer.features = _with_rows(elsewhere, result, offset)
         layer.metadata = {**layer.metadata, METADATA: _provenance(layer, result)}
+        # Drawing a large plane takes as long again: in a turn of its own
         if first:
             place_on(layer, result.source.layer)  # it may have been moved since the layer was made
-            layer.visible = True  # the first drawing
+            QTimer.singleShot(0, partial(setattr, layer, "visible", True))
         elif changed:
-            layer.refresh()
+            QTimer.singleShot(0, layer.refresh)
         return layer
 
     def _add(self, image: Image) -> Labels:

@@ -1,0 +1,67 @@
+"""The real window with the panel docked, and what a benchmark does with it: wait, and feel its pulse."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import napari
+import numpy as np
+from qtpy.QtCore import QTimer
+from qtpy.QtWidgets import QApplication
+
+BEAT = 5  # ms
+
+
+@contextmanager
+def open_window() -> Iterator[tuple[napari.Viewer, Any]]:
+    """A viewer and its panel, ready to work, with a home folder that nobody else uses."""
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["NAPARI_FEWSHOT_HOME"] = home
+        viewer = napari.Viewer()
+        viewer.open_sample("napari-fewshot-cells", "fluorescent_cells")
+        _, panel = viewer.window.add_plugin_dock_widget("napari-fewshot-cells", "Few-shot segmentation")
+        wait(panel.fine_tune_button.isEnabled)
+        rest(2)
+        yield viewer, panel
+        viewer.close()
+
+
+def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
+    """Let the window live until a condition holds."""
+    end = time.perf_counter() + seconds
+    while not condition():
+        if time.perf_counter() > end:
+            raise TimeoutError("the window did not get there")
+        QApplication.processEvents()
+        time.sleep(0.001)
+
+
+def rest(seconds: float) -> None:
+    """Let the window live for so long."""
+    end = time.perf_counter() + seconds
+    wait(lambda: time.perf_counter() > end, 2 * seconds)
+
+
+class Pulse:
+    """A timer of 5 ms in the window's event loop; a stall is the longest time between two of its beats."""
+
+    def __init__(self) -> None:
+        self._beats: list[float] = []
+        self._timer = QTimer()
+        self._timer.setInterval(BEAT)
+        self._timer.timeout.connect(lambda: self._beats.append(time.perf_counter()))
+        self._timer.start()
+        wait(lambda: len(self._beats) > 10)
+        self._beats = [time.perf_counter()]
+
+    def stop(self) -> np.ndarray:
+        """Gaps between the beats in ms, that which ends after what was measured too."""
+        n_beats = len(self._beats)
+        wait(lambda: len(self._beats) > n_beats + 10)
+        self._timer.stop()
+        return np.diff(self._beats) * 1000
