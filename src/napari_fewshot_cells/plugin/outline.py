@@ -9,6 +9,7 @@ from napari.layers import Shapes
 
 from .annotations import METADATA
 from .planes import PlaneIndex, geometry_of, place_on
+from .quiet_layers import insert_unselected
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
@@ -53,12 +54,7 @@ class Outline:
         if before is not None:
             self._viewer.layers.remove(before)
         layer = _outline(image, plane, box)
-        selection = self._viewer.layers.selection
-        selected = set(selection)
-        with selection.events.blocker_all():  # the brush stays in hand
-            self._viewer.layers.append(layer)
-            selection.update(selected)
-            selection.discard(layer)
+        insert_unselected(self._viewer.layers, len(self._viewer.layers), layer)
         self._layer = layer
         self._in_view = None
 

@@ -12,7 +12,7 @@ from qtpy.QtCore import QTimer
 from .annotations import METADATA, PREVIEW
 from .planes import PlaneIndex, geometry_of, grid_of, place_on
 from .previews import Part, Preview, View
-from .results import hide_outlines
+from .quiet_layers import hide_outlines, insert_unselected
 from .workers import FRAME
 
 if TYPE_CHECKING:
@@ -120,7 +120,6 @@ class PreviewLayer:
 
     def _add(self, image: Image) -> None:
         layers = self._session.viewer.layers
-        selected = set(layers.selection)
         layer = Labels(
             np.zeros((1,) * image.ndim, np.uint8),
             name=f"preview {image.name}",
@@ -132,10 +131,7 @@ class PreviewLayer:
         )
         layer.editable = False
         hide_outlines(layer)
-        with layers.selection.events.blocker_all():  # the brush stays where it was, as in `results`
-            layers.insert(self._above(image), layer)
-            layers.selection.update(selected)
-            layers.selection.discard(layer)
+        insert_unselected(layers, self._above(image), layer)
         self._layer = layer
         layers.events.removed.connect(self._on_removed)
 

@@ -13,12 +13,11 @@ from qtpy.QtCore import QTimer
 
 from .annotations import AWAITING, METADATA, is_ours
 from .planes import geometry_of, grid_of, place_on, window
-from .workers import FRAME
+from .quiet_layers import hide_outlines, insert_unselected, show_one_by_one
 
 if TYPE_CHECKING:
     import pandas as pd
     from napari.components import ViewerModel
-    from napari.components.overlays import Overlay
     from napari.layers import Image
     from napari.utils.events import Event
 
@@ -135,15 +134,9 @@ class Results:
             **geometry_of(image),
         )
         outlines = hide_outlines(layer)
-        selection = self._viewer.layers.selection
-        selected = set(selection)
-        # right above its image, so that annotations stay on top; the brush stays where it was, unseen by
-        # the window, which would build the controls of one layer and then of the other
-        with selection.events.blocker_all():
-            self._viewer.layers.insert(self._viewer.layers.index(image) + 1, layer)
-            selection.update(selected)
-            selection.discard(layer)
-        QTimer.singleShot(FRAME, partial(_show_one_by_one, outlines))
+        # right above its image, so that annotations stay on top
+        insert_unselected(self._viewer.layers, self._viewer.layers.index(image) + 1, layer)
+        show_one_by_one(outlines)
         self._of[image] = layer
         layer.events.paint.connect(self._on_edited)
         layer.events.data.connect(self._on_edited)
@@ -151,25 +144,6 @@ class Results:
 
     def _on_edited(self, event: Event) -> None:
         self.release(event.source)
-
-
-def hide_outlines(layer: Labels) -> list[Overlay]:
-    """Hide the outlines that napari draws for the brush and the polygon; returns them.
-
-    napari makes the visuals of an outline as soon as it is visible: three fifths of the time for which a
-    new layer stops the window. Nobody can paint on the layer yet.
-    """
-    outlines = [overlay for overlay in layer._overlays.values() if overlay.visible]
-    for overlay in outlines:
-        overlay.visible = False
-    return outlines
-
-
-def _show_one_by_one(outlines: list[Overlay]) -> None:
-    """Show outlines again, one in each frame."""
-    if outlines:
-        outlines[0].visible = True
-        QTimer.singleShot(FRAME, partial(_show_one_by_one, outlines[1:]))
 
 
 def _plane_columns(result: PlaneResult) -> dict[str, int]:
