@@ -9,8 +9,9 @@ from qtpy.QtCore import QObject, Signal, Slot
 
 from ..progress import Progress
 from .finetune_box import IDLE
-from .jobs import JobEvent, PlaneResult, Predicting, Skipped, Trained, fine_tune_job, predict_job
+from .jobs import JobEvent, PlaneResult, Predicting, Skipped, Trained
 from .message_bar import DONE, ERROR, INFO, WARNING
+from .model_jobs import fine_tune_job, predict_job
 from .predictions import Prediction
 from .run_jobs import show_job
 from .run_summary import RunSummary

@@ -19,7 +19,7 @@ from .finetune_box import FineTuneBox
 from .guide import Guide
 from .history_box import HistoryBox
 from .image_box import ImageBox
-from .jobs import load_library
+from .loading import load_library
 from .message_bar import ERROR, WARNING, MessageBar
 from .objects_box import ObjectsBox
 from .planes import current_plane
