@@ -46,7 +46,7 @@ def main(mode: str, project: Path) -> None:
     def train() -> None:
         recipe = Recipe(steps=10**6, crops=2, crop_size=64)
         panel.session.choose(start=entry, recipe=recipe, preview=False, diameter=28.0)
-        panel.fine_tune()
+        panel.fine_tune_button.click()
 
     def save() -> None:
         if panel.project_row.saving_to is None:

@@ -13,6 +13,15 @@ from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.library import ModelEntry
 from napari_fewshot_cells.plugin.brushes import BACKGROUND, CELL, ERASE, brush_in_hand, take_brush
 from napari_fewshot_cells.plugin.jobs import PlaneResult
+from napari_fewshot_cells.plugin.reasons import (
+    reason_brush_disabled,
+    reason_cancel_disabled,
+    reason_continue_disabled,
+    reason_fine_tune_disabled,
+    reason_new_annotation_disabled,
+    reason_predict_disabled,
+    reason_whole_image_disabled,
+)
 from napari_fewshot_cells.plugin.sample_data import fluorescent_cells_sample
 from napari_fewshot_cells.plugin.session import ALL_IMAGES, ALL_PLANES, Session
 from napari_fewshot_cells.plugin.sources import tally
@@ -51,36 +60,36 @@ def result_for(session: Session, image: Image, labels: np.ndarray) -> PlaneResul
 def test_each_step_says_what_is_missing(viewer: ViewerModel) -> None:
     session = Session(viewer)
     for reason in (
-        session.reason_new_annotation_disabled,
-        session.reason_brush_disabled,
-        session.reason_fine_tune_disabled,
-        session.reason_predict_disabled,
+        reason_new_annotation_disabled,
+        reason_brush_disabled,
+        reason_fine_tune_disabled,
+        reason_predict_disabled,
     ):
-        assert "image" in (reason() or "")
+        assert "image" in (reason(session) or "")
     image = viewer.add_image(grey())
-    assert session.reason_new_annotation_disabled() is None
-    assert "annotation layer" in (session.reason_brush_disabled() or "")
-    assert "annotation layer" in (session.reason_fine_tune_disabled() or "")
-    assert "annotation layer" in (session.reason_whole_image_disabled() or "")
+    assert reason_new_annotation_disabled(session) is None
+    assert "annotation layer" in (reason_brush_disabled(session) or "")
+    assert "annotation layer" in (reason_fine_tune_disabled(session) or "")
+    assert "annotation layer" in (reason_whole_image_disabled(session) or "")
     session.annotations.create(image)
-    assert "annotation layer" in (session.reason_new_annotation_disabled() or "")
-    assert session.reason_brush_disabled() is None
-    assert session.reason_whole_image_disabled() is None
-    assert "PyTorch" in (session.reason_fine_tune_disabled() or "")
-    assert "Fine-tune first" in (session.reason_predict_disabled() or "")
+    assert "annotation layer" in (reason_new_annotation_disabled(session) or "")
+    assert reason_brush_disabled(session) is None
+    assert reason_whole_image_disabled(session) is None
+    assert "PyTorch" in (reason_fine_tune_disabled(session) or "")
+    assert "Fine-tune first" in (reason_predict_disabled(session) or "")
     session.set_models(())
-    assert "no network" in (session.reason_fine_tune_disabled() or "")
+    assert "no network" in (reason_fine_tune_disabled(session) or "")
     session.set_models((START,))
-    assert session.reason_fine_tune_disabled() is None
+    assert reason_fine_tune_disabled(session) is None
     session.adopt(MINE)
-    assert session.reason_predict_disabled() is None
+    assert reason_predict_disabled(session) is None
     session.choose(running="fine-tuning")
     assert session.busy
-    assert "fine-tuning" in (session.reason_fine_tune_disabled() or "")
-    assert "fine-tuning" in (session.reason_predict_disabled() or "")
-    assert session.reason_cancel_disabled() is None
+    assert "fine-tuning" in (reason_fine_tune_disabled(session) or "")
+    assert "fine-tuning" in (reason_predict_disabled(session) or "")
+    assert reason_cancel_disabled(session) is None
     session.choose(running=None)
-    assert session.reason_cancel_disabled()
+    assert reason_cancel_disabled(session)
 
 
 def test_three_dimensional_display_is_explained(viewer: ViewerModel, session: Session) -> None:
@@ -88,11 +97,11 @@ def test_three_dimensional_display_is_explained(viewer: ViewerModel, session: Se
     session.adopt(MINE)
     viewer.dims.ndisplay = 3
     for reason in (
-        session.reason_fine_tune_disabled,
-        session.reason_predict_disabled,
-        session.reason_brush_disabled,
+        reason_fine_tune_disabled,
+        reason_predict_disabled,
+        reason_brush_disabled,
     ):
-        assert "2-D" in (reason() or "")
+        assert "2-D" in (reason(session) or "")
 
 
 def test_a_new_annotation_lies_exactly_on_its_image(viewer: ViewerModel, session: Session) -> None:
@@ -216,9 +225,9 @@ def test_predict_scopes(viewer: ViewerModel, session: Session) -> None:
 
 
 def test_models_are_found_by_name_and_choices_of_those_that_are_gone_fall_back(session: Session) -> None:
-    assert session.reason_continue_disabled()
+    assert reason_continue_disabled(session)
     session.adopt(MINE)
-    assert session.reason_continue_disabled() is None
+    assert reason_continue_disabled(session) is None
     assert session.entry("mine") == MINE
     session.set_models((START,))
     assert session.model is None

@@ -11,6 +11,7 @@ from superqt import QToggleSwitch
 from ..errors import AnnotationError
 from .brushes import BACKGROUND, CELL, CONTOUR, ERASE
 from .controls import button_with_key, choice, fill, form, group, set_enabled
+from .reasons import reason_new_annotation_disabled, reason_whole_image_disabled
 from .session import Session
 from .tools import ACCEPT, BOX, KEYS, REJECT, Tools, reason_disabled
 
@@ -83,7 +84,7 @@ class AnnotationBox(QWidget):
         )
         set_enabled(
             self.new_button,
-            session.reason_new_annotation_disabled(),
+            reason_new_annotation_disabled(session),
             "Add an empty labels layer on this image to paint on",
         )
         held = self.tools.in_hand
@@ -93,7 +94,7 @@ class AnnotationBox(QWidget):
             button.setChecked(name == held)
         set_enabled(
             self.whole_image_switch,
-            session.reason_whole_image_disabled(),
+            reason_whole_image_disabled(session),
             "On: every cell of this image is painted, and all that is not painted is background.\n"
             "Off: what is not painted is left out of the training.",
         )

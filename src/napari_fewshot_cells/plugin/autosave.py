@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari.layers import Image, Labels
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal, Slot
 from superqt.utils import create_worker
 
 from ..errors import FewShotError
 from ..fingerprint import Fingerprint
-from ..recovery import RecoveryWriter, read_owner, settle
-from .annotations import is_preview
+from ..recovery import RecoveryWriter, settle
 from .message_bar import INFO, WARNING
 from .planes import pixels_of
-from .snapshot import IMAGE, Snapshot, note, noted, take_snapshot
+from .recovery_notes import note_recovery, own_folder
+from .snapshot import Snapshot, take_snapshot
+from .strokes import Strokes
 from .workers import LONGEST_WAIT
 
 if TYPE_CHECKING:
+    from napari.layers import Image
     from napari.utils.events import Event
 
+    from ..project import ImageRecord
     from ..saving import Saved
     from .refiner import Refiner
     from .rounds import Rounds
@@ -33,9 +35,6 @@ if TYPE_CHECKING:
 REST = 1.0  # s after the last stroke
 LONGEST_UNSAVED = 3.0  # s after the first stroke that is not on the disk, while painting goes on
 RETRY = 10.0  # s after which a full disk is tried again
-
-_RECOVERY = "recovery"
-"""Key of an annotation's noted facts: its recovery folder, for the next panel in this window."""
 
 
 class Autosave(QObject):
@@ -58,7 +57,7 @@ class Autosave(QObject):
     ) -> None:
         super().__init__(parent)
         self._session, self._refiner, self._rounds = session, refiner, rounds
-        self._writer = RecoveryWriter(self._own_folder())
+        self._writer = RecoveryWriter(own_folder(session.annotations.labels))
         self._prints: dict[Image, tuple[Any, Fingerprint]] = {}
         self._painted_first: float | None = None  # of what is not on the disk
         self._changed = self._scan = False
@@ -73,20 +72,19 @@ class Autosave(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._save)
+        self._strokes = Strokes(session)
         layers = session.viewer.layers
         self._heard = (
             (session.annotations.painted, self._on_painted),
+            (self._strokes.painted, self._on_painted),
             (session.changed, self._on_changed),
             (refiner.changed, self._on_changed),
             (rounds.history.changed, self._on_changed),
-            (layers.events.inserted, self._on_inserted),
             (layers.events.removing, self._on_removing),
-            (layers.events.removed, self._on_removed),
+            (layers.events.removed, self._on_changed),
         )
         for signal, slot in self._heard:
             signal.connect(slot)
-        for layer in session.annotations.labels:
-            self._listen(layer)
         application = QCoreApplication.instance()
         if application is not None:
             application.aboutToQuit.connect(self.finish)
@@ -150,8 +148,7 @@ class Autosave(QObject):
             self._settle(self._superseded)
         except FewShotError as error:
             logging.getLogger(__name__).warning("The last recovery copy failed: %s", error)
-        for layer in self._session.annotations.labels:
-            self._ignore(layer)
+        self._strokes.stop()
         self._prints, self._worker, self._writing, self._before_removal = {}, None, None, None
 
     # --- when
@@ -169,6 +166,10 @@ class Autosave(QObject):
             self._painted_first = now
         if not self._failing:
             self._wait(min(now + REST, self._painted_first + LONGEST_UNSAVED) - now)
+
+    def _on_removing(self, event: Event) -> None:
+        if self._before_removal is None:
+            self._before_removal = self.snapshot()
 
     def _go_on(self) -> None:
         self._worker = self._writing = None
@@ -207,7 +208,8 @@ class Autosave(QObject):
             self._failing = ""
             self.said.emit(INFO, "Automatic saving works again.")
         if saved is not None:
-            self._note(self._writing, saved)
+            self._keep_prints(self._writing, saved.project.images)
+            note_recovery(self._writing, saved, self.folder, self._session.viewer.layers)
             self._settle(self._settling)
         self._go_on()
 
@@ -228,59 +230,13 @@ class Autosave(QObject):
             )
         self._go_on()
 
-    def _note(self, written: Snapshot, saved: Saved) -> None:
-        """Remember fingerprints, and note on each annotation what it was painted on."""
-        layers, records = self._session.viewer.layers, saved.project.images
+    def _keep_prints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
         for image, record, state in zip(written.images, records, written.state.images, strict=True):
             if image is not None and record.fingerprint.digest:
                 self._prints[image] = state.array, record.fingerprint
-        for labels, state in zip(written.labels, written.state.labels, strict=True):
-            number, facts = state.record.image, noted(labels)
-            if number is None or labels not in layers:
-                continue
-            before = facts.get(IMAGE)
-            if before is None or before.fingerprint != records[number].fingerprint:
-                note(labels, **{IMAGE: records[number]})
-            if facts.get(_RECOVERY) != str(self.folder):
-                note(labels, **{_RECOVERY: str(self.folder)})
 
     def _settle(self, folder: Path | None) -> None:
         if folder is not None and folder == self._superseded:
             self._superseded = None
             with suppress(FewShotError):  # it is offered once more, then
                 settle(folder, "restored")
-
-    # --- layers
-
-    def _on_inserted(self, event: Event) -> None:
-        if isinstance(event.value, Labels) and not is_preview(event.value):
-            self._listen(event.value)
-
-    def _on_removing(self, event: Event) -> None:
-        if self._before_removal is None:
-            self._before_removal = self.snapshot()
-
-    def _on_removed(self, event: Event) -> None:
-        if isinstance(event.value, Labels) and not is_preview(event.value):
-            self._ignore(event.value)
-        self._on_changed()
-
-    def _listen(self, labels: Labels) -> None:
-        # Annotations tell by themselves; these are for a prediction that somebody paints on
-        for event in (labels.events.paint, labels.events.labels_update):
-            event.connect(self._on_corrected)
-
-    def _ignore(self, labels: Labels) -> None:
-        for event in (labels.events.paint, labels.events.labels_update):
-            event.disconnect(self._on_corrected)
-
-    def _on_corrected(self) -> None:
-        self._on_painted()
-
-    def _own_folder(self) -> Path | None:
-        """The folder of the panel that was open in this window before, to be gone on with."""
-        for labels in self._session.annotations.labels:
-            folder = Path(noted(labels).get(_RECOVERY, ""))
-            if folder.is_dir() and read_owner(folder).pid == os.getpid():
-                return folder
-        return None

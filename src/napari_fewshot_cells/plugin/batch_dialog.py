@@ -13,6 +13,7 @@ from .batch_jobs import FilesFound, batch_job
 from .batch_table import BatchTable
 from .controls import dialog_button, set_enabled
 from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar, tell_fault
+from .reasons import reason_batch_disabled
 from .refiner import Refiner
 from .session import BATCH, CANCELLING, Session
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner
@@ -73,7 +74,7 @@ class BatchDialog(QDialog):
         )
         set_enabled(
             self.start_button,
-            session.reason_batch_disabled() or self.choices.reason_missing(),
+            reason_batch_disabled(session) or self.choices.reason_missing(),
             "Segment all of the images",
         )
         stop = "Stopping after the step that is under way." if cancelling else None

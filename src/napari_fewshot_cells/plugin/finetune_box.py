@@ -16,6 +16,12 @@ from qtpy.QtWidgets import (
 from ..progress import Progress
 from .controls import choice, fill, form, group, set_enabled
 from .loss_curve import LossCurve
+from .reasons import (
+    reason_cancel_disabled,
+    reason_continue_disabled,
+    reason_fine_tune_disabled,
+    reason_keep_disabled,
+)
 from .session import Session
 from .step import Step
 
@@ -103,23 +109,23 @@ class FineTuneBox(QWidget):
             check.blockSignals(False)
         set_enabled(
             self.continue_check,
-            session.reason_continue_disabled(),
+            reason_continue_disabled(session),
             "Begin with the model in use, not with the network above. Mistakes that it has learnt may stay; "
             "without this every training begins anew with all annotations",
         )
         set_enabled(
             self.fine_tune_button,
-            session.reason_fine_tune_disabled(),
+            reason_fine_tune_disabled(session),
             "Train on everything that is painted, on all images; your annotations stay as they are",
         )
         set_enabled(
             self.keep_button,
-            session.reason_keep_disabled(),
+            reason_keep_disabled(session),
             "The loss falls no more: stop here, keep what has been learnt, and predict with it",
         )
         set_enabled(
             self.cancel_button,
-            session.reason_cancel_disabled(),
+            reason_cancel_disabled(session),
             "Stop after the step that is under way; the model of before stays",
         )
 

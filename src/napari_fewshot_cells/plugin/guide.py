@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QSizePolicy
 
+from .reasons import reason_display_disabled
 from .session import BATCH, CANCELLING, COMPARING, FINE_TUNING, FINISHING, Session
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def next_step(session: Session, rounds: Rounds) -> str:
         return _RUNNING.get(session.running, "Predicting: the cells appear plane by plane.")
     if image is None:
         return "Next: open an image. Drop a file on the window, press Add files…, or try File › Open Sample."
-    in_the_way = session.reason_display_disabled()
+    in_the_way = reason_display_disabled(session)
     if in_the_way is not None:
         return in_the_way
     if rounds.history.offered is not None:

@@ -20,6 +20,7 @@ from qtpy.QtWidgets import (
 
 from .controls import group, hint, set_enabled
 from .history import Run
+from .reasons import reason_running
 from .rounds import Rounds
 from .session import Session
 
@@ -92,7 +93,7 @@ class HistoryBox(QWidget):
         self.setVisible(bool(history.runs))
         if not history.runs:
             return
-        busy = session.reason_running()
+        busy = reason_running(session)
         set_enabled(self.list, busy, "Click on a run to see its prediction again; the model in use stays")
         self._fill()
         in_use = session.model.name if session.model else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from functools import partial
-from threading import Event
 from typing import TYPE_CHECKING
 
 import napari.viewer
@@ -13,42 +12,29 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, Qt, QTimer, Slot
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
-from ..progress import Progress
+from .actions import Actions
 from .annotation_box import AnnotationBox
 from .autosave import Autosave
-from .finetune_box import IDLE, FineTuneBox
+from .finetune_box import FineTuneBox
 from .guide import Guide
 from .history_box import HistoryBox
 from .image_box import ImageBox
-from .jobs import (
-    JobEvent,
-    PlaneResult,
-    Predicting,
-    Skipped,
-    Trained,
-    fine_tune_job,
-    load_library,
-    predict_job,
-)
-from .message_bar import DONE, ERROR, INFO, WARNING, MessageBar
+from .loading import load_library
+from .message_bar import ERROR, WARNING, MessageBar
 from .objects_box import ObjectsBox
 from .planes import current_plane
 from .predict_box import PredictBox
-from .predictions import Prediction
 from .project_row import ProjectRow
 from .refiner import Refiner
 from .restoring import Restoring
 from .rounds import Rounds
-from .run_jobs import show_job
-from .run_summary import RunSummary
-from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE, Session
+from .session import Session
 from .settings import Settings
 from .sources import Tally, tally
 from .step import Step
-from .suggestions import SUGGESTING, Suggested, candidates, suggest_job
 from .theme import Colours, colours_of, style_sheet
 from .waiting import Waiting
-from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner, run_function
+from .workers import Runner, run_function
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -59,7 +45,7 @@ _TALLY_DELAY = 250  # ms after the last stroke
 
 
 class FewShotWidget(QWidget):
-    """Annotate, fine-tune, predict: shows a `Session` and runs its jobs."""
+    """Annotate, fine-tune, predict: shows a `Session` and wires its boxes to the jobs."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -71,8 +57,7 @@ class FewShotWidget(QWidget):
         self.restoring = Restoring(self.session, self.refiner, self.rounds)
         self._waiting = Waiting(self.session)
         self._runner = Runner()
-        self._enough = Event()
-        self._summary = RunSummary()
+        self._actions = Actions(self.session, self.refiner, self.rounds, self._runner)
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)
         self.finetune_box = FineTuneBox(self.session)
@@ -148,16 +133,16 @@ class FewShotWidget(QWidget):
         self.session.annotations.painted.connect(self._on_painted)
         self.image_box.said.connect(self._say)
         self.image_box.failed.connect(self._on_fault)
-        self.image_box.suggestion.requested.connect(self.suggest)
+        self.image_box.suggestion.requested.connect(self._actions.suggest)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
         self.annotation_box.tools.told.connect(partial(self._say, WARNING))
         self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)
-        self.finetune_box.fine_tune_requested.connect(self.fine_tune)
-        self.finetune_box.keep_requested.connect(self.stop_and_keep)
-        self.finetune_box.cancel_requested.connect(self.cancel)
-        self.predict_box.predict_requested.connect(self.predict)
+        self.finetune_box.fine_tune_requested.connect(self._actions.fine_tune)
+        self.finetune_box.keep_requested.connect(self._actions.stop_and_keep)
+        self.finetune_box.cancel_requested.connect(self._actions.cancel)
+        self.predict_box.predict_requested.connect(self._actions.predict)
         self.objects_box.said.connect(self._say)
-        for teller in (self.project_row, self.autosave, self.restoring):
+        for teller in (self._actions, self.project_row, self.autosave, self.restoring):
             teller.said.connect(self._say)
             teller.failed.connect(self._on_fault)
         self._waiting.failed.connect(self._on_fault)
@@ -165,12 +150,14 @@ class FewShotWidget(QWidget):
         self.settings.said.connect(self._say)
         self.settings.failed.connect(self._on_fault)
         self.rounds.history.changed.connect(self.guide.refresh)
-        self.rounds.show_requested.connect(self.show_run)
+        self.rounds.show_requested.connect(self._actions.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)
         self.refiner.failed.connect(self._on_fault)
-        self._runner.happened.connect(self._on_happened)
-        self._runner.ended.connect(self._on_ended)
+        self._actions.training_begun.connect(self.finetune_box.curve.begin)
+        self._actions.progressed.connect(self.finetune_box.show_progress)
+        self._actions.rested.connect(self.finetune_box.rest)
+        self._actions.suggested.connect(self.image_box.suggestion.take)
         # The window's end deletes the panel without an event that it could see
         self.destroyed.connect(partial(_shut, self._ends))
 
@@ -199,112 +186,6 @@ class FewShotWidget(QWidget):
     @Slot(object)
     def _on_counted(self, count: Tally) -> None:
         self.session.choose(tally=count)
-
-    # --- jobs
-
-    @Slot()
-    def fine_tune(self) -> None:
-        """Fine-tune on all annotations, then predict the annotated planes and the one on show."""
-        session = self.session
-        current = session.source(session.image) if session.image is not None else None
-        self._begin(FINE_TUNING)
-        self._enough = Event()
-        self.finetune_box.curve.begin()
-        self._runner.start(
-            fine_tune_job,
-            session.model if session.continued and session.model else session.start,
-            session.painted(),
-            current,
-            diameter=session.diameter,
-            recipe=session.recipe,
-            stop=self._enough.is_set,
-            settings=self.refiner.settings,
-            before=session.model,
-            view=lambda: self.rounds.preview.wanted,
-        )
-
-    @Slot(str)
-    def show_run(self, model: str) -> None:
-        """Show the prediction of a run again, from memory as far as it is there."""
-        entry, kept = self.session.entry(model), self.rounds.history.predictions(model)
-        missing, settings = self.rounds.missing(model), self.refiner.settings
-        self._begin(COMPARING)
-        self._runner.start(show_job, entry, kept, missing, settings)
-
-    @Slot()
-    def predict(self) -> None:
-        """Predict what the scope says with the chosen model."""
-        session = self.session
-        settings, alone = self.refiner.settings, session.scope == THIS_IMAGE
-        self._begin(PREDICTING)
-        self._runner.start(predict_job, session.model, session.targets(), settings, stop_at_bad_image=alone)
-
-    @Slot()
-    def suggest(self) -> None:
-        """Look for what to annotate next with the chosen model."""
-        self._begin(SUGGESTING)
-        self._runner.start(suggest_job, self.session.model, candidates(self.session))
-
-    @Slot()
-    def stop_and_keep(self) -> None:
-        """End the training after the step that is under way, keep its model and predict with it."""
-        self._enough.set()
-        self.session.choose(running=FINISHING)
-
-    @Slot()
-    def cancel(self) -> None:
-        """Stop the job after the step that is under way."""
-        self.session.choose(running=CANCELLING)
-        self._runner.cancel()
-
-    def _begin(self, running: str) -> None:
-        self._summary = RunSummary()
-        self._say(INFO, "")
-        self.rounds.begin(running)
-        self.session.choose(running=running)
-
-    @Slot(object)
-    def _on_happened(self, event: JobEvent) -> None:
-        if self.rounds.take(event):
-            return
-        if isinstance(event, Progress):
-            self.finetune_box.show_progress(event)
-        elif isinstance(event, Trained):
-            self.session.choose(running=PREDICTING)
-            self._summary.trained = event.entry.name
-        elif isinstance(event, Predicting):
-            self.session.show(event)
-        elif isinstance(event, Prediction):
-            self.refiner.keep(event)
-        elif isinstance(event, Suggested):
-            self.image_box.suggestion.take(event)
-        elif isinstance(event, Skipped):
-            self._summary.skipped.append(event.message)
-        elif isinstance(event, PlaneResult):
-            layer = self.session.show(event)
-            self._summary.add(event, shown=layer is not None)
-            if layer is not None:
-                self.refiner.note(event)
-
-    @Slot(object)
-    def _on_ended(self, outcome: Outcome) -> None:
-        self.session.choose(running=None)
-        self.rounds.end()
-        if isinstance(outcome, Refused):
-            self.finetune_box.rest(IDLE)
-            self._say(ERROR, outcome.message)
-        elif isinstance(outcome, Failed):
-            self.finetune_box.rest("Stopped by a fault")
-            self._on_fault(outcome.error)
-        elif isinstance(outcome, Cancelled):
-            self.finetune_box.rest("Cancelled")
-            model = self.session.model
-            stays = f"'{model.name}' stays the model." if model else "nothing has changed."
-            self._say(INFO, f"Cancelled; {stays}")
-        elif isinstance(outcome, Done):
-            self.finetune_box.rest(IDLE)
-            told = self.rounds.verdict or str(self._summary)
-            self._say(WARNING if self.rounds.verdict or self._summary.incomplete else DONE, told)
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:

@@ -8,6 +8,7 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from .batch_dialog import BatchDialog
 from .controls import choice, fill, form, group, set_enabled
 from .library_dialog import LibraryDialog
+from .reasons import reason_batch_disabled, reason_predict_disabled
 from .refiner import Refiner
 from .session import ALL_IMAGES, ALL_PLANES, THIS_IMAGE, Session
 from .workers import Runner
@@ -73,12 +74,12 @@ class PredictBox(QWidget):
         )
         set_enabled(
             self.predict_button,
-            session.reason_predict_disabled(),
+            reason_predict_disabled(session),
             "Find the cells with this model; the result is a labels layer",
         )
         set_enabled(
             self.batch_button,
-            None if session.model else session.reason_batch_disabled(),
+            None if session.model else reason_batch_disabled(session),
             "Segment all images of a folder with this model, into files",
         )
         set_enabled(

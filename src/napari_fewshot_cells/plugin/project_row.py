@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import (
@@ -19,16 +18,14 @@ from superqt.utils import create_worker
 
 from ..errors import FewShotError
 from ..recovery import MOST_KEPT, Recovery, prune, recoveries, settle
-from ..saving import Saved, write_project
+from ..saving import Saved, State, write_project
 from .autosave import Autosave
 from .controls import hint, set_enabled
 from .message_bar import DONE, ERROR, INFO, WARNING
+from .reasons import reason_running
 from .restoring import Restoring
 from .session import Session
 from .workers import run_function
-
-if TYPE_CHECKING:
-    from ..saving import State
 
 _OFFER = "QFrame#offer { border: 1px solid #c98a1b; border-radius: 6px; }"
 
@@ -102,7 +99,7 @@ class ProjectRow(QWidget):
         layout.addLayout(choices)
 
     def refresh(self) -> None:
-        wait = self._session.reason_running()
+        wait = reason_running(self._session)
         set_enabled(
             self.open_button,
             wait,

@@ -26,6 +26,7 @@ from .opening import (
 )
 from .planes import geometry_of, grid_of, pixels_of
 from .predictions import ObjectSettings
+from .reasons import reason_running
 from .session import ALL_IMAGES, ALL_PLANES, CANCELLING, OPENING, THIS_IMAGE, Session
 from .snapshot import IMAGE, look_options, note
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner
@@ -72,7 +73,7 @@ class Restoring(QObject):
 
     def open(self, folder: Path) -> None:
         """Open all that can be opened of a project; what cannot be is told."""
-        if self._session.reason_running() is not None or self.runner.busy:
+        if reason_running(self._session) is not None or self.runner.busy:
             return
         try:
             project = read_project(folder)

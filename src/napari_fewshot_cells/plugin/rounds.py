@@ -15,6 +15,7 @@ from .message_bar import WARNING
 from .predictions import Prediction
 from .preview_layer import PreviewLayer
 from .previews import Preview
+from .reasons import reason_display_disabled, reason_running
 from .run_jobs import score_job
 from .session import COMPARING, FINE_TUNING
 from .workers import Cancelled, Done, Failed, Outcome, Refused, Runner
@@ -169,7 +170,7 @@ class Rounds(QObject):
             return "Click on a run first."
         if self._session.entry(model) is None:
             return f"'{model}' is no longer in the library."
-        return self._session.reason_running() or self._session.reason_display_disabled()
+        return reason_running(self._session) or reason_display_disabled(self._session)
 
     def missing(self, model: str) -> tuple[Source, ...]:
         """Planes to be predicted again to show a run: those that memory lost, and the one in view."""

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..progress import Progress
-from .jobs import Job, Predicting, Scored, Trained, predict_job
+from .jobs import Job, Predicting, Scored, Trained
+from .model_jobs import predict_job
 from .predictions import ObjectSettings, Prediction, make_objects, measured
 
 if TYPE_CHECKING:

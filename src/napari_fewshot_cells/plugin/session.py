@@ -1,4 +1,4 @@
-"""The state of the panel without a screen: what is chosen, painted, trained, running, and what is missing."""
+"""The state of the panel without a screen: what is chosen, painted, trained and running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from psygnal import Signal
 from ..preferences import Preferences
 from .annotations import Annotation, Annotations
 from .jobs import PlaneResult, Predicting
-from .planes import shows_channels
 from .results import Results, is_prediction
 from .sources import Painted, Source, Tally, every_source, source_on_show
 
@@ -208,74 +207,6 @@ class Session:
             return (self.source(self.image),)
         images = self.annotations.images if self.scope == ALL_IMAGES else [self.image]
         return tuple(source for image in images for source in every_source(image, self.viewer.dims))
-
-    # --- why an action cannot be taken; None where it can
-
-    def reason_new_annotation_disabled(self) -> str | None:
-        if self.image is None:
-            return "Open an image first."
-        if self.annotation is not None:
-            return f"'{self.image.name}' has an annotation layer; choose 'none' there to make another."
-        return None
-
-    def reason_brush_disabled(self) -> str | None:
-        if self.image is None:
-            return "Open an image first."
-        if self.annotation is None:
-            return "Make a new annotation layer first, or choose one."
-        return self.reason_display_disabled()
-
-    def reason_whole_image_disabled(self) -> str | None:
-        return None if self.annotation is not None else "Make a new annotation layer first, or choose one."
-
-    def reason_fine_tune_disabled(self) -> str | None:
-        if not self.annotations.images:
-            return "Open an image first."
-        if not self.annotations.items():
-            return "Make a new annotation layer and paint a few cells and some background first."
-        if self.start is None and not self.loading:
-            return "There is no network to start from; the installation is incomplete."
-        return self.reason_running() or self.reason_display_disabled()
-
-    def reason_keep_disabled(self) -> str | None:
-        if self.running == FINISHING:
-            return "Stopping after the step that is under way."
-        return None if self.running == FINE_TUNING else "No training is running."
-
-    def reason_cancel_disabled(self) -> str | None:
-        if self.running == CANCELLING:
-            return "Stopping after the step that is under way."
-        return None if self.busy else "Nothing is running."
-
-    def reason_predict_disabled(self) -> str | None:
-        if self.image is None:
-            return "Open an image first."
-        if self.model is None:
-            return "Fine-tune first, or choose one of your models."
-        return self.reason_running() or self.reason_display_disabled()
-
-    def reason_batch_disabled(self) -> str | None:
-        if self.model is None:
-            return "Fine-tune first, or choose one of your models."
-        return self.reason_running()
-
-    def reason_continue_disabled(self) -> str | None:
-        return None if self.model else "Fine-tune first, or choose one of your models."
-
-    def reason_running(self) -> str | None:
-        if self.busy:
-            return f"Wait: {self.running} is under way, or press Cancel."
-        return "Wait a moment: PyTorch is being loaded." if self.loading else None
-
-    def reason_display_disabled(self) -> str | None:
-        if self.viewer.dims.ndisplay == 3:
-            return "The viewer shows 3-D: switch it to 2-D (the cube below the layer list) to choose a plane."
-        if self.image is not None and shows_channels(self.image, self.viewer.dims):
-            return (
-                f"The viewer shows the channels of '{self.image.name}' as a side of the picture: "
-                "roll the axes (the button below the layer list) until it shows rows and columns."
-            )
-        return None
 
     # --- what the viewer tells
 

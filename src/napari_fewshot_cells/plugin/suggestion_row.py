@@ -11,6 +11,7 @@ from .controls import hint, set_enabled
 from .going import Going
 from .outline import Outline
 from .planes import PlaneIndex, current_plane, fits, grid_of
+from .reasons import reason_predict_disabled
 from .session import Session
 from .suggestions import Candidate, Place, Suggested
 
@@ -97,7 +98,7 @@ class SuggestionRow(QWidget):
         self.setVisible(bool(left))
         set_enabled(
             self.ask_button,
-            self._session.reason_predict_disabled(),
+            reason_predict_disabled(self._session),
             "Look where the model contradicts itself when images are turned, mirrored, darker or brighter:\n"
             "there an annotation has most to tell. All images are looked at, of a stack up to 25 planes.",
         )

@@ -23,6 +23,7 @@ from .brushes import (
 from .corrections import accept, annotate_box, reject
 from .gestures import Gesture
 from .planes import current_plane, grid_of, plane_axes
+from .reasons import reason_brush_disabled, reason_display_disabled
 from .results import is_prediction
 
 if TYPE_CHECKING:
@@ -45,9 +46,9 @@ def reason_disabled(session: Session, name: str) -> str | None:
         predicted = session.results.of(image)
         if predicted is None or not is_prediction(predicted):
             return f"There is no prediction of '{image.name}' yet: fine-tune or predict first."
-        reason = session.reason_display_disabled()
+        reason = reason_display_disabled(session)
     else:
-        reason = session.reason_brush_disabled()
+        reason = reason_brush_disabled(session)
     if reason is not None or annotation is None:
         return reason
     layer = annotation.layer
