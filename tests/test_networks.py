@@ -8,6 +8,7 @@ import torch
 from napari_fewshot_cells.networks import (
     ARCHITECTURES,
     build_network,
+    fused,
     learn_affine,
     norm_layers,
     reset_statistics,
@@ -87,6 +88,22 @@ def test_statistics_of_one_image_reproduce_training_mode(architecture):
     # eval divides by n − 1 where training divides by n: a difference of less than a percent here
     torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
     assert n == 64 * 64
+
+
+@both
+@pytest.mark.parametrize("learnt", [False, True])
+def test_fused_is_the_same_function_without_batch_norm(architecture, learnt):
+    network, x = build_network(architecture, 0), torch.rand(1, 1, 72, 56)
+    if learnt:
+        learn_affine(network, scale=0.1)
+    store_statistics(network, [x])
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    folded = fused(network.train())
+    assert not list(norm_layers(folded))
+    for got, wanted in zip(folded(x), network.eval()(x), strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before[name])
 
 
 @both

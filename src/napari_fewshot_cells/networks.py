@@ -21,27 +21,32 @@ Xie, Noble, Zisserman, "Microscopy cell counting and detection with fully convol
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 NormLayer = nn.BatchNorm2d
 
 
 def _conv(n_in: int, n_out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(n_in, n_out, 3, padding=1, bias=False), NormLayer(n_out, affine=False), nn.ReLU()
-    )
+    return _block(nn.Conv2d(n_in, n_out, 3, padding=1, bias=False))
 
 
 def _up(n_in: int, n_out: int) -> nn.Sequential:
+    return _block(nn.ConvTranspose2d(n_in, n_out, 2, stride=2, bias=False))
+
+
+def _block(convolution: nn.Conv2d | nn.ConvTranspose2d) -> nn.Sequential:
     return nn.Sequential(
-        nn.ConvTranspose2d(n_in, n_out, 2, stride=2, bias=False), NormLayer(n_out, affine=False), nn.ReLU()
+        convolution, NormLayer(convolution.out_channels, affine=False), nn.ReLU(inplace=True)
     )
 
 
@@ -225,3 +230,19 @@ def _cumulative_average(network: nn.Module) -> Iterator[None]:
     finally:
         for layer, momentum in momenta.items():
             layer.momentum = momentum
+
+
+def fused(network: SegmentationNetwork) -> SegmentationNetwork:
+    """A copy for prediction, with the stored batch-norm statistics folded into the convolutions before them.
+
+    Its results are the network's in ``eval()``, but for rounding, and come sooner: normalising is a pass over
+    every feature map.
+    """
+    copied = copy.deepcopy(network).eval()
+    for block in (module for module in copied.modules() if isinstance(module, nn.Sequential)):
+        for number, (convolution, norm) in enumerate(pairwise(block)):
+            if isinstance(convolution, nn.Conv2d | nn.ConvTranspose2d) and isinstance(norm, NormLayer):
+                transposed = isinstance(convolution, nn.ConvTranspose2d)
+                block[number] = fuse_conv_bn_eval(convolution, norm, transpose=transposed)
+                block[number + 1] = nn.Identity()
+    return copied

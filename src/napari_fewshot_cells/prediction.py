@@ -12,7 +12,7 @@ import torch
 from .contrast import mixed
 from .images import FloatImage, Plane, normalise, rescale
 from .models import Model
-from .networks import SegmentationNetwork, store_statistics
+from .networks import SegmentationNetwork, fused, store_statistics
 from .progress import Progress, finish
 
 TILE = 384
@@ -127,7 +127,7 @@ def logit_steps(
     Parameters
     ----------
     network : SegmentationNetwork
-        Its stored batch-norm statistics are used.
+        Stays untouched; its stored batch-norm statistics are used.
     image : ndarray, float32, (H, W)
     tile : int
         Side of a tile's inner part; a multiple of the network's stride.
@@ -139,21 +139,18 @@ def logit_steps(
     -------
     ndarray, float32, (H, W)
     """
-    was_training, started = network.training, time.perf_counter()
-    network.to(device).eval()
+    started = time.perf_counter()
+    network = fused(network).to(device)
     logits = np.zeros(image.shape, np.float32)
     windows = list(_windows(image.shape, tile, network.receptive_radius))
     tiles = [(axes, window) for axes in FLIPS[:views] for window in windows]
-    try:
-        for done, (axes, (outer, inner, place)) in enumerate(tiles):
-            yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
-            seen, found = np.flip(image, axes), np.flip(logits, axes)
-            part = torch.from_numpy(np.ascontiguousarray(seen[outer]))[None, None].to(device)
-            with torch.inference_mode():
-                result, _ = network(part.contiguous(memory_format=torch.channels_last))
-            found[place] += result[0, 0].cpu().numpy()[inner] / views
-    finally:
-        network.train(was_training)
+    for done, (axes, (outer, inner, place)) in enumerate(tiles):
+        yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
+        seen, found = np.flip(image, axes), np.flip(logits, axes)
+        part = torch.from_numpy(np.ascontiguousarray(seen[outer]))[None, None].to(device)
+        with torch.inference_mode():
+            result, _ = network(part.contiguous(memory_format=torch.channels_last))
+        found[place] += result[0, 0].cpu().numpy()[inner] / views
     yield Progress("predicting", len(tiles), len(tiles), time.perf_counter() - started)
     return logits
 

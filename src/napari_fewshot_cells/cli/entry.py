@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import typer
 
+from ..allocation import keep_freed_memory
 from .errors import EXIT_CODE
 
 STOPPED = 130
@@ -30,6 +31,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         Of the command, for usage messages.
     """
     _hush_the_decoders()
+    keep_freed_memory()
     try:
         result = app(prog_name=name, standalone_mode=False)
     except _UsageError as error:

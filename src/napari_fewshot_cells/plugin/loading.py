@@ -15,9 +15,11 @@ def load_library() -> tuple[ModelEntry, ...]:
     import torch
 
     from .. import annotations, finetune, instances, measurements, prediction, scoring
+    from ..allocation import keep_freed_memory
     from ..library import list_models
 
     _ = skimage.measure, annotations, finetune, instances, measurements, prediction, scoring
+    keep_freed_memory()
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     # So many modules make so many objects that a full garbage collection holds the interpreter for 0.3 s:

@@ -1,0 +1,52 @@
+"""Freed memory is kept by the process."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from napari_fewshot_cells.allocation import keep_freed_memory
+
+FAULTS = """
+import resource
+from napari_fewshot_cells.allocation import keep_freed_memory
+
+if {keep}:
+    keep_freed_memory()
+
+def use():
+    for _ in range(5):
+        [bytearray(8 * 2**20) for _ in range(8)]  # freed at once, all of them
+
+use()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+use()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(keep: bool) -> int:
+    """Pages that a process gets from the system for memory that it had before."""
+    told = subprocess.run(
+        [sys.executable, "-c", FAULTS.format(keep=keep)], check=True, capture_output=True, text=True
+    )
+    return int(told.stdout)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
+def test_freed_blocks_are_used_again_without_the_system() -> None:
+    assert faults(keep=False) > 1000
+    assert faults(keep=True) < 100
+
+
+@pytest.mark.parametrize("platform_name", ["win32", "darwin"])
+def test_nothing_is_done_elsewhere(platform_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(name: object) -> None:
+        raise TypeError("there is no such library here")
+
+    monkeypatch.setattr("sys.platform", platform_name)
+    monkeypatch.setattr("ctypes.CDLL", refuse)
+    keep_freed_memory()
