@@ -80,6 +80,7 @@ def test_agreement_is_the_mean_iou_and_the_share_of_all_pixels():
     found = finish(agreement(brightness_model(), SupportSet((right, wrong))))
     assert found.iou == pytest.approx(0.5, abs=1e-4)
     assert found.share == pytest.approx(400 / 480)
+    assert found.shares == pytest.approx((1, 0), abs=1e-4)
 
 
 def test_what_is_not_annotated_does_not_count():
@@ -88,7 +89,7 @@ def test_what_is_not_annotated_does_not_count():
     labels[5, 5], labels[50, 50] = 2, 1
     image[5, 5], image[50, 50] = 2, -2
     found = finish(agreement(brightness_model(), SupportSet((make_shot(to_plane(image, "x"), labels),))))
-    assert found == Agreement(1.0, 1.0)
+    assert found == Agreement(1.0, 1.0, (1.0,))
 
 
 def test_only_the_annotated_part_is_predicted_and_of_large_ones_the_middle():
@@ -107,17 +108,22 @@ def test_words():
     assert str(Score("painted", 0.968, 1)) == (
         "Agrees with 97 % of what you painted (that says little: it was trained on it)"
     )
-    assert str(Score("left out", 0.812, 3, 12, 42)) == (
+    assert str(Score("left out", 0.812, 3, steps=12, full_steps=42)) == (
         "Left-out images: 0.81 IoU on average of 3 (short trainings without them: 12 of 42 steps)"
     )
     assert Score("painted", 0.968, 1).short == "97 % painted"
     assert Score("left out", 0.812, 3).short == "0.81 left out"
+    assert Score("painted", 0.968, 2).number(0.936) == "94 %"
+    assert Score("left out", 0.812, 3).number(0.777) == "0.78"
 
 
 def test_worse_means_clearly_worse():
-    assert is_worse(Agreement(0.9, 0.70), Agreement(0.8, 0.75))
-    assert not is_worse(Agreement(0.9, 0.74), Agreement(0.9, 0.75))
-    assert not is_worse(Agreement(0.9, 0.80), Agreement(0.9, 0.75))
+    def agreement_of(iou: float) -> Agreement:
+        return Agreement(0.9, iou, (0.9,))
+
+    assert is_worse(agreement_of(0.70), agreement_of(0.75))
+    assert not is_worse(agreement_of(0.74), agreement_of(0.75))
+    assert not is_worse(agreement_of(0.80), agreement_of(0.75))
 
 
 def test_left_out_shots_are_not_trained_on(start, shots, monkeypatch):

@@ -53,10 +53,13 @@ class Agreement:
         Of all annotated pixels, those that the model takes for what they were painted as.
     iou : float
         Of the cells, on annotated pixels alone; the mean over the shots.
+    shares : tuple of float
+        As `share`, of each shot.
     """
 
     share: float
     iou: float
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ class Score:
         In [0, 1].
     images : int
         Shots that were measured.
+    shots : tuple of float or None
+        The same of each shot; None of those that were not measured.
     steps, full_steps : int
         Of the short trainings, and of the recipe.
     """
@@ -78,6 +83,7 @@ class Score:
     kind: Literal["left out", "painted"]
     value: float
     images: int
+    shots: tuple[float | None, ...] = ()
     steps: int = 0
     full_steps: int = 0
 
@@ -93,7 +99,11 @@ class Score:
     @property
     def short(self) -> str:
         """In two words, for a list."""
-        return f"{100 * self.value:.0f} % painted" if self.kind == "painted" else f"{self.value:.2f} left out"
+        return f"{self.number(self.value)} {self.kind}"
+
+    def number(self, value: float) -> str:
+        """The value, or that of a shot: a share in per cent, or an IoU."""
+        return f"{100 * value:.0f} %" if self.kind == "painted" else f"{value:.2f}"
 
 
 def score(
@@ -132,7 +142,7 @@ def score(
             )
         )
     found = yield from agreement(model, support, device=device)
-    return Score("painted", found.share, support.k_shot)
+    return Score("painted", found.share, support.k_shot, found.shares)
 
 
 def leave_one_out(
@@ -173,7 +183,8 @@ def leave_one_out(
     order = np.random.default_rng(seed).permutation(support.k_shot)[:MOST_LEFT_OUT]
     full_steps = recipe.steps_for(support.k_shot)
     short = replace(recipe, steps=max(1, round(SHORT * full_steps)), steps_per_shot=0)
-    values, fewest = [], short.steps
+    values: dict[int, float] = {}
+    fewest = short.steps
     for done, left in enumerate(order):
         stage = f"left-out image {done + 1} of {len(order)}"
         limit = (seconds - (time.perf_counter() - started)) / (len(order) - done)
@@ -185,9 +196,10 @@ def leave_one_out(
         found = yield from _at_stage(
             stage, agreement(model, SupportSet((support.shots[left],)), device=device)
         )
-        values.append(found.iou)
+        values[int(left)] = found.iou
         fewest = min(fewest, steps)
-    return Score("left out", float(np.mean(values)), len(values), fewest, full_steps)
+    shots = tuple(values.get(n) for n in range(support.k_shot))
+    return Score("left out", float(np.mean(list(values.values()))), len(values), shots, fewest, full_steps)
 
 
 def agreement(
@@ -209,17 +221,19 @@ def agreement(
     """
     started = time.perf_counter()
     windows = windows or annotated_windows(support, model.card.factor)
-    right, painted = 0, 0
+    right: list[int] = []
+    painted: list[int] = []
     ious: list[float] = []
     for shot, window in zip(support.shots, windows, strict=True):
         yield Progress("comparing", len(ious), support.k_shot, time.perf_counter() - started)
         image = normalise(mixed(shot.plane, model.card.mix))
         found = predict_window(model, image, window, device=device) > 0.5
         annotated, cell = shot.weight[window] > 0, shot.target[window] > 0
-        right += int(np.count_nonzero((found == cell) & annotated))
-        painted += int(np.count_nonzero(annotated))
+        right.append(int(np.count_nonzero((found == cell) & annotated)))
+        painted.append(int(np.count_nonzero(annotated)))
         ious.append(iou(found & annotated, cell & annotated))
-    return Agreement(right / painted, float(np.mean(ious)))
+    shares = tuple(r / n for r, n in zip(right, painted, strict=True))
+    return Agreement(sum(right) / sum(painted), float(np.mean(ious)), shares)
 
 
 def is_worse(new: Agreement, old: Agreement) -> bool:

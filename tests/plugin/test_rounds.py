@@ -20,6 +20,7 @@ from napari_fewshot_cells.errors import ImageError
 from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import delete_model, list_models, load_model
 from napari_fewshot_cells.plugin import previews
+from napari_fewshot_cells.plugin.image_table import SCORE
 from napari_fewshot_cells.plugin.message_bar import DONE, WARNING
 from napari_fewshot_cells.plugin.preview_layer import PreviewLayer
 from napari_fewshot_cells.plugin.previews import Preview
@@ -89,6 +90,13 @@ def settled(qtbot: Any, panel: Any) -> None:
 def objects(panel: Any, number: int = 0) -> np.ndarray:
     image = panel.session.annotations.images[number]
     return np.asarray(panel.session.results.of(image).data > 0)
+
+
+def scores(panel: Any) -> list[str]:
+    """In the table of images, where the column is shown."""
+    table = panel.image_box.table
+    assert not table.isColumnHidden(SCORE)
+    return [table.model().index(row, SCORE).data() for row in range(len(table.rows))]
 
 
 def rows(panel: Any) -> list[list[str]]:
@@ -200,9 +208,13 @@ def test_a_removed_image_leaves_the_history_usable(
 
 
 def test_one_shot_is_told_as_what_it_is(annotated_image: Any, press: Any) -> None:
-    _, panel = annotated_image(LEARNS)
+    viewer, panel = annotated_image(LEARNS)
+    viewer.add_image(np.random.default_rng(0).random((50, 50)), name="not annotated")
+    assert panel.image_box.table.isColumnHidden(SCORE)
     name = press(panel)
     told = panel.rounds.history.runs[-1].score
+    assert scores(panel) == [re.search(r"\d+ %", told).group(), ""]
+    assert "agrees with" in panel.image_box.table.rows[0].told
     assert told.startswith("Agrees with ")
     assert told.endswith("% of what you painted (that says little: it was trained on it)")
     assert told in panel.history_box.score_line.text()
@@ -213,7 +225,7 @@ def test_one_shot_is_told_as_what_it_is(annotated_image: Any, press: Any) -> Non
 def test_two_shots_are_left_out_in_turn_after_the_masks(
     annotated_image: Any, qtbot: Any, wait_idle: Any
 ) -> None:
-    _, panel = annotated_image(LEARNS, images=2)
+    viewer, panel = annotated_image(LEARNS, images=2)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)
     assert objects(panel, 0).any()
@@ -227,6 +239,14 @@ def test_two_shots_are_left_out_in_turn_after_the_masks(
     assert re.match(r"Left-out images: [01]\.\d\d IoU", told)
     assert "IoU on average of 2 (short trainings without them: 5 of 12 steps)" in told
     assert rows(panel)[0][2].endswith("left out")
+    each = scores(panel)
+    assert float(re.search(r"[01]\.\d\d", told).group()) == pytest.approx(
+        np.mean([float(score) for score in each]), abs=0.006
+    )
+    assert f"an IoU of {each[0]}, left out" in panel.image_box.table.rows[0].told
+    viewer.layers.remove("discs 0")
+    assert scores(panel) == each[1:]
+    assert len(panel.session.scores) == 1
     assert panel.session.entry(panel.session.model.name).card.score == told
 
 
@@ -326,10 +346,10 @@ def test_a_better_model_is_taken(annotated_image: Any, press: Any) -> None:
 def test_an_offer_lapses_with_the_next_run(
     annotated_image: Any, press: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = iter([Agreement(0.9, 0.9), Agreement(0.5, 0.5)])
+    told = iter([Agreement(0.9, 0.9, (0.9,)), Agreement(0.5, 0.5, (0.5,))])
 
     def agree(*_: Any, **__: Any) -> Any:
-        return next(told, Agreement(0.9, 0.9))
+        return next(told, Agreement(0.9, 0.9, (0.9,)))
         yield
 
     _, panel = annotated_image(NOTHING)

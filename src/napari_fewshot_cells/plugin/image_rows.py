@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 MOST_SUGGESTED = 5  # planes of a stack that get a row because they should be annotated next
 
+Scores = Mapping[tuple["Image", PlaneIndex], str]
+"""How well the model that was measured last does on a shot of its, as `scoring.Score.number` says it."""
+
 Ranks = Mapping[tuple["Image", PlaneIndex], int]
 """Place in the order of what to annotate next, from 1."""
 
@@ -39,6 +42,8 @@ class Row:
         Whether what is not painted is background.
     found : int or None
         Objects of the last prediction.
+    score : str or None
+        How well the model that was measured last does on it: left out an IoU, else a share in per cent.
     rank : int or None
         Place in the order of what to annotate next.
     """
@@ -50,6 +55,7 @@ class Row:
     count: Count | None = None
     whole_image: bool = False
     found: int | None = None
+    score: str | None = None
     rank: int | None = None
 
     @property
@@ -83,9 +89,18 @@ class Row:
             lines.append(f"Partly annotated: {missing}.")
         if self.found is not None:
             lines.append(f"The last prediction found {self.found} cells.")
+        if self.score is not None:
+            lines.append(f"Score: {self.score_told}.")
         if self.rank is not None:
             lines.append(f"Number {self.rank} of what to annotate next.")
         return "\n".join([*lines, "Click to go there."])
+
+    @property
+    def score_told(self) -> str:
+        """The score as what it is."""
+        if self.score is not None and self.score.endswith("%"):
+            return f"the last model agrees with {self.score} of what is painted on it"
+        return f"an IoU of {self.score}, left out of a short training"
 
 
 def image_rows(session: Session, files: Sequence[Path], ranks: Ranks) -> list[Row]:
@@ -108,6 +123,7 @@ def image_rows(session: Session, files: Sequence[Path], ranks: Ranks) -> list[Ro
                 count=counts.get((image, plane)) if annotation else None,
                 whole_image=annotation is not None and annotation.whole_image,
                 found=_found(result, plane),
+                score=session.scores.get((image, plane)),
                 rank=ranks.get((image, plane)),
             )
             for plane in sorted(planes, key=_numbers)

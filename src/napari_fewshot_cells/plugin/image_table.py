@@ -14,17 +14,26 @@ if TYPE_CHECKING:
     from .image_rows import Row
 
 MOST_ROWS = 5  # seen at a time
-NAME, ANNOTATED, FOUND, NEXT = range(4)
+NAME, ANNOTATED, FOUND, SCORE, NEXT = range(5)
 
 _HEADINGS = {
     NAME: ("Image", "The images in play; a plane of a stack has a row if it is annotated or on show"),
     ANNOTATED: ("Annotated", "Painted cells. 'partly': cells or background are missing for fine-tuning"),
     FOUND: ("Found", "Cells that the last prediction found"),
+    SCORE: (
+        "Score",
+        "How well the last model does on it: IoU if it was left out, else what it agrees with",
+    ),
     NEXT: ("Next", "Place in the order of what to annotate next"),
 }
 _NOWHERE = QModelIndex()
 _HEIGHT = SIDE + 2  # px
-_WIDTHS = {ANNOTATED: 78, FOUND: 50, NEXT: 40}  # px: fixed, so that rows may come and go without a new layout
+_WIDTHS = {
+    ANNOTATED: 78,
+    FOUND: 50,
+    SCORE: 46,
+    NEXT: 40,
+}  # px: fixed, so that rows may come and go without a new layout
 
 
 class ImageModel(QAbstractTableModel):
@@ -62,7 +71,8 @@ class ImageModel(QAbstractTableModel):
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role != Qt.ItemDataRole.DisplayRole:
             return None
-        value = {NAME: row.name, ANNOTATED: row.annotated, FOUND: row.found, NEXT: row.rank}[column]
+        values = (row.name, row.annotated, row.found, row.score, row.rank)
+        value = dict(zip(_HEADINGS, values, strict=True))[column]
         return "" if value is None else str(value)
 
     def headerData(
@@ -121,6 +131,7 @@ class ImageTable(QTableView):
         others = len(rows) != len(self.rows)
         self._model.show(rows)
         self.setColumnHidden(NEXT, all(row.rank is None for row in rows))
+        self.setColumnHidden(SCORE, all(row.score is None for row in rows))
         self.setColumnHidden(FOUND, all(row.found is None for row in rows))
         height = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
         self.setFixedHeight(height + _HEIGHT * min(max(len(rows), 1), MOST_ROWS))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..library import ModelEntry
     from ..models import ModelCard
     from ..scoring import Agreement, Score
+    from .image_rows import Scores
     from .sources import Source
 
 
@@ -39,6 +40,8 @@ class Trained:
     start : ModelEntry
         What it began with.
     support : SupportSet
+    sources : tuple of Source
+        The planes of its shots.
     recipe : Recipe or None
     before : Before or None
         The model that was in use until now.
@@ -48,6 +51,7 @@ class Trained:
     card: ModelCard
     start: ModelEntry
     support: SupportSet
+    sources: tuple[Source, ...]
     recipe: Recipe | None = None
     before: Before | None = None
 
@@ -60,6 +64,13 @@ class Before:
     card: ModelCard
     old: Agreement
     new: Agreement
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether the new model agrees clearly less than the old one."""
+        from ..scoring import is_worse
+
+        return is_worse(self.new, self.old)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +102,19 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Scored:
-    """A model has been measured, and its card says so."""
+    """A model has been measured, and its card says so.
+
+    Attributes
+    ----------
+    model : str
+    score : Score
+    by_plane : mapping
+        From image and plane of a shot to how well the model does there; see `Score.number`.
+    """
 
     model: str
     score: Score
+    by_plane: Scores
 
 
 JobEvent = Progress | Trained | Predicting | Prediction | PlaneResult | Skipped | Preview | Scored

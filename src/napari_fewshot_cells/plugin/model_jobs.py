@@ -73,7 +73,7 @@ def fine_tune_job(
     except OSError as error:
         raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
     compared = None if before is None else (yield from _compared(before, model, support))
-    yield Trained(entry, model.card, start, support, recipe, compared)
+    yield Trained(entry, model.card, start, support, tuple(sources), recipe, compared)
     if current is not None and not any(_same(current, source) for source in sources):
         sources.insert(0, current)
     yield from predict_job(entry, sources, settings, stop_at_bad_image=False)

@@ -128,7 +128,7 @@ class Rounds(QObject):
             self.history.add(run_of(before.entry.name, before.card))
         self.history.add(run_of(event.entry.name, event.card))
         self._unscored = event
-        if before is not None and _worse(before):
+        if before is not None and before.is_worse:
             self._withheld = True
             self.verdict = _verdict(before)
             session.choose(models=(*session.models, event.entry))
@@ -197,6 +197,7 @@ class Rounds(QObject):
         if isinstance(event, Scored):
             self._unscored = None
             self.history.note(event.model, score=str(event.score), short=event.score.short)
+            self._session.choose(scores=event.by_plane)
         elif isinstance(event, Progress) and event.stage != self.measuring:
             self.measuring = event.stage
             self.changed.emit()
@@ -234,12 +235,6 @@ class Rounds(QObject):
     def _freeze(self) -> None:
         if not self._stopped:
             gc.freeze()
-
-
-def _worse(before: Before) -> bool:
-    from ..scoring import is_worse
-
-    return is_worse(before.new, before.old)
 
 
 def _verdict(before: Before) -> str:

@@ -38,4 +38,6 @@ def score_job(trained: Trained) -> Job:
     start, model = read_model(trained.start.path), read_model(trained.entry.path)
     found = yield from score(start, model, trained.support, recipe=trained.recipe)
     note_score(trained.entry.name, str(found))
-    yield Scored(trained.entry.name, found)
+    shots = zip(trained.sources, found.shots, strict=True)
+    by_plane = {(s.layer, s.plane): found.number(value) for s, value in shots if value is not None}
+    yield Scored(trained.entry.name, found, by_plane)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ..finetune import Recipe
     from ..library import ModelEntry
-    from .image_rows import Ranks
+    from .image_rows import Ranks, Scores
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 BATCH, COMPARING, OPENING = "predicting a folder", "comparing", "opening a project"
@@ -57,6 +57,8 @@ class Session:
         What *Predict* is for.
     tally : Tally
         What is annotated, as of the last count.
+    scores : Scores
+        Of the model that was measured last, on its shots.
     ranks : Ranks
         What to annotate next.
     loading : bool
@@ -86,6 +88,7 @@ class Session:
         self.recipe: Recipe | None = None
         self.scope = THIS_IMAGE
         self.tally = Tally()
+        self.scores: Scores = {}
         self.ranks: Ranks = {}
         self.loading = True
         self.running: str | None = None
@@ -214,6 +217,7 @@ class Session:
         images = self.annotations.images
         if self.image not in images:
             self.image = images[-1] if images else None
+        self.scores = {plane: told for plane, told in self.scores.items() if plane[0] in images}
         self.changed.emit()
 
     def _on_active(self, event: Event) -> None:

@@ -1,0 +1,129 @@
+"""How good the first preview is, and how soon it is there, against what the training ends with.
+
+python benchmarks/first_preview.py --data DATA --starts OUT/starts [--selections 3]
+
+The button's recipe on whole images, K = 1, FCRN, leaving the target out as `fewshot.py` does, all processor
+threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds are those
+since the training began; IoU is that of the same pixels, of the preview and of the model at the end. Writes
+first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, median
+
+from fewshot_targets import TARGETS, Target, annotate, load_target
+from napari_fewshot_cells.allocation import keep_freed_memory
+from napari_fewshot_cells.finetune import fine_tune
+from napari_fewshot_cells.measurements import PixelSize
+from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.models import Model, read_model
+from napari_fewshot_cells.plugin.previews import Preview, View, with_previews
+from napari_fewshot_cells.plugin.sources import Source
+from napari_fewshot_cells.prediction import predict
+from napari_fewshot_cells.training import provenance
+from napari_fewshot_cells.training.protocol import select
+from report import Row, origin, read, spread, table
+
+SHARE, SECONDS = 0.9, 2.5
+N_TEST = 10
+COLUMNS = (
+    "target", "selection", "preview_seconds", "preview_iou", "seconds", "final_iou",
+    "commit", "date", "machine",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Run all selections of all targets."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--starts", type=Path, required=True)
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument("--selections", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=Path("docs/results/first-preview.csv"))
+    options = parser.parse_args()
+    keep_freed_memory()
+    rows = []
+    for name in options.targets:
+        target = load_target(name, options.data)
+        left_out = "TNBC" if name == "phase" else name
+        start = read_model(options.starts / f"fcrn-{left_out}-complete" / "model.safetensors")
+        for selection in range(options.selections):
+            measured = measure(target, start, selection)
+            stamp = (provenance.commit(), provenance.now(), provenance.machine())
+            rows.append((name, selection, *measured, *stamp))
+            print(*rows[-1][:6], flush=True)
+    with options.out.open("w", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+    write_page(read(options.out.name), options.out.with_suffix(".md"))
+
+
+def measure(target: Target, start: Model, selection: int) -> tuple[str, ...]:
+    """Seconds and IoU of the first preview, and of the model at the end."""
+    support, test = select(len(target.shots), 1, selection, N_TEST)
+    shots, seen = annotate(target, support, "whole"), target.shots[test[0]]
+    height, width = seen.plane.shape
+    source = Source(None, "seen", seen.plane.pixels, False, (height, width), (None, None), PixelSize())  # type: ignore[arg-type]
+    view = View(source, (slice(0, height), slice(0, width)))
+    copies: list[Callable[[], Model]] = []
+    begun = time.perf_counter()
+    training = with_previews(
+        fine_tune(start, shots, seed=selection, watch=copies.append),
+        copies,
+        lambda: view,
+        {source: seen.plane},
+    )
+    first: tuple[float, Preview] | None = None
+    while True:
+        try:
+            event = next(training)
+        except StopIteration as end:
+            model: Model = end.value
+            break
+        if first is None and isinstance(event, Preview):
+            first = time.perf_counter() - begun, event
+    seconds = time.perf_counter() - begun
+    assert first is not None, "the training was over before a preview could be made"
+    when, preview = first
+    truth, final = seen.labels[preview.part], predict(model, seen.plane)[preview.part]
+    return (
+        f"{when:.2f}",
+        f"{iou(preview.probability > 0.5, truth):.4f}",
+        f"{seconds:.2f}",
+        f"{iou(final > 0.5, truth):.4f}",
+    )
+
+
+def write_page(rows: Sequence[Row], path: Path) -> None:
+    """As a page."""
+    lines = []
+    for target in dict.fromkeys(row["target"] for row in rows):
+        there = [row for row in rows if row["target"] == target]
+        preview, final = ([float(row[f"{which}_iou"]) for row in there] for which in ("preview", "final"))
+        share = mean(preview) / mean(final)
+        soon = median(float(row["preview_seconds"]) for row in there)
+        met = "yes" if share >= SHARE and soon <= SECONDS else "**no**"
+        lines.append(
+            [target, f"{soon:.1f}", spread(preview), spread(final), f"{share:.2f}", met, str(len(there))]
+        )
+    header = ["target", "first preview, s", "its IoU", "IoU at the end", "share", "bar", "n"]
+    page = [
+        "# The first preview",
+        "Made by `python benchmarks/first_preview.py`, which says how. Bar: at least 90 % of the IoU at the",
+        f"end, at most {SECONDS} s after the training began (median); one test image for each selection.",
+        "",
+        table(header, lines),
+        "",
+        origin(rows),
+    ]
+    path.write_text("\n".join(page) + "\n", encoding="utf-8")
+    print(path)
+
+
+if __name__ == "__main__":
+    main()
