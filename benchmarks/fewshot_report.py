@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean, median
 
-from fewshot_bars import bars
+from fewshot_bars import Bar, bars, window_bars
 from fewshot_curve import ANNOTATION, K_SHOT, curve_figure, curve_points
 from fewshot_methods import METHODS
 from fewshot_results import Result, differences, of, read_results
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = read_results(options.results)
     text = (RESULTS / "fewshot.template.md").read_text(encoding="utf-8")
     for name, content in {
-        "bars": bars_table(results),
+        "bars": bars_table([*bars(results), *window_bars(read("button.csv"), read("first-preview.csv"))]),
         "iou": quality_table(results, "iou"),
         "ap50": quality_table(results, "ap50"),
         "differences": differences_table(results),
@@ -47,11 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(options.out)
 
 
-def bars_table(results: Sequence[Result]) -> str:
+def bars_table(found: Sequence[Bar]) -> str:
     """What was asked for."""
-    return table(
-        ["bar", "measured", "verdict"], [[b.demand, b.measured, VERDICTS[b.met]] for b in bars(results)]
-    )
+    return table(["bar", "measured", "verdict"], [[b.demand, b.measured, VERDICTS[b.met]] for b in found])
 
 
 def quality_table(results: Sequence[Result], measure: str) -> str:

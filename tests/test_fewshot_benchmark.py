@@ -10,7 +10,7 @@ import pytest
 from skimage import io
 
 import fewshot
-from fewshot_bars import AT_TEN_SHOTS, bars
+from fewshot_bars import AT_TEN_SHOTS, bars, window_bars
 from fewshot_forest import ForestSettings, best_threshold, features
 from fewshot_methods import METHODS
 from fewshot_report import main as report
@@ -176,6 +176,9 @@ def all_met():
             results += made_up("forest", target, k_shot, 0.70)
         results += made_up("paper", target, 5, 0.78, seconds=1000.0, selections=(0,))
         results += made_up("ours", target, 5, 0.82, annotation="scribbles")
+    for k_shot in (1, 5):
+        results += made_up("ours", PHASE, k_shot, 0.85)
+        results += made_up("forest", PHASE, k_shot, 0.85)
     return results
 
 
@@ -184,15 +187,27 @@ def verdicts(results):
 
 
 def test_bars_are_met_or_not(all_met):
-    assert verdicts(all_met) == [True] * 10
+    assert verdicts(all_met) == [True] * 11
     slow = [replace(r, seconds=16.0) if r.method == "ours" else r for r in all_met]
-    assert verdicts(slow) == [True, False, True, True, True, True, False, True, True, True]
+    assert verdicts(slow) == [True, False] + [True] * 9
     low_once = [replace(r, iou=0.9) if (r.method, r.target) == ("forest", "TNBC") else r for r in all_met]
-    assert verdicts(low_once) == [True, True, False, False, True, True, True, True, True, True]
+    assert verdicts(low_once) == [True, True, False, False] + [True] * 7
     scribbled = [replace(r, iou=0.75) if r.annotation == "scribbles" else r for r in all_met]
-    assert verdicts(scribbled) == [True] * 5 + [False] + [True] * 4
+    assert verdicts(scribbled) == [True] * 5 + [False] + [True] * 5
     poor = [replace(r, iou=0.5) if (r.method, r.k_shot) == ("ours", 10) else r for r in all_met]
-    assert verdicts(poor) == [True] * 7 + [False] * len(AT_TEN_SHOTS)
+    assert verdicts(poor) == [True] * 6 + [False] * len(AT_TEN_SHOTS) + [True] * 2
+    unlike = [replace(r, iou=0.9) if (r.method, r.target) == ("forest", PHASE) else r for r in all_met]
+    assert verdicts(unlike) == [True] * 9 + [False] * 2
+
+
+def test_bars_of_the_window():
+    button = [{"k_shot": k, "first_seconds": s} for k, s in (("1", "5.0"), ("1", "6.0"), ("5", "8.1"))]
+    previews = [{"preview_seconds": s, "preview_iou": "0.72", "final_iou": "0.80"} for s in ("2.4", "2.5")]
+    assert [bar.met for bar in window_bars(button, previews)] == [True, False, None, True]
+    assert [bar.met for bar in window_bars([], [])] == [None] * 4
+    late = [{**row, "preview_seconds": "2.6"} for row in previews]
+    poor = [{**row, "preview_iou": "0.71"} for row in previews]
+    assert [window_bars(button, rows)[-1].met for rows in (late, poor)] == [False, False]
 
 
 def test_a_bar_just_reached_is_met(all_met):
@@ -202,7 +217,7 @@ def test_a_bar_just_reached_is_met(all_met):
 
 def test_what_is_missing_is_missing_and_not_zero(all_met):
     some = [r for r in all_met if (r.method, r.target) != ("paper", "EM")]
-    assert verdicts(some) == [None, None, True, True, None, True, True, True, True, True]
+    assert verdicts(some) == [None, None, True, True, None] + [True] * 6
     assert bars(some)[0].measured == "no results on EM"
     other_setting = [replace(r, setting="7 steps") if r.method == "ours" else r for r in all_met]
     assert set(verdicts(other_setting)) == {None}

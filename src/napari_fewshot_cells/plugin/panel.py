@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import napari.viewer
-from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent, Qt, QTimer, Slot
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 
@@ -20,7 +19,7 @@ from .guide import Guide
 from .history_box import HistoryBox
 from .image_box import ImageBox
 from .loading import load_library
-from .message_bar import ERROR, WARNING, MessageBar
+from .message_bar import ERROR, WARNING, MessageBar, tell_fault
 from .objects_box import ObjectsBox
 from .planes import current_plane
 from .predict_box import PredictBox
@@ -189,8 +188,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
-        self._say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
-        notification_manager.receive_error(type(error), error, error.__traceback__)
+        tell_fault(self.message_bar, error)
 
     # --- the screen
 
