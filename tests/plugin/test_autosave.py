@@ -69,6 +69,7 @@ def click(qtbot: Any, button: Any) -> None:
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+@pytest.mark.both_bindings
 def test_what_is_painted_is_kept_and_restored(
     open_panel: Any, qtbot: Any, wait_saved: Any, offered: Any, disc_image: Any
 ) -> None:

@@ -78,6 +78,7 @@ def status_becomes(qtbot: Any, panel: Any, text: str) -> None:
     qtbot.waitUntil(lambda: panel.annotation_box.status.text() == text, timeout=PATIENCE)
 
 
+@pytest.mark.both_bindings
 def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_image: Any) -> None:
     _, panel, canvas = corrected
     truth = disc_image[1]

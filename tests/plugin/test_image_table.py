@@ -116,6 +116,7 @@ def test_painting_changes_the_state_and_a_painted_plane_keeps_its_row(
     qtbot.waitUntil(lambda: "stack, plane 1" not in names(panel), timeout=PATIENCE)
 
 
+@pytest.mark.both_bindings
 def test_a_click_goes_there(four: Any, qtbot: Any) -> None:
     viewer, panel = four
     stack, grey = viewer.layers["stack"], viewer.layers["grey"]

@@ -31,6 +31,7 @@ def open_project(panel: Any, qtbot: Any, folder: Path) -> None:
     qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)
 
 
+@pytest.mark.both_bindings
 def test_another_machine_opens_it(
     open_panel: Any, qtbot: Any, disc_image: Any, fine_tuned: Any, tmp_path: Path
 ) -> None:

@@ -107,6 +107,7 @@ def rows(panel: Any) -> list[list[str]]:
 # --- history
 
 
+@pytest.mark.both_bindings
 def test_two_runs_are_two_entries_and_a_click_compares(
     annotated_image: Any, qtbot: Any, press: Any, wait_idle: Any
 ) -> None:
@@ -222,6 +223,7 @@ def test_one_shot_is_told_as_what_it_is(annotated_image: Any, press: Any) -> Non
     assert panel.session.entry(name).card.score == told
 
 
+@pytest.mark.both_bindings
 def test_two_shots_are_left_out_in_turn_after_the_masks(
     annotated_image: Any, qtbot: Any, wait_idle: Any
 ) -> None:
@@ -416,6 +418,7 @@ def previewed(annotated_image: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch)
     return begun
 
 
+@pytest.mark.both_bindings
 def test_a_preview_shows_what_is_being_learnt(
     previewed: Any, qtbot: Any, disc_image: Any, wait_idle: Any
 ) -> None:

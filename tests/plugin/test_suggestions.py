@@ -83,6 +83,7 @@ def test_the_ranking_is_in_the_table_and_the_first_place_is_outlined(asked: Any)
     assert viewer.layers.selection.active == viewer.layers["grey"]
 
 
+@pytest.mark.both_bindings
 def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any) -> None:
     viewer, panel = asked
     row, stack, grey = panel.image_box.suggestion, viewer.layers["stack"], viewer.layers["grey"]
