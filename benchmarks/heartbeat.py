@@ -54,7 +54,7 @@ def main() -> None:
         layer = panel.session.annotations.create(image)
         rest(5)
         for run in range(arguments.runs):
-            rows.append(row(f"painting and autosave, {LARGE} px", run, paint, panel, layer))
+            rows.append(row(f"painting and autosave, {LARGE} px", run, paint, panel, layer, run))
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
     write_page(read(arguments.out.name), arguments.out.with_suffix(".md"))
@@ -92,9 +92,9 @@ def draw_slider(panel: Any) -> None:
     wait(lambda: not panel.refiner.unfinished, HOUR)
 
 
-def paint(panel: Any, layer: Any) -> None:
+def paint(panel: Any, layer: Any, seed: int) -> None:
     """Short strokes all over the image, ten a second."""
-    corners = np.random.default_rng(0).uniform(50, LARGE - 50, (round(10 * PAINTING), 2))
+    corners = np.random.default_rng(seed).uniform(50, LARGE - 50, (round(10 * PAINTING), 2))
     for row, column in corners:
         layer.paint((row, column), 3)
         rest(0.1)

@@ -11,10 +11,9 @@ from typing import Any
 
 import napari
 import numpy as np
-from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import QApplication
+from qtpy.QtCore import QEventLoop, QTimer
 
-BEAT = 5  # ms
+BEAT, LOOK = 5, 20  # ms
 
 
 @contextmanager
@@ -32,13 +31,18 @@ def open_window() -> Iterator[tuple[napari.Viewer, Any]]:
 
 
 def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Let the window live until a condition holds."""
+    """Let the window live until a condition holds.
+
+    In Qt's own loop, as napari runs: one in Python would ask for the interpreter all the time.
+    """
     end = time.perf_counter() + seconds
-    while not condition():
-        if time.perf_counter() > end:
-            raise TimeoutError("the window did not get there")
-        QApplication.processEvents()
-        time.sleep(0.001)
+    loop, look = QEventLoop(), QTimer()
+    look.timeout.connect(lambda: loop.quit() if condition() or time.perf_counter() > end else None)
+    look.start(LOOK)
+    loop.exec()
+    look.stop()
+    if not condition():
+        raise TimeoutError("the window did not get there")
 
 
 def rest(seconds: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,14 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from .images import Labels
 
-_SHAPE = {
-    "eccentricity": "eccentricity",
-    "solidity": "solidity",
-}
-_LENGTHS = {
-    "axis_major_length": "major axis",
-    "axis_minor_length": "minor axis",
-}
+_OBJECTS, _PAUSE = 16, 1e-4  # s
+"""After so many objects other threads get their turn, for so long at least. On small arrays NumPy lets go of
+the interpreter and takes it again so fast that a thread that waits for it, the window's, may not get it for
+0.3 s."""
 
 Table = dict[str, NDArray[Any]]
 
@@ -58,33 +56,26 @@ def measure(labels: Labels, intensity: ArrayLike, pixel: PixelSize = PixelSize()
         intensity, eccentricity, solidity, major and minor axis of the ellipse of the same moments, and the
         perimeter where pixels are square.
     """
-    from skimage.measure import regionprops_table
+    from skimage.measure import regionprops
 
-    square = bool(np.isclose(pixel.height, pixel.width))
-    found = regionprops_table(
-        labels,
-        np.asarray(intensity),
-        properties=(
-            "label",
-            "area",
-            "centroid",
-            "intensity_mean",
-            *_SHAPE,
-            *_LENGTHS,
-            *(("perimeter",) if square else ()),
-        ),
-        spacing=(pixel.height, pixel.width),
-    )
     length, area = (f" ({pixel.unit})", f" ({pixel.unit}²)") if pixel.unit else ("", "")
-    table = {
-        "index": found["label"],
-        f"area{area}": found["area"],
-        f"centroid-0{length}": found["centroid-0"],
-        f"centroid-1{length}": found["centroid-1"],
-        "mean intensity": found["intensity_mean"],
-        **{column: found[name] for name, column in _SHAPE.items()},
-        **{f"{column}{length}": found[name] for name, column in _LENGTHS.items()},
+    columns: dict[str, Callable[[Any], float]] = {
+        f"area{area}": lambda found: found.area,
+        f"centroid-0{length}": lambda found: found.centroid[0],
+        f"centroid-1{length}": lambda found: found.centroid[1],
+        "mean intensity": lambda found: found.intensity_mean,
+        "eccentricity": lambda found: found.eccentricity,
+        "solidity": lambda found: found.solidity,
+        f"major axis{length}": lambda found: found.axis_major_length,
+        f"minor axis{length}": lambda found: found.axis_minor_length,
     }
-    if square:
-        table[f"perimeter{length}"] = found["perimeter"]
-    return table
+    if np.isclose(pixel.height, pixel.width):
+        columns[f"perimeter{length}"] = lambda found: found.perimeter
+    objects = regionprops(labels, np.asarray(intensity), spacing=(pixel.height, pixel.width))
+    values = np.empty((len(columns), len(objects)))
+    for number, found in enumerate(objects):
+        values[:, number] = [of(found) for of in columns.values()]
+        if number % _OBJECTS == 0:
+            time.sleep(_PAUSE)
+    index = np.array([found.label for found in objects], np.int64)
+    return {"index": index, **dict(zip(columns, values, strict=True))}

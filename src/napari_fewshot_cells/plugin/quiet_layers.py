@@ -10,9 +10,13 @@ from qtpy.QtCore import QTimer
 from .workers import FRAME
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.components import LayerList
     from napari.components.overlays import Overlay
     from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
+
+_TOUCHED = 2**20  # pixels at a time
 
 
 def insert_unselected(layers: LayerList, index: int, layer: Layer) -> None:
@@ -27,6 +31,14 @@ def insert_unselected(layers: LayerList, index: int, layer: Layer) -> None:
         layers.insert(index, layer)
         selection.update(selected)
         selection.discard(layer)
+
+
+def touch(data: NDArray[np.int32], row: int = 0) -> None:
+    """Have the system give an empty array its memory, some rows in each frame: a large one takes it 0.1 s."""
+    rows = max(1, _TOUCHED // max(1, data[0].size))
+    data[row : row + rows] |= 0  # what has been written there meanwhile stays
+    if row + rows < len(data):
+        QTimer.singleShot(FRAME, partial(touch, data, row + rows))
 
 
 def hide_outlines(layer: Labels) -> list[Overlay]:

@@ -13,7 +13,7 @@ from qtpy.QtCore import QTimer
 
 from .annotations import AWAITING, METADATA, is_ours
 from .planes import geometry_of, grid_of, place_on, window
-from .quiet_layers import hide_outlines, insert_unselected, show_one_by_one
+from .quiet_layers import hide_outlines, insert_unselected, show_one_by_one, touch
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +137,7 @@ class Results:
         # right above its image, so that annotations stay on top
         insert_unselected(self._viewer.layers, self._viewer.layers.index(image) + 1, layer)
         show_one_by_one(outlines)
+        touch(layer.data)
         self._of[image] = layer
         layer.events.paint.connect(self._on_edited)
         layer.events.data.connect(self._on_edited)
