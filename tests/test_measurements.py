@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+import time
+
 import numpy as np
 import pytest
 
@@ -57,3 +60,24 @@ def test_specks_of_one_pixel(labels):
     table = measure(speck, labels)
     assert table["area"].tolist() == [1]
     assert all(np.isfinite(values).all() for values in table.values())
+
+
+def test_other_threads_get_their_turn_while_many_objects_are_measured():
+    labels = np.zeros((400, 400), np.int32)
+    labels[1::8, 1::8] = labels[2::8, 1::8] = labels[1::8, 2::8] = np.arange(1, 2501).reshape(50, 50)
+    beats, done = [], threading.Event()
+
+    def beat() -> None:
+        while not done.wait(0.001):
+            beats.append(time.perf_counter())
+
+    listener = threading.Thread(target=beat)
+    listener.start()
+    begun = time.perf_counter()
+    try:
+        measure(labels, labels)
+    finally:
+        seconds = time.perf_counter() - begun
+        done.set()
+        listener.join()
+    assert len(beats) > 2500 / 16 / 2, f"{len(beats)} turns in {seconds:.1f} s"

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels
 
 from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.library import ModelEntry
+from napari_fewshot_cells.plugin import quiet_layers
 from napari_fewshot_cells.plugin.brushes import BACKGROUND, CELL, ERASE, brush_in_hand, take_brush
 from napari_fewshot_cells.plugin.jobs import PlaneResult
 from napari_fewshot_cells.plugin.reasons import (
@@ -319,3 +320,14 @@ def test_a_result_for_a_removed_image_is_dropped(viewer: ViewerModel, session: S
     viewer.layers.remove(image)
     assert session.show(result) is None
     assert len(viewer.layers) == 0
+
+
+def test_an_array_gets_its_memory_in_pieces_and_keeps_what_is_written_meanwhile(
+    qtbot: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quiet_layers, "_TOUCHED", 20)
+    data = np.zeros((7, 10), np.int32)
+    quiet_layers.touch(data)
+    data[5] = 3
+    qtbot.wait(20 * quiet_layers.FRAME)  # type: ignore[attr-defined]
+    assert data.sum() == 30
