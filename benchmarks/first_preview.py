@@ -28,7 +28,7 @@ from napari_fewshot_cells.plugin.sources import Source
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.protocol import select
-from report import Row, origin, read, spread, table
+from report import Row, origin, read, spread, table, write_page
 
 SHARE, SECONDS = 0.9, 2.5
 N_TEST = 10
@@ -60,7 +60,7 @@ def main() -> None:
             print(*rows[-1][:6], flush=True)
     with options.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    write_page(read(options.out.name), options.out.with_suffix(".md"))
+    report(read(options.out.name), options.out.with_suffix(".md"))
 
 
 def measure(target: Target, start: Model, selection: int) -> tuple[str, ...]:
@@ -99,7 +99,7 @@ def measure(target: Target, start: Model, selection: int) -> tuple[str, ...]:
     )
 
 
-def write_page(rows: Sequence[Row], path: Path) -> None:
+def report(rows: Sequence[Row], path: Path) -> None:
     """As a page."""
     lines = []
     for target in dict.fromkeys(row["target"] for row in rows):
@@ -112,17 +112,14 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
             [target, f"{soon:.1f}", spread(preview), spread(final), f"{share:.2f}", met, str(len(there))]
         )
     header = ["target", "first preview, s", "its IoU", "IoU at the end", "share", "bar", "n"]
-    page = [
-        "# The first preview",
-        "Made by `python benchmarks/first_preview.py`, which says how. Bar: at least 90 % of the IoU at the",
+    write_page(
+        path,
+        "The first preview",
+        "Made by `python benchmarks/first_preview.py`, which says how. Bar: at least 90 % of the IoU at the "
         f"end, at most {SECONDS} s after the training began (median); one test image for each selection.",
-        "",
         table(header, lines),
-        "",
         origin(rows),
-    ]
-    path.write_text("\n".join(page) + "\n", encoding="utf-8")
-    print(path)
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from report import Row, origin, read, table
+from report import Row, origin, read, table, write_page
 from window import Pulse, open_window, rest, wait
 
 LARGE, MEDIUM = 4096, 1024  # px
@@ -57,7 +57,7 @@ def main() -> None:
             rows.append(row(f"painting and autosave, {LARGE} px", run, paint, panel, layer, run))
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    write_page(read(arguments.out.name), arguments.out.with_suffix(".md"))
+    report(read(arguments.out.name), arguments.out.with_suffix(".md"))
 
 
 def row(what: str, run: int, work: Callable[..., None], *on: Any) -> tuple[object, ...]:
@@ -103,7 +103,7 @@ def paint(panel: Any, layer: Any, seed: int) -> None:
     wait(lambda: (folder / "project.json").stat().st_mtime > written)
 
 
-def write_page(rows: Sequence[Row], path: Path) -> None:
+def report(rows: Sequence[Row], path: Path) -> None:
     """As a page."""
     lines = []
     for what in dict.fromkeys(row["what"] for row in rows):
@@ -112,16 +112,13 @@ def write_page(rows: Sequence[Row], path: Path) -> None:
         met = "yes" if max(stalls) <= BAR else "**no**"
         lines.append([what, f"{median(stalls):.0f}", str(max(stalls)), str(p99), met, str(len(stalls))])
     header = ["what", "stall, ms, median", "longest", "99 % of gaps below", f"≤ {BAR} ms", "n"]
-    page = [
-        "# The window's pulse",
+    write_page(
+        path,
+        "The window's pulse",
         "Made by `python benchmarks/heartbeat.py`, which says what is done; software OpenGL.",
-        "",
         table(header, lines),
-        "",
         origin(rows),
-    ]
-    path.write_text("\n".join(page) + "\n", encoding="utf-8")
-    print(path)
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from report import Row, origin, read, table
+from report import Row, origin, read, table, write_page
 from window import open_window, wait
 
 COLUMNS = ("round", "rss_mib", "steps", "commit", "date", "machine")
@@ -45,25 +45,22 @@ def main() -> None:
             print(number, f"{rss:.0f} MiB", flush=True)
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    write_page(read(arguments.out.name), arguments.out.with_suffix(".md"))
+    report(read(arguments.out.name), arguments.out.with_suffix(".md"))
 
 
-def write_page(rows: Sequence[Row], path: Path) -> None:
+def report(rows: Sequence[Row], path: Path) -> None:
     """As a page."""
     mib = [float(row["rss_mib"]) for row in rows]
     growth = f"{mib[-1] / mib[2] - 1:+.1%}"
-    page = [
-        "# Memory over rounds of the button",
-        "Resident set of napari with the panel after each round of fine-tuning, predicting and scoring one",
+    write_page(
+        path,
+        "Memory over rounds of the button",
+        "Resident set of napari with the panel after each round of fine-tuning, predicting and scoring one "
         f"simulated 512×512 image, by `python benchmarks/memory.py` ({rows[0]['steps']} steps a round).",
-        "",
         table(["round", "MiB"], [[row["round"], row["rss_mib"]] for row in rows]),
-        "",
         f"Round {len(rows)} against round 3: {growth} (bar: 10 %).",
-        "",
         origin(rows),
-    ]
-    path.write_text("\n".join(page) + "\n", encoding="utf-8")
+    )
     print(f"last against third: {growth}")
 
 

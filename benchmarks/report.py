@@ -43,6 +43,12 @@ def origin(rows: Sequence[Row]) -> str:
     return f"Commit {commits}; {rows[0]['date'][:10]}; {machines}."
 
 
+def write_page(path: Path, title: str, *paragraphs: str) -> None:
+    """A page of its own for one result file."""
+    path.write_text("\n\n".join([f"# {title}", *paragraphs]) + "\n", encoding="utf-8")
+    print(path)
+
+
 def starts() -> str:
     """Meta-trained against random starts."""
     rows = read("first-light.csv")

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from report import Row, origin, read, table
+from report import Row, origin, read, table, write_page
 
 GIVEN_BACK, KEPT = "given back", "kept"
 STEP, PLAIN, FUSED = "training step", "prediction", "prediction, fused"
@@ -51,7 +51,7 @@ def main() -> None:
                 print(*rows[-1][:4], flush=True)
     with options.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    write_page(read(options.out.name), options.out.with_suffix(".md"))
+    report(read(options.out.name), options.out.with_suffix(".md"))
 
 
 def measure(memory: str, threads: int) -> None:
@@ -90,7 +90,7 @@ def milliseconds(work: Callable[[], object], times: int) -> str:
     return f"{1000 * median(spent[3:]):.1f}"
 
 
-def write_page(rows: list[Row], path: Path) -> None:
+def report(rows: list[Row], path: Path) -> None:
     """As a page."""
 
     def of(memory: str, what: str) -> list[float]:
@@ -111,18 +111,15 @@ def write_page(rows: list[Row], path: Path) -> None:
         ]
         for what, b, a in pairs
     ]
-    page = [
-        "# What keeping freed memory and folding batch norm save",
-        "Made by `python benchmarks/speed.py`: FCRN, steps of four crops of 128², views of 512²; processor",
-        f"milliseconds with {rows[0]['threads']} thread, medians of {len(pairs[0][1])} processes each; the",
+    write_page(
+        path,
+        "What keeping freed memory and folding batch norm save",
+        "Made by `python benchmarks/speed.py`: FCRN, steps of four crops of 128², views of 512²; processor "
+        f"milliseconds with {rows[0]['threads']} thread, medians of {len(pairs[0][1])} processes each; the "
         "ratio is the median of those of the rounds.",
-        "",
         table(["what", "before, ms", "after, ms", "faster"], lines),
-        "",
         origin(rows),
-    ]
-    path.write_text("\n".join(page) + "\n", encoding="utf-8")
-    print(path)
+    )
 
 
 if __name__ == "__main__":
