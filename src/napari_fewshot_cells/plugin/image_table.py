@@ -72,7 +72,7 @@ class ImageModel(QAbstractTableModel):
         if role != Qt.ItemDataRole.DisplayRole:
             return None
         values = (row.name, row.annotated, row.found, row.score, row.rank)
-        value = dict(zip(_HEADINGS, values, strict=True))[column]
+        value = values[column]
         return "" if value is None else str(value)
 
     def headerData(

@@ -137,7 +137,8 @@ class Results:
         # right above its image, so that annotations stay on top
         insert_unselected(self._viewer.layers, self._viewer.layers.index(image) + 1, layer)
         show_one_by_one(outlines)
-        touch(layer.data)
+        if layer.ndim == 2:  # most planes of a stack may never be predicted
+            touch(layer.data)
         self._of[image] = layer
         layer.events.paint.connect(self._on_edited)
         layer.events.data.connect(self._on_edited)
