@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from napari.components import ViewerModel
+from napari.layers import Image, Labels
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QAbstractButton
 
@@ -22,6 +23,7 @@ from napari_fewshot_cells.library import delete_model, list_models, load_model
 from napari_fewshot_cells.plugin import previews
 from napari_fewshot_cells.plugin.image_table import SCORE
 from napari_fewshot_cells.plugin.message_bar import DONE, WARNING
+from napari_fewshot_cells.plugin.planes import geometry_of, place_on
 from napari_fewshot_cells.plugin.preview_layer import PreviewLayer
 from napari_fewshot_cells.plugin.previews import Preview
 from napari_fewshot_cells.plugin.session import Session
@@ -546,6 +548,31 @@ def test_what_is_frozen_thaws_with_a_layer_that_goes_and_with_the_panel(
     gc.freeze()
     viewer.window.remove_dock_widget(panel)
     assert gc.get_freeze_count() == 0
+
+
+def test_layers_that_come_are_frozen_so_that_many_do_not_make_a_collection_long(
+    annotated_image: Any, qtbot: Any, own_home: object
+) -> None:
+    viewer, _panel = annotated_image(LEARNS)
+    viewer.add_image(np.zeros((64, 64)), name="one more")
+    qtbot.waitUntil(lambda: not any(found is viewer.layers["one more"] for found in gc.get_objects()))
+
+
+def test_a_layer_that_lies_right_is_not_touched() -> None:
+    """napari would slice and draw it anew seven times."""
+    options: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (7, 8), "rotate": 30, "units": ("um", "um")}
+    image = Image(np.zeros((8, 9)), **options)
+    labels = Labels(np.zeros((8, 9), int), **geometry_of(image))
+    touched: list[str] = []
+    for name in ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels"):
+        getattr(labels.events, name).connect(lambda event: touched.append(event.type))
+    place_on(labels, image)
+    assert touched == []
+    image.affine, image.units = np.diag([2.0, 2.0, 1.0]), ("nm", "nm")
+    place_on(labels, image)
+    assert set(touched) == {"affine", "units"}
+    np.testing.assert_array_equal(labels.affine.affine_matrix, image.affine.affine_matrix)
+    assert labels.units == image.units
 
 
 @pytest.mark.parametrize("ndim", [2, 3])

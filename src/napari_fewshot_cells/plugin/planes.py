@@ -109,9 +109,14 @@ def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
 
 
 def place_on(layer: Layer, image: Image) -> None:
-    """Bring a layer on an image's grid to where the image lies now."""
+    """Bring a layer on an image's grid to where the image lies now.
+
+    What is right already stays untouched: napari slices and draws the layer anew for each of these that is
+    set.
+    """
     for name, value in geometry_of(image).items():
-        setattr(layer, name, value)
+        if not np.array_equal(getattr(layer, name), value):
+            setattr(layer, name, value)
 
 
 def geometry_of(image: Image) -> dict[str, Any]:

@@ -82,7 +82,9 @@ class PreviewLayer:
         if self._first or image != self._image:  # it may have been moved since the layer was made
             self._move_to(image)
         self._layer.data = data
-        self._layer.translate = _corner(image, source.plane, preview.part)
+        corner = _corner(image, source.plane, preview.part)
+        if not np.array_equal(self._layer.translate, corner):
+            self._layer.translate = corner
         if self._first:  # afterwards it is the eye in the list of layers that says
             self._first = False
             QTimer.singleShot(FRAME // 2, self._reveal)  # drawn while the training waits

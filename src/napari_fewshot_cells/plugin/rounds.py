@@ -61,6 +61,7 @@ class Rounds(QObject):
         self._ready.setSingleShot(True)
         self._ready.timeout.connect(self._keep_ready)
         session.annotations.changed.connect(self._on_layers)
+        session.viewer.layers.events.inserted.connect(self._on_inserted)
         session.viewer.layers.events.removed.connect(self._on_removed)
         self._on_layers()
         session.model_renamed.connect(self.history.rename)
@@ -74,11 +75,12 @@ class Rounds(QObject):
         self._scorer.stop()
         self._ready.stop()
         self._session.annotations.changed.disconnect(self._on_layers)
+        self._session.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._session.model_renamed.disconnect(self.history.rename)
         self.preview.remove()
         self._session.results.keep_ready(())
-        gc.unfreeze()  # what `load_library` and removed layers froze
+        gc.unfreeze()  # what `load_library`, new and removed layers froze
         self.history.forget_all()
         self._unscored = None
 
@@ -223,6 +225,10 @@ class Rounds(QObject):
         if not self._session.busy:
             self._session.results.keep_ready([image for image, _ in self._session.annotations.items()])
             self.preview.keep_ready()
+
+    def _on_inserted(self) -> None:
+        # Thirty layers make so many objects that a full collection takes 0.1 s; see `load_library`
+        QTimer.singleShot(0, self._freeze)
 
     def _on_removed(self, event: Event) -> None:
         self.history.forget(event.value)
