@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from napari_fewshot_cells.calibration import (
     TYPICAL_LOGIT,
     best_threshold,
+    brought_in,
     calibrated_threshold,
     share_threshold,
 )
@@ -90,3 +91,14 @@ def test_strokes_keep_a_threshold_from_leaving_them():
 def test_an_image_without_a_cell_gives_a_finite_threshold():
     assert np.isfinite(share_threshold(np.full((20, 20), -50, np.float32)))
     assert np.isfinite(share_threshold(np.full((20, 20), 50, np.float32)))
+
+
+def test_what_a_network_expects_is_the_ratio_of_its_loss():
+    """Weights of background and cells: 30 and 10 painted pixels in L_BCE, and half of the unpainted."""
+    target, weight = np.zeros((2, 10, 10), np.float32)
+    target[0], weight[:4] = 1, 1
+    strokes = Sample(target, target, weight)
+    assert brought_in(strokes, balance=0.0) == pytest.approx(np.log(3))
+    assert brought_in(strokes, balance=1.0) == pytest.approx(0)
+    cells, background = 0.25 * np.sqrt(3), 0.75 + 2.0 * 0.5  # means over the 40; over the unpainted, halved
+    assert brought_in(strokes, 0.5, unpainted=2.0) == pytest.approx(np.log(background / cells))

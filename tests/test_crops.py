@@ -35,6 +35,16 @@ def test_mirrored_pixels_have_no_weight():
     assert batch.weight.sum() == 20 * 30
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_what_is_unpainted_lies_in_the_image_and_is_not_painted(augment):
+    """Neither what is mirrored at its edge nor a pixel of a completely annotated image."""
+    partly, whole = sample(20, 30), sample(20, 30, annotated=2)
+    batch = sample_crops([partly, whole], 2, 64, np.random.default_rng(0), augment=augment)
+    unpainted = sorted(batch.unpainted.sum(dim=(1, 2, 3)).tolist())
+    assert unpainted == [0, 600 - partly.weight.sum()]
+    assert not (batch.unpainted * batch.weight).any()
+
+
 def test_augmentation_moves_all_three_alike():
     whole = sample(64, 64, annotated=2)
     batch = sample_crops([whole], 8, 64, np.random.default_rng(0))

@@ -180,7 +180,9 @@ def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, su
     image, labels = electron_microscopy((192, 192), seed=3)
     other = make_shot(to_plane(image, "other"), labels, whole_image=True)
     both = make_support_set([*support.shots, other])
-    recipe = Recipe(steps=1, crops=1, crop_size=64, lr=0, rescale=False, batch_norm="image", views=1)
+    recipe = Recipe(
+        steps=1, crops=1, crop_size=64, lr=0, unpainted=False, rescale=False, batch_norm="image", views=1
+    )
     adapted = finish(fine_tune(start, both, recipe=recipe))
     plain = replace(adapted, card=replace(adapted.card, decision_logit=0.0))
     samples = [to_sample(shot, 1) for shot in both.shots]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from napari_fewshot_cells.losses import (
     distillation,
+    doubtful_background,
     entropy_regularisation,
     foreground_weight,
     weighted_bce,
@@ -114,3 +115,25 @@ def test_matched_distillation_pairs_i_with_i():
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(3, 4, 2, 2)), rng.normal(size=(3, 4, 2, 2))
     assert distillation(*tensors(a, b), matched=True).item() == pytest.approx(np.mean((a - b) ** 2))
+
+
+def test_doubtful_background_is_its_formula():
+    """Mean over the unpainted pixels of an image, then over images, one without any included."""
+    logits, _, unpainted = random_case(5)
+    unpainted[1] = 0
+    means = []
+    for z, u in zip(logits, unpainted, strict=True):
+        background = 1 - 1 / (1 + np.exp(-z))
+        terms = [-b * np.log(b) for b, known in zip(background.flat, u.flat, strict=True) if known]
+        means.append(np.mean(terms) if terms else 0.0)
+    assert doubtful_background(*tensors(logits, unpainted)).item() == pytest.approx(np.mean(means), rel=1e-6)
+
+
+def test_doubtful_background_pulls_where_the_network_doubts():
+    """Its gradient is y'(1 − y') on unpainted pixels: next to none where the network is certain."""
+    logits = torch.tensor([-9.0, 0.0, 9.0, 0.0], dtype=torch.float64, requires_grad=True)
+    unpainted = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    doubtful_background(logits.view(1, 1, 1, 4), unpainted.view(1, 1, 1, 4)).backward()
+    y = torch.sigmoid(logits.detach())
+    np.testing.assert_allclose(logits.grad, y * (1 - y) * unpainted / 3, rtol=1e-6)
+    assert logits.grad[1] > 1000 * max(logits.grad[0], logits.grad[2])

@@ -131,6 +131,15 @@ def test_scribbles_are_few_hit_both_classes_and_are_never_wrong(generate, dtype,
         np.testing.assert_array_equal(annotation, scribbles(labels, seed=seed))
 
 
+def test_scribbles_stay_in_the_image_where_a_cell_bends_around_its_corner():
+    """The long axis of such a cell leaves the image."""
+    labels = np.zeros((64, 64), np.int32)
+    labels[-4:, -40:] = labels[-40:, -4:] = 1
+    annotation = scribbles(labels)
+    assert (labels[annotation > 1] == 1).all()
+    assert (annotation == 1).any()
+
+
 def test_a_scribble_is_a_stroke_through_a_cell_not_the_cell():
     _, labels = electron_microscopy(seed=1)
     annotation = scribbles(labels, seed=0, n_cells=5)

@@ -34,7 +34,7 @@ _SHARES = (1e-4, 0.9)
 
 
 def calibrated_threshold(
-    logits: Sequence[FloatImage], samples: Sequence[Sample], balance: float = 1.0
+    logits: Sequence[FloatImage], samples: Sequence[Sample], balance: float = 1.0, unpainted: float = 0.0
 ) -> float:
     """The decision logit that K shots speak for, drawn towards the typical one, which counts as one more.
 
@@ -50,18 +50,20 @@ def calibrated_threshold(
     samples : sequence of Sample
     balance : float
         Power of w in the network's training.
+    unpainted : float
+        Weight that `losses.doubtful_background` had in it at last.
     """
-    whole = [i for i, sample in enumerate(samples) if sample.weight.all()]
+    whole = [i for i, sample in enumerate(samples) if sample.whole]
     spoken, typical = 0.0, 0.0
     if whole:
         spoken += len(whole) * best_threshold([logits[i] for i in whole], [samples[i] for i in whole])
         typical += len(whole) * balance * TYPICAL_LOGIT
     for i in set(range(len(samples))).difference(whole):
-        brought_in = (1 - balance) * _annotated_ratio(samples[i])
+        expected = brought_in(samples[i], balance, unpainted)
         ious = _painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
-        spoken += float(np.clip(share_threshold(logits[i], brought_in), least, most))
-        typical += float(np.clip(TYPICAL_LOGIT - brought_in, least, most))
+        spoken += float(np.clip(share_threshold(logits[i], expected), least, most))
+        typical += float(np.clip(TYPICAL_LOGIT - expected, least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
 
 
@@ -120,8 +122,19 @@ def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> ND
     return mean
 
 
-def _annotated_ratio(sample: Sample) -> float:
-    """log(background / foreground) of the annotated pixels."""
-    cell = float((sample.target * sample.weight).sum())
-    background = float(((1 - sample.target) * sample.weight).sum())
-    return float(np.log(max(background, 1) / max(cell, 1)))
+def brought_in(sample: Sample, balance: float, unpainted: float = 0.0) -> float:
+    """log(background / foreground) that a network trained on these strokes has come to expect.
+
+    Where it is in doubt, which is where a threshold decides, an unpainted pixel weighs half.
+
+    Parameters
+    ----------
+    sample : Sample
+        Annotated in part.
+    balance, unpainted : float
+        As in `calibrated_threshold`.
+    """
+    cell = max(float((sample.target * sample.weight).sum()), 1)
+    background = max(float(((1 - sample.target) * sample.weight).sum()), 1)
+    w = (background / cell) ** balance
+    return float(np.log((background + unpainted / 2 * (cell + background)) / (w * cell)))

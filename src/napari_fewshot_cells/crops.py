@@ -35,6 +35,11 @@ class Sample:
         return np.flatnonzero(self.weight)
 
     @cached_property
+    def whole(self) -> bool:
+        """Whether every pixel is annotated."""
+        return bool(self.weight.all())
+
+    @cached_property
     def foreground(self) -> NDArray[np.intp]:
         """Flat indices of the pixels annotated as cell."""
         return np.flatnonzero(self.weight * self.target)
@@ -42,11 +47,19 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops for one step: image, target and weight, each Tensor, float32, (N, 1, S, S)."""
+    """Crops for one step: each Tensor, float32, (N, 1, S, S).
+
+    Attributes
+    ----------
+    image, target, weight : Tensor
+    unpainted : Tensor, optional
+        1 where an image that is annotated in part is not annotated; only `sample_crops` tells.
+    """
 
     image: Tensor
     target: Tensor
     weight: Tensor
+    unpainted: Tensor | None = None
 
 
 def to_sample(shot: Shot, factor: float) -> Sample:
@@ -93,10 +106,21 @@ def sample_crops(
     stacks = []
     for turn in range(n_crops):
         sample = samples[order[turn]]
-        stack = cut_crop(sample, _corner(sample, size, rng, foreground=turn % 2 == 0), size)
+        corner = _corner(sample, size, rng, foreground=turn % 2 == 0)
+        stack = cut_crop(sample, corner, size)
+        stack = np.concatenate([stack, _unpainted(sample, corner, stack[2])[None]])
         stacks.append(augment_crop(stack, rng) if augment else stack)
-    image, target, weight = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
-    return Batch(image[:, None], target[:, None], weight[:, None])
+    image, target, weight, unpainted = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
+    return Batch(image[:, None], target[:, None], weight[:, None], unpainted[:, None])
+
+
+def _unpainted(sample: Sample, corner: tuple[int, int], weight: FloatImage) -> FloatImage:
+    unpainted = np.zeros_like(weight)
+    if not sample.whole:
+        (height, width), (row, column) = sample.image.shape, corner
+        inside = np.s_[: height - row, : width - column]  # not what is mirrored
+        unpainted[inside] = 1 - weight[inside]
+    return unpainted
 
 
 def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: bool) -> tuple[int, int]:
@@ -156,8 +180,8 @@ def augment_crop(stack: FloatImage, rng: np.random.Generator) -> FloatImage:
 
     Parameters
     ----------
-    stack : ndarray, float32, (3, size, size)
-        Image, target and weight.
+    stack : ndarray, float32, (C, size, size)
+        Image, then target, weight and the like.
     rng : numpy.random.Generator
     """
     turned: NDArray[np.float32] = np.rot90(stack, k=int(rng.integers(4)), axes=(1, 2))

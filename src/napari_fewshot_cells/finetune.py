@@ -25,6 +25,7 @@ from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
 from .prediction import logit_steps
 from .progress import Progress
+from .unpainted import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
@@ -49,6 +50,8 @@ class Recipe:
     balance : float
         Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
         cells are rare and leaves the repair to the threshold.
+    unpainted : bool
+        Take unpainted pixels for background where cells are rare; see `unpainted.UnpaintedBackground`.
     rescale : bool
         Feed images so that the annotated objects have the canonical diameter; else at native scale.
     mix : bool
@@ -69,6 +72,7 @@ class Recipe:
     lr: float = 1e-3
     weight_decay: float = 5e-4
     balance: float = 0.5
+    unpainted: bool = True
     rescale: bool = True
     mix: bool = True
     calibrate: bool = True
@@ -135,11 +139,20 @@ def fine_tune(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
+    unpainted = new_unpainted(samples, recipe, seed)
     if watch is not None:
         card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support", views=1)  # soon made
-        watch(partial(_as_it_is, card, network, samples, recipe, seed, device))
+        watch(partial(_as_it_is, card, network, samples, recipe, unpainted, seed, device))
     done = yield from train(
-        network, samples, recipe, seconds=seconds, stop=stop, seed=seed, device=device, started=started
+        network,
+        samples,
+        recipe,
+        unpainted,
+        seconds=seconds,
+        stop=stop,
+        seed=seed,
+        device=device,
+        started=started,
     )
     decision_logit = yield from settle(
         network,
@@ -147,6 +160,7 @@ def fine_tune(
         batch_norm=recipe.batch_norm,
         calibrate=recipe.calibrate,
         balance=recipe.balance,
+        unpainted=unpainted.weight,
         device=device,
     )
     card = replace(
@@ -200,6 +214,7 @@ def settle(
     batch_norm: BatchNorm,
     calibrate: bool,
     balance: float = 1.0,
+    unpainted: float = 0.0,
     device: str,
 ) -> Generator[Progress, None, float]:
     """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
@@ -214,8 +229,8 @@ def settle(
         As in `Recipe`; with "running" the network keeps those that it has.
     calibrate : bool
         Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
-    balance : float
-        Power of w with which the network was trained.
+    balance, unpainted : float
+        Power of w, and last weight of what is unpainted, with which the network was trained.
 
     Returns
     -------
@@ -240,7 +255,7 @@ def settle(
     if batch_norm == "running":
         # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
         return best_threshold(logits, samples)
-    return calibrated_threshold(logits, samples, balance)
+    return calibrated_threshold(logits, samples, balance, unpainted)
 
 
 def adapted_card(
@@ -261,10 +276,16 @@ def adapted_card(
     )
 
 
+def new_unpainted(samples: Sequence[Sample], recipe: Recipe, seed: int) -> UnpaintedBackground:
+    """What a recipe makes of unpainted pixels, for `train`; without weight where it makes nothing of them."""
+    return UnpaintedBackground(samples if recipe.unpainted else (), recipe.balance, recipe.crop_size, seed)
+
+
 def train(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
     recipe: Recipe,
+    unpainted: UnpaintedBackground,
     *,
     seconds: float | None = None,
     stop: Callable[[], bool] | None = None,
@@ -281,6 +302,8 @@ def train(
     samples : sequence of Sample
         The support set.
     recipe : Recipe
+    unpainted : UnpaintedBackground
+        See `new_unpainted`; in the end it knows its last weight.
     seconds, stop, seed, device
         As in `fine_tune`.
     started : float, optional
@@ -300,10 +323,14 @@ def train(
     for step in range(1, steps + 1):
         share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
         optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
+        unpainted.adjust(network, share)
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
         logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
         loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
+        term = unpainted.loss(logits, batch)
+        if term is not None:
+            loss = loss + term
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         elapsed = time.perf_counter() - started
@@ -321,6 +348,7 @@ def _as_it_is(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
     recipe: Recipe,
+    unpainted: UnpaintedBackground,
     seed: int,
     device: str,
 ) -> Model:
@@ -335,7 +363,7 @@ def _as_it_is(
     parts = (part[:, 0].numpy() for part in (crops.image, crops.target, crops.weight))
     stacks = zip(*parts, strict=True)
     seen = [Sample(*stack) for stack in stacks]
-    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.balance)
+    threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.balance, unpainted.weight)
     return Model(replace(card, decision_logit=threshold), copied)
 
 

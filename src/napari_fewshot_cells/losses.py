@@ -1,4 +1,4 @@
-"""The three losses of the paper: Eq. 3, 4 and 5.
+"""The three losses of the paper, Eq. 3, 4 and 5, and one for what strokes leave out.
 
 Logits go in, not probabilities, for numerical stability. Sums over pixels Ω are means here, as in the
 authors' code: with them α and β keep their meaning at every crop size.
@@ -60,6 +60,26 @@ def weighted_bce(
     annotated = weight.sum(dim=(1, 2, 3))
     per_image = (per_pixel * weight).sum(dim=(1, 2, 3)) / annotated.clamp(min=1e-6)
     return per_image.sum() / (annotated > 0).sum().clamp(min=1)
+
+
+def doubtful_background(logits: Tensor, unpainted: Tensor) -> Tensor:
+    """Unpainted pixels taken for background, each as far as the network itself does not see a cell there.
+
+    Mean over the unpainted pixels of an image of −(1 − y')·log(1 − y'), then over images. The factor 1 − y'
+    is a weight and has no gradient: strokes leave out most of what looks like a cell and is none, and the
+    cells that were left out as well must not be unlearnt (soft bootstrapping, Reed et al., "Training deep
+    neural networks on noisy labels with bootstrapping", 2015, of the background class alone).
+
+    Parameters
+    ----------
+    logits : Tensor, float32, (N, 1, H, W)
+    unpainted : Tensor, float32, (N, 1, H, W)
+        1 where nothing is known, 0 elsewhere. An image without such pixels adds zero.
+    """
+    background = torch.sigmoid(-logits.detach())
+    per_pixel = background * F.softplus(logits) * unpainted
+    per_image = per_pixel.sum(dim=(1, 2, 3)) / unpainted.sum(dim=(1, 2, 3)).clamp(min=1)
+    return per_image.mean()
 
 
 def entropy_regularisation(logits: Tensor, *, full: bool = False) -> Tensor:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .annotations import SupportSet
 from .contrast import fisher_mix, mixed
 from .crops import Sample
-from .finetune import Recipe, settle, to_samples, train
+from .finetune import Recipe, new_unpainted, settle, to_samples, train
 from .images import normalise
 from .metrics import iou
 from .models import Model
@@ -268,7 +268,8 @@ def _short_training(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(start.network).to(device)
-    steps = yield from train(network, samples, recipe, seconds=seconds, seed=seed, device=device)
+    unpainted = new_unpainted(samples, recipe, seed)
+    steps = yield from train(network, samples, recipe, unpainted, seconds=seconds, seed=seed, device=device)
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
     parts = [_part(sample, side) for sample in samples]
     logit = yield from settle(
@@ -277,6 +278,7 @@ def _short_training(
         batch_norm=recipe.batch_norm,
         calibrate=recipe.calibrate,
         balance=recipe.balance,
+        unpainted=unpainted.weight,
         device=device,
     )
     card = replace(start.card, diameter=diameter, mix=mix, batch_norm=recipe.batch_norm, decision_logit=logit)

@@ -95,8 +95,11 @@ def _paint(
 ) -> int:
     """Draw a stroke with a round brush, at most `room` pixels of it; how many it took."""
     painted = 0
+    height, width = annotation.shape
     for centre in path:
-        window, dy, dx = window_around((annotation.shape[0], annotation.shape[1]), centre, radius + 1)
+        if not (0 <= centre[0] < height and 0 <= centre[1] < width):  # the axis of a bent cell at the border
+            continue
+        window, dy, dx = window_around((height, width), centre, radius + 1)
         dab = (np.hypot(dy, dx) <= radius) & allowed[window] & (annotation[window] == 0)
         if painted + dab.sum() > room:
             break
