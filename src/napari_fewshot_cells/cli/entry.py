@@ -12,6 +12,7 @@ from typing import NoReturn
 import typer
 
 from ..allocation import keep_freed_memory
+from ..threads import give_way
 from .errors import EXIT_CODE
 
 STOPPED = 130
@@ -32,6 +33,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
     """
     _hush_the_decoders()
     keep_freed_memory()
+    give_way()
     try:
         result = app(prog_name=name, standalone_mode=False)
     except _UsageError as error:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
+
+from ..threads import give_way
+from .garbage import leave_out_modules
 
 if TYPE_CHECKING:
     from ..library import ModelEntry
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
 
 def load_library() -> tuple[ModelEntry, ...]:
     """Import everything that the jobs need, PyTorch above all, and list the models."""
+    give_way()
     import skimage.measure
     import torch
 
@@ -22,9 +25,5 @@ def load_library() -> tuple[ModelEntry, ...]:
     keep_freed_memory()
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    # So many modules make so many objects that a full garbage collection holds the interpreter for 0.3 s:
-    # now, while the panel opens, rather than when a result is shown. And napari makes one whenever a layer is
-    # removed, a preview's too. What is frozen is left out of it, until the panel closes; see `rounds`.
-    gc.collect()
-    gc.freeze()
+    leave_out_modules()
     return tuple(list_models())

@@ -109,12 +109,17 @@ def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
 
 
 def place_on(layer: Layer, image: Image) -> None:
-    """Bring a layer on an image's grid to where the image lies now.
+    """Bring a layer on an image's grid to where the image lies now."""
+    move(layer, **geometry_of(image))
+
+
+def move(layer: Layer, **geometry: Any) -> None:
+    """Set where a layer lies: its scale, translate and so on.
 
     What is right already stays untouched: napari slices and draws the layer anew for each of these that is
     set.
     """
-    for name, value in geometry_of(image).items():
+    for name, value in geometry.items():
         if not np.array_equal(getattr(layer, name), value):
             setattr(layer, name, value)
 

@@ -10,7 +10,7 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from .annotations import METADATA, PREVIEW
-from .planes import PlaneIndex, geometry_of, grid_of, place_on
+from .planes import PlaneIndex, geometry_of, grid_of, move, place_on
 from .previews import Part, Preview, View
 from .quiet_layers import hide_outlines, insert_unselected
 from .workers import FRAME
@@ -82,9 +82,7 @@ class PreviewLayer:
         if self._first or image != self._image:  # it may have been moved since the layer was made
             self._move_to(image)
         self._layer.data = data
-        corner = _corner(image, source.plane, preview.part)
-        if not np.array_equal(self._layer.translate, corner):
-            self._layer.translate = corner
+        move(self._layer, translate=_corner(image, source.plane, preview.part))
         if self._first:  # afterwards it is the eye in the list of layers that says
             self._first = False
             QTimer.singleShot(FRAME // 2, self._reveal)  # drawn while the training waits

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ..progress import Progress
-from .annotations import is_preview
+from .garbage import LeftOutLayers
 from .history import History, run_of
 from .jobs import Before, JobEvent, PlaneResult, Predicting, Scored, Trained
 from .message_bar import WARNING
@@ -61,8 +60,8 @@ class Rounds(QObject):
         self._ready.setSingleShot(True)
         self._ready.timeout.connect(self._keep_ready)
         session.annotations.changed.connect(self._on_layers)
-        session.viewer.layers.events.inserted.connect(self._on_inserted)
         session.viewer.layers.events.removed.connect(self._on_removed)
+        self._left_out = LeftOutLayers(session.viewer.layers, self)
         self._on_layers()
         session.model_renamed.connect(self.history.rename)
         self._stopped = False
@@ -75,12 +74,11 @@ class Rounds(QObject):
         self._scorer.stop()
         self._ready.stop()
         self._session.annotations.changed.disconnect(self._on_layers)
-        self._session.viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._session.model_renamed.disconnect(self.history.rename)
         self.preview.remove()
         self._session.results.keep_ready(())
-        gc.unfreeze()  # what `load_library`, new and removed layers froze
+        self._left_out.stop()
         self.history.forget_all()
         self._unscored = None
 
@@ -226,21 +224,8 @@ class Rounds(QObject):
             self._session.results.keep_ready([image for image, _ in self._session.annotations.items()])
             self.preview.keep_ready()
 
-    def _on_inserted(self) -> None:
-        # Thirty layers make so many objects that a full collection takes 0.1 s; see `load_library`
-        QTimer.singleShot(0, self._freeze)
-
     def _on_removed(self, event: Event) -> None:
         self.history.forget(event.value)
-        if not is_preview(event.value):
-            # The layer may be among what is frozen: napari, whose turn is next, must find all of it
-            gc.unfreeze()
-            QTimer.singleShot(0, self._freeze)
-
-    @Slot()
-    def _freeze(self) -> None:
-        if not self._stopped:
-            gc.freeze()
 
 
 def _verdict(before: Before) -> str:

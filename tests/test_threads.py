@@ -1,0 +1,40 @@
+"""PyTorch's threads give way to other programs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from napari_fewshot_cells.threads import give_way
+
+
+def environment(monkeypatch: pytest.MonkeyPatch, **given: str) -> dict[str, str]:
+    """What is said to OpenMP after `give_way`, with that said before."""
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    give_way()
+    return {name: os.environ[name] for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT") if name in os.environ}
+
+
+def test_idle_threads_sleep_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert int(environment(monkeypatch)["GOMP_SPINCOUNT"]) < 100_000
+
+
+@pytest.mark.parametrize("given", [{"OMP_WAIT_POLICY": "ACTIVE"}, {"GOMP_SPINCOUNT": "infinity"}])
+def test_what_the_user_has_set_stays(given: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment(monkeypatch, **given) == given
+
+
+@pytest.mark.parametrize("program", ["plugin.loading", "cli.entry"])
+def test_it_is_said_before_pytorch_is_loaded(program: str) -> None:
+    """OpenMP reads it once, as it is loaded."""
+    code = (
+        f"import sys, napari_fewshot_cells.{program} as program\n"
+        "assert program.give_way and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
