@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 
-_SPINS = (
-    10_000  # some 0.03 ms; GNU's OpenMP, which PyTorch comes with on Linux, spins 30 times as long by itself
-)
+_SPINS = 10_000
+"""Some 0.03 ms. GNU's OpenMP, which PyTorch comes with on Linux, spins 30 times as long by itself."""
 
 
 def give_way() -> None:
