@@ -65,7 +65,7 @@ def main() -> None:
                 task,
                 support,
                 test,
-                recipe=Recipe(steps=steps, steps_per_shot=0, crops=8, balance=1.0, views=1),
+                recipe=Recipe(steps=steps, steps_per_shot=0, crops=8, balance=1.0, refine=False, views=1),
                 seed=selection,
                 device=arguments.device,
             )

@@ -19,12 +19,13 @@ from .calibration import best_threshold, calibrated_threshold
 from .contrast import Mix, fisher_mix, mixed
 from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
-from .images import FloatImage
+from .images import FloatImage, normalise
 from .losses import weighted_bce
 from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
-from .prediction import logit_steps
+from .prediction import at_full_resolution, logit_steps
 from .progress import Progress
+from .refinement import Refinement, fit_refinement
 from .unpainted import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
@@ -58,6 +59,8 @@ class Recipe:
         Show the network the mix of channels in which the annotated cells stand out bright; else grey values.
     calibrate : bool
         Choose the decision threshold on the shots; else 0.5, as in the paper.
+    refine : bool
+        Learn from completely annotated images where exactly a cell ends; see `refinement`.
     batch_norm : {"support", "image", "running"}
         Statistics used in prediction: those of the support set's whole images, each image's own, or the
         exponential running averages over the steps, as PyTorch keeps them.
@@ -76,6 +79,7 @@ class Recipe:
     rescale: bool = True
     mix: bool = True
     calibrate: bool = True
+    refine: bool = True
     batch_norm: BatchNorm = "support"
     views: int = 4
 
@@ -141,7 +145,8 @@ def fine_tune(
     network = copy.deepcopy(model.network).to(device)
     unpainted = new_unpainted(samples, recipe, seed)
     if watch is not None:
-        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support", views=1)  # soon made
+        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support")
+        card = replace(card, refinement=None, views=1)  # soon made
         watch(partial(_as_it_is, card, network, samples, recipe, unpainted, seed, device))
     done = yield from train(
         network,
@@ -154,7 +159,7 @@ def fine_tune(
         device=device,
         started=started,
     )
-    decision_logit = yield from settle(
+    settled = yield from settle(
         network,
         samples,
         batch_norm=recipe.batch_norm,
@@ -163,9 +168,14 @@ def fine_tune(
         unpainted=unpainted.weight,
         device=device,
     )
+    refinement = None
+    if recipe.refine:
+        yield Progress("refining", 0, 1, 0.0)
+        refinement = _refinement(support, settled, mix, seed)
     card = replace(
-        adapted_card(model.card, support, diameter=diameter, decision_logit=decision_logit),
+        adapted_card(model.card, support, diameter=diameter, decision_logit=settled.decision_logit),
         mix=mix,
+        refinement=refinement,
         batch_norm=recipe.batch_norm,
         views=recipe.views,
         hyper_parameters={**asdict(recipe), "steps_done": done},
@@ -207,6 +217,22 @@ def to_samples(
     return diameter, samples
 
 
+@dataclass(frozen=True, eq=False)
+class Settled:
+    """What prediction needs beside the weights.
+
+    Attributes
+    ----------
+    decision_logit : float
+        Above which a pixel is foreground.
+    logits : tuple of ndarray, float32, (H, W)
+        Of each sample, at the network's scale; none where nothing was calibrated.
+    """
+
+    decision_logit: float
+    logits: tuple[FloatImage, ...] = ()
+
+
 def settle(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
@@ -216,7 +242,7 @@ def settle(
     balance: float = 1.0,
     unpainted: float = 0.0,
     device: str,
-) -> Generator[Progress, None, float]:
+) -> Generator[Progress, None, Settled]:
     """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
 
     Parameters
@@ -234,8 +260,7 @@ def settle(
 
     Returns
     -------
-    float
-        Logit above which a pixel is foreground.
+    Settled
     """
     started = time.perf_counter()
     images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
@@ -251,11 +276,22 @@ def settle(
     if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
         store_statistics(network, images)
     if not calibrate:
-        return 0.0
+        return Settled(0.0)
     if batch_norm == "running":
         # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
-        return best_threshold(logits, samples)
-    return calibrated_threshold(logits, samples, balance, unpainted)
+        return Settled(best_threshold(logits, samples), tuple(logits))
+    return Settled(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))
+
+
+def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement | None:
+    """From the completely annotated shots; None where there are none."""
+    logits, images, targets = [], [], []
+    for shot, logit in zip(support.shots, settled.logits or [None] * support.k_shot, strict=True):
+        if logit is not None and shot.whole_image:
+            logits.append(at_full_resolution(logit, settled.decision_logit, shot.plane.shape))
+            images.append(normalise(mixed(shot.plane, mix)))
+            targets.append(shot.target)
+    return fit_refinement(logits, images, targets, seed) if targets else None
 
 
 def adapted_card(
@@ -266,6 +302,7 @@ def adapted_card(
         card,
         name=f"{card.name} fine-tuned",
         score="",
+        refinement=None,
         diameter=diameter,
         decision_logit=decision_logit,
         k_shot=support.k_shot,

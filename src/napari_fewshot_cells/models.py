@@ -20,6 +20,7 @@ from torch import Tensor
 from .errors import ModelError
 from .networks import ARCHITECTURES, SegmentationNetwork, build_network, learn_affine
 from .output import write_atomically as write_atomically  # for all that is written with a model
+from .refinement import N_WEIGHTS
 
 CARD_FORMAT = 1
 CANONICAL_DIAMETER = 28.0
@@ -60,6 +61,8 @@ class ModelCard:
     mix : tuple of float or None
         Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
         `contrast.mixed`. None: grey values as the eye sees them.
+    refinement : tuple of float or None
+        What prediction does at full resolution; see `refinement`. None: nothing.
     k_shot : int
         Images that it was fine-tuned on; 0 for a meta-trained start.
     shots : tuple of str
@@ -88,6 +91,7 @@ class ModelCard:
     decision_logit: float = 0.0
     views: int = 1
     mix: tuple[float, ...] | None = None
+    refinement: tuple[float, ...] | None = None
     k_shot: int = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
@@ -179,12 +183,15 @@ def _parse_card(text: str | None, path: Path) -> ModelCard:
         if number > CARD_FORMAT or not known.issuperset(card):
             raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
         card["sources"], card["shots"] = tuple(card["sources"]), tuple(card["shots"])
-        card["mix"] = tuple(card["mix"]) if card.get("mix") is not None else None
+        for name in ("mix", "refinement"):
+            card[name] = tuple(map(float, card[name])) if card.get(name) is not None else None
         parsed = ModelCard(**card)
-    except (KeyError, TypeError, AttributeError, json.JSONDecodeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
     if parsed.architecture not in ARCHITECTURES:
         raise ModelError(f"'{path.name}' holds an unknown network '{parsed.architecture}'.")
+    if parsed.refinement is not None and len(parsed.refinement) != N_WEIGHTS:
+        raise ModelError(f"The model card in '{path.name}' is damaged ({len(parsed.refinement)} weights).")
     return parsed
 
 

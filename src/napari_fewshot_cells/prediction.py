@@ -14,6 +14,7 @@ from .images import FloatImage, Plane, normalise, rescale
 from .models import Model
 from .networks import SegmentationNetwork, fused, store_statistics
 from .progress import Progress, finish
+from .refinement import HALO, refine_steps
 
 TILE = 384
 """Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
@@ -47,10 +48,27 @@ def predict_steps(
     model: Model, plane: Plane, *, device: str = "cpu"
 ) -> Generator[Progress, None, FloatImage]:
     """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
-    image = as_seen(model, plane)
+    grey = normalise(mixed(plane, model.card.mix))
+    image = rescale(grey, model.card.factor)
     network = network_for(model, image, device=device)
     logits = yield from logit_steps(network, image, device=device, views=model.card.views)
-    return to_probability(logits, model.card.decision_logit, plane.shape)
+    logits = at_full_resolution(logits, model.card.decision_logit, plane.shape)
+    return _sigmoid((yield from _refined(model, logits, grey)))
+
+
+def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Progress, None, FloatImage]:
+    """What the model's refinement makes of logits at full resolution; nothing where it has none."""
+    if model.card.refinement is None:
+        return logits
+    started = time.perf_counter()
+    strips = refine_steps(logits, grey, model.card.refinement)
+    while True:
+        try:
+            done, total = next(strips)
+        except StopIteration as end:
+            refined: FloatImage = end.value
+            return refined
+        yield Progress("refining", done, total, time.perf_counter() - started)
 
 
 def as_seen(model: Model, plane: Plane) -> FloatImage:
@@ -88,7 +106,7 @@ def predict_window(
         As `predict` gives them from a single view, but for how the pixels of the scaled image fall.
     """
     factor = model.card.factor
-    margin = int(np.ceil(model.network.receptive_radius / factor))
+    margin = max(HALO, int(np.ceil(model.network.receptive_radius / factor)))
     outer = tuple(
         slice(max(0, part.start - margin), min(side, part.stop + margin))
         for part, side in zip(window, image.shape, strict=True)
@@ -97,17 +115,28 @@ def predict_window(
     scaled = rescale(around, factor)
     network = network_for(model, scaled, device=device)
     logits = finish(logit_steps(network, scaled, device=device, tile=_WHOLE))
-    probability = to_probability(logits, model.card.decision_logit, around.shape)
+    logits = at_full_resolution(logits, model.card.decision_logit, around.shape)
+    probability = _sigmoid(finish(_refined(model, logits, around)))
     inner = tuple(slice(p.start - o.start, p.stop - o.start) for p, o in zip(window, outer, strict=True))
     return np.ascontiguousarray(probability[inner])
 
 
 def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:
     """Logits at the network's scale become calibrated probabilities at the image's; float32, `shape`."""
+    return _sigmoid(at_full_resolution(logits, decision_logit, shape))
+
+
+def at_full_resolution(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:
+    """Logits at the network's scale become logits at the image's, above 0 where there is foreground."""
     tensor = torch.from_numpy(logits)[None, None]
     if logits.shape != shape:
         tensor = torch.nn.functional.interpolate(tensor, size=shape, mode="bilinear", align_corners=False)
-    probability: FloatImage = torch.sigmoid(tensor - decision_logit)[0, 0].numpy()
+    decided: FloatImage = (tensor - decision_logit)[0, 0].numpy()
+    return decided
+
+
+def _sigmoid(logits: FloatImage) -> FloatImage:
+    probability: FloatImage = torch.sigmoid(torch.from_numpy(logits)).numpy()
     return probability
 
 

@@ -272,7 +272,7 @@ def _short_training(
     steps = yield from train(network, samples, recipe, unpainted, seconds=seconds, seed=seed, device=device)
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
     parts = [_part(sample, side) for sample in samples]
-    logit = yield from settle(
+    settled = yield from settle(
         network,
         parts,
         batch_norm=recipe.batch_norm,
@@ -281,7 +281,14 @@ def _short_training(
         unpainted=unpainted.weight,
         device=device,
     )
-    card = replace(start.card, diameter=diameter, mix=mix, batch_norm=recipe.batch_norm, decision_logit=logit)
+    card = replace(
+        start.card,
+        diameter=diameter,
+        mix=mix,
+        batch_norm=recipe.batch_norm,
+        decision_logit=settled.decision_logit,
+        refinement=None,
+    )
     return Model(card, network.eval()), steps
 
 

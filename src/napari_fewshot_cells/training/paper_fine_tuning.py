@@ -110,11 +110,11 @@ def paper_fine_tune(
         learn_affine(network, scale=INITIAL_SCALE)
     network.to(device)
     steps = yield from _train(network, samples, recipe, np.random.default_rng(seed), device)
-    decision_logit = yield from settle(
+    settled = yield from settle(
         network, samples, batch_norm=recipe.batch_norm, calibrate=recipe.calibrate, device=device
     )
     card = replace(
-        adapted_card(model.card, support, diameter=diameter, decision_logit=decision_logit),
+        adapted_card(model.card, support, diameter=diameter, decision_logit=settled.decision_logit),
         batch_norm=recipe.batch_norm,
         hyper_parameters={**asdict(recipe), "steps_done": steps},
         seed=seed,

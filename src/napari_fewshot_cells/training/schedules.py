@@ -32,7 +32,7 @@ METHOD_WEIGHTS = {"bce": (0.0, 0.0), "bce+er": (0.1, 0.0), "bce+d": (0.0, 0.01),
 CPU_MINUTES = 5.0
 """Of each training in the schedule "cpu", whatever the method."""
 
-CPU_FINE_TUNING = Recipe(steps=30, steps_per_shot=6, crops=8, balance=1.0, views=1)
+CPU_FINE_TUNING = Recipe(steps=30, steps_per_shot=6, crops=8, balance=1.0, refine=False, views=1)
 """Of the schedule "cpu"; it stays as it is when the button's recipe gets better, so that results add up."""
 
 PAPER_TRANSFER_STEPS = 30_000
