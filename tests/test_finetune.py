@@ -181,7 +181,15 @@ def test_the_threshold_is_calibrated_under_the_statistics_that_predict(start, su
     other = make_shot(to_plane(image, "other"), labels, whole_image=True)
     both = make_support_set([*support.shots, other])
     recipe = Recipe(
-        steps=1, crops=1, crop_size=64, lr=0, unpainted=False, rescale=False, batch_norm="image", views=1
+        steps=1,
+        crops=1,
+        crop_size=64,
+        lr=0,
+        unpainted=False,
+        refine=False,
+        rescale=False,
+        batch_norm="image",
+        views=1,
     )
     adapted = finish(fine_tune(start, both, recipe=recipe))
     plain = replace(adapted, card=replace(adapted.card, decision_logit=0.0))

@@ -169,7 +169,7 @@ def fine_tune(
         device=device,
     )
     refinement = None
-    if recipe.refine:
+    if recipe.refine and settled.logits and any(shot.whole_image for shot in support.shots):
         yield Progress("refining", 0, 1, 0.0)
         refinement = _refinement(support, settled, mix, seed)
     card = replace(
@@ -283,15 +283,11 @@ def settle(
     return Settled(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))
 
 
-def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement | None:
-    """From the completely annotated shots; None where there are none."""
-    logits, images, targets = [], [], []
-    for shot, logit in zip(support.shots, settled.logits or [None] * support.k_shot, strict=True):
-        if logit is not None and shot.whole_image:
-            logits.append(at_full_resolution(logit, settled.decision_logit, shot.plane.shape))
-            images.append(normalise(mixed(shot.plane, mix)))
-            targets.append(shot.target)
-    return fit_refinement(logits, images, targets, seed) if targets else None
+def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement:
+    whole = [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.whole_image]
+    logits = [at_full_resolution(z, settled.decision_logit, shot.plane.shape) for shot, z in whole]
+    images = [normalise(mixed(shot.plane, mix)) for shot, _ in whole]
+    return fit_refinement(logits, images, [shot.target for shot, _ in whole], seed)
 
 
 def adapted_card(
