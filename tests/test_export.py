@@ -26,6 +26,7 @@ from napari_fewshot_cells.networks import ARCHITECTURES
 from napari_fewshot_cells.onnx_network import run_onnx, to_onnx
 from napari_fewshot_cells.prediction import FLIPS, predict, to_probability
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.refinement import N_WEIGHTS
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
 onnx = pytest.importorskip("onnx")
@@ -98,7 +99,9 @@ def test_the_model_itself_stays_as_it_is(tuned: Model) -> None:
 def test_a_package_is_valid_and_repeats_its_test(
     tmp_path: Path, own_home: Path, tuned: Model, mix: tuple[float, ...]
 ) -> None:
-    model = replace(tuned, card=replace(tuned.card, mix=mix, score="IoU 0.8 on its own shots"))
+    refinement = (0.0,) * N_WEIGHTS if len(mix) == 3 else None
+    card = replace(tuned.card, mix=mix, refinement=refinement, score="IoU 0.8 on its own shots")
+    model = replace(tuned, card=card)
     save_model(model, "nuclei")
     file = export_to("nuclei", tmp_path / "nuclei.zip")
     described = spec.load_model_description(file, perform_io_checks=True)
@@ -113,6 +116,7 @@ def test_a_package_is_valid_and_repeats_its_test(
     for words in ("IoU 0.8", "Dawoud", "B39", f"{tuned.card.diameter:.1f} px"):
         assert words in readme
     assert ("0.2000 red -0.5000 green -0.3000 blue" in readme) == (len(mix) == 3)
+    assert ("full resolution" in readme) == (refinement is not None)
     tensor, wanted = (
         np.load(io.BytesIO(package.read(name))) for name in ("test_input.npy", "test_output.npy")
     )

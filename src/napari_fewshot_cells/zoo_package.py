@@ -180,6 +180,9 @@ def _readme(model: Model) -> str:
     mix = ""
     if card.mix is not None and len(card.mix) == 3:
         mix = "Colours are mixed to grey first: {:.4f} red {:+.4f} green {:+.4f} blue.".format(*card.mix)
+    borders = ""
+    if card.refinement is not None:
+        borders = "\n   The plugin then sharpens borders at full resolution; the package leaves that out."
     sources = "".join(f"- {source.get('name')}: {source.get('licence')}\n" for source in card.sources)
     return _README.format(
         name=card.name,
@@ -193,6 +196,7 @@ def _readme(model: Model) -> str:
         mix=mix,
         percentiles=" and ".join(map(str, PERCENTILES)),
         logit=card.decision_logit,
+        borders=borders,
         halo=model.network.receptive_radius,
         score=card.score or "No score is stored with this model.",
         notes=card.notes,
@@ -213,7 +217,7 @@ _README = """\
    image, so that no other normalisation is needed.
 3. The result is the probability of each pixel to belong to a cell. The threshold that was calibrated on the
    annotated images ({logit:+.3f} as a logit) is taken into account: cells are above 0.5. Resize it back, and
-   split cells that touch, by a watershed of the distance to the background for instance.
+   split cells that touch, by a watershed of the distance to the background for instance.{borders}
 
 Batch-norm statistics are fixed: an image may be predicted tile by tile, with {halo} px of overlap.
 
