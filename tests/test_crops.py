@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from napari_fewshot_cells.annotations import make_shot
-from napari_fewshot_cells.crops import Sample, sample_crops, to_sample
+from napari_fewshot_cells.crops import REACH, Sample, sample_crops, to_sample
 from napari_fewshot_cells.images import normalise, to_plane
 
 
@@ -39,10 +39,22 @@ def test_mirrored_pixels_have_no_weight():
 def test_what_is_unpainted_lies_in_the_image_and_is_not_painted(augment):
     """Neither what is mirrored at its edge nor a pixel of a completely annotated image."""
     partly, whole = sample(20, 30), sample(20, 30, annotated=2)
+    partly.target[:] = 0
     batch = sample_crops([partly, whole], 2, 64, np.random.default_rng(0), augment=augment)
     unpainted = sorted(batch.unpainted.sum(dim=(1, 2, 3)).tolist())
     assert unpainted == [0, 600 - partly.weight.sum()]
     assert not (batch.unpainted * batch.weight).any()
+
+
+def test_what_may_belong_to_a_painted_cell_is_not_unpainted():
+    """A dab in the middle of a cell says nothing of the cell's rim."""
+    target, weight = np.zeros((2, 90, 90), np.float32)
+    target[40:50, 40:50] = weight[40:50, 40:50] = weight[80:] = 1
+    dab = Sample(np.zeros_like(target), target, weight)
+    rows, columns = np.mgrid[:90, :90]
+    cells = np.argwhere(target * weight > 0)
+    distance = np.min([np.hypot(rows - row, columns - column) for row, column in cells], axis=0)
+    np.testing.assert_array_equal(dab.unpainted, (distance > REACH) & (weight == 0))
 
 
 def test_augmentation_moves_all_three_alike():

@@ -9,10 +9,14 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from .annotations import Shot
 from .images import FloatImage, normalise, rescale
+
+REACH = 21.0
+"""Pixels at the network's scale, three quarters of a cell: so far a cell may go on beyond its paint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +44,14 @@ class Sample:
         return bool(self.weight.all())
 
     @cached_property
+    def unpainted(self) -> FloatImage:
+        """1 where nothing is painted, and no painted cell is so near that the pixel may belong to it."""
+        cells = self.weight * self.target > 0
+        near = distance_transform_edt(~cells) <= REACH if cells.any() else cells
+        unpainted: FloatImage = ((self.weight == 0) & ~near).astype(np.float32)
+        return unpainted
+
+    @cached_property
     def foreground(self) -> NDArray[np.intp]:
         """Flat indices of the pixels annotated as cell."""
         return np.flatnonzero(self.weight * self.target)
@@ -53,7 +65,7 @@ class Batch:
     ----------
     image, target, weight : Tensor
     unpainted : Tensor, optional
-        1 where an image that is annotated in part is not annotated; only `sample_crops` tells.
+        `Sample.unpainted` of images that are annotated in part, else 0; only `sample_crops` tells.
     """
 
     image: Tensor
@@ -108,19 +120,19 @@ def sample_crops(
         sample = samples[order[turn]]
         corner = _corner(sample, size, rng, foreground=turn % 2 == 0)
         stack = cut_crop(sample, corner, size)
-        stack = np.concatenate([stack, _unpainted(sample, corner, stack[2])[None]])
+        stack = np.concatenate([stack, _cut_unpainted(sample, corner, size)[None]])
         stacks.append(augment_crop(stack, rng) if augment else stack)
     image, target, weight, unpainted = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
     return Batch(image[:, None], target[:, None], weight[:, None], unpainted[:, None])
 
 
-def _unpainted(sample: Sample, corner: tuple[int, int], weight: FloatImage) -> FloatImage:
-    unpainted = np.zeros_like(weight)
+def _cut_unpainted(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    row, column = corner
+    cut = np.zeros((size, size), np.float32)  # what is mirrored is not unpainted
     if not sample.whole:
-        (height, width), (row, column) = sample.image.shape, corner
-        inside = np.s_[: height - row, : width - column]  # not what is mirrored
-        unpainted[inside] = 1 - weight[inside]
-    return unpainted
+        inside = sample.unpainted[row : row + size, column : column + size]
+        cut[: inside.shape[0], : inside.shape[1]] = inside
+    return cut
 
 
 def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: bool) -> tuple[int, int]:

@@ -20,10 +20,11 @@ from .images import FloatImage
 from .losses import doubtful_background
 from .networks import SegmentationNetwork, store_statistics
 
-LOOKS = (0.2, 0.4, 0.6, 0.8)
+LOOKS = (0.25, 0.5, 0.75)
 """Parts of a training after which the share of cells is estimated anew; before the first nothing is known."""
 
-_BALANCED_ODDS = 3.5  # background / foreground below which the unpainted says nothing
+_RARE = 6.0  # background / foreground; where it is less the unpainted says nothing
+_SLOPE = 2.0  # of the weight against odds / _RARE
 _LARGEST_WEIGHT = 5.0
 _CROPS = 12
 
@@ -50,6 +51,7 @@ class UnpaintedBackground:
 
     def __init__(self, samples: Sequence[Sample], balance: float, crop_size: int, seed: int) -> None:
         self.weight = 0.0
+        self._most = _LARGEST_WEIGHT  # only falls: a network that unlearns cells finds them ever rarer
         self._samples = [sample for sample in samples if not sample.whole]
         self._balance = balance
         self._size = crop_size
@@ -71,7 +73,8 @@ class UnpaintedBackground:
             return
         del self._looks[: len(due)]
         odds = np.exp(self._log_odds(network))
-        self.weight = float(np.clip(odds / _BALANCED_ODDS - 1, 0, _LARGEST_WEIGHT))
+        self._most = min(self._most, float(np.clip(_SLOPE * (odds / _RARE - 1), 0, _LARGEST_WEIGHT)))
+        self.weight = self._most
 
     def loss(self, logits: Tensor, batch: Batch) -> Tensor | None:
         """The weighted term for one step; None while it has no weight."""

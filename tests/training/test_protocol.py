@@ -21,7 +21,7 @@ from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_f
 from napari_fewshot_cells.training.protocol import few_shot_iou, few_shot_steps, select
 
 RECIPES = {
-    "button": Recipe(steps=3, crops=2, crop_size=64),
+    "button": Recipe(steps=3, crops=2, crop_size=64, refine=False),
     "paper": PaperRecipe(epochs=1, batch=4, crop_size=64, stride=32, min_foreground=50, lr=1e-3),
 }
 

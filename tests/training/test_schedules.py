@@ -50,7 +50,9 @@ def test_the_papers_numbers():
 def test_the_budgeted_schedule_takes_todays_defaults_and_gives_all_methods_the_same_time():
     cpu = get_schedule("cpu")
     assert cpu.reptile == ReptileConfig()
-    assert cpu.fine_tuning == Recipe(steps=30, steps_per_shot=6, crops=8, crop_size=128, balance=1, views=1)
+    assert cpu.fine_tuning == Recipe(
+        steps=30, steps_per_shot=6, crops=8, crop_size=128, balance=1, refine=False, views=1
+    )
     assert cpu.meta_budget == cpu.transfer_budget
     assert cpu.meta_budget.minutes > 0
     assert cpu.meta_budget.meta_steps is None
