@@ -9,31 +9,27 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import torch
 
 from .annotations import SupportSet, median_diameter
-from .calibration import best_threshold, calibrated_threshold
+from .calibration import calibrated_threshold
 from .contrast import Mix, fisher_mix, mixed
 from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
-from .images import FloatImage, normalise
+from .images import normalise
 from .losses import weighted_bce
 from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
-from .prediction import at_full_resolution, logit_steps
+from .prediction import at_full_resolution
 from .progress import Progress
 from .refinement import Refinement, fit_refinement
+from .settling import BatchNorm, Settled, settle
 from .unpainted import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
-
-
-BatchNorm = Literal["support", "image", "running"]
-"""Whose statistics prediction uses; see `Recipe`."""
 
 
 @dataclass(frozen=True)
@@ -215,72 +211,6 @@ def to_samples(
     samples = [to_sample(replace(shot, plane=mixed(shot.plane, mix)), factor) for shot in support.shots]
     _check_samples(samples, support)
     return diameter, samples
-
-
-@dataclass(frozen=True, eq=False)
-class Settled:
-    """What prediction needs beside the weights.
-
-    Attributes
-    ----------
-    decision_logit : float
-        Above which a pixel is foreground.
-    logits : tuple of ndarray, float32, (H, W)
-        Of each sample, at the network's scale; none where nothing was calibrated.
-    """
-
-    decision_logit: float
-    logits: tuple[FloatImage, ...] = ()
-
-
-def settle(
-    network: SegmentationNetwork,
-    samples: Sequence[Sample],
-    *,
-    batch_norm: BatchNorm,
-    calibrate: bool,
-    balance: float = 1.0,
-    unpainted: float = 0.0,
-    device: str,
-) -> Generator[Progress, None, Settled]:
-    """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
-
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        On `device`.
-    samples : sequence of Sample
-        The support set.
-    batch_norm : {"support", "image", "running"}
-        As in `Recipe`; with "running" the network keeps those that it has.
-    calibrate : bool
-        Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
-    balance, unpainted : float
-        Power of w, and last weight of what is unpainted, with which the network was trained.
-
-    Returns
-    -------
-    Settled
-    """
-    started = time.perf_counter()
-    images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
-    logits: list[FloatImage] = []
-    if batch_norm == "support":
-        store_statistics(network, images)
-    if calibrate:
-        for sample, image in zip(samples, images, strict=True):
-            yield Progress("calibrating", len(logits), len(samples), time.perf_counter() - started)
-            if batch_norm == "image":
-                store_statistics(network, [image])
-            logits.append((yield from logit_steps(network, sample.image, device=device)))
-    if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
-        store_statistics(network, images)
-    if not calibrate:
-        return Settled(0.0)
-    if batch_norm == "running":
-        # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
-        return Settled(best_threshold(logits, samples), tuple(logits))
-    return Settled(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))
 
 
 def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement:

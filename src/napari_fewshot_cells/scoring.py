@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from .annotations import SupportSet
 from .contrast import fisher_mix, mixed
 from .crops import Sample
-from .finetune import Recipe, new_unpainted, settle, to_samples, train
+from .finetune import Recipe, new_unpainted, to_samples, train
 from .images import normalise
 from .metrics import iou
 from .models import Model
 from .prediction import predict_window
 from .progress import Progress
+from .settling import settle
 
 MOST_LEFT_OUT = 3
 """Shots that are left out, each once: as many short trainings."""

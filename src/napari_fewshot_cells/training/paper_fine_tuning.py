@@ -16,11 +16,12 @@ import torch
 
 from ..annotations import SupportSet
 from ..crops import Sample
-from ..finetune import BatchNorm, adapted_card, settle, to_samples
+from ..finetune import adapted_card, to_samples
 from ..losses import weighted_bce
 from ..models import Model
 from ..networks import SegmentationNetwork, learn_affine
 from ..progress import Progress
+from ..settling import BatchNorm, settle
 from .stride import cut_batch, epoch_batches, stride_crops
 
 INITIAL_SCALE = 0.1
