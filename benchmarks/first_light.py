@@ -16,9 +16,9 @@ from pathlib import Path
 
 import torch
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.models import Model, ModelCard, read_model
 from napari_fewshot_cells.networks import build_network
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.protocol import few_shot_iou, select
 from napari_fewshot_cells.training.sources import find_sources

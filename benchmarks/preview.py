@@ -17,12 +17,13 @@ from pathlib import Path
 from statistics import median
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.measurements import PixelSize
 from napari_fewshot_cells.models import Model, weights_sha256
 from napari_fewshot_cells.plugin.previews import SHARE, Preview, View, with_previews
 from napari_fewshot_cells.plugin.sources import Source
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 from napari_fewshot_cells.training import provenance
 from report import RESULTS, origin, read, table

@@ -16,9 +16,9 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.models import CANONICAL_DIAMETER
 from napari_fewshot_cells.networks import build_network
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training.matrix import K_SHOTS, SELECTIONS
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe
 from napari_fewshot_cells.training.schedules import METHODS, PAPER_TRANSFER_STEPS, SCHEDULES

@@ -18,11 +18,12 @@ from typer.testing import CliRunner
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.cli.train import app
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.models import read_model
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 from napari_fewshot_cells.training.sources import SOURCE_NAMES
 

@@ -10,13 +10,14 @@ from hypothesis import strategies as st
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.contrast import fisher_mix, mixed
 from napari_fewshot_cells.errors import ImageError
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import LUMA, to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.models import read_model, write_model
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
 disc = np.hypot(*(np.indices((60, 80)) - np.array([30, 40])[:, None, None])) < 20

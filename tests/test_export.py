@@ -18,7 +18,7 @@ from napari_fewshot_cells import export, onnx_network
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.errors import ModelError
 from napari_fewshot_cells.export import export_to
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import normalise, rescale, to_plane
 from napari_fewshot_cells.library import load_model, save_model
 from napari_fewshot_cells.models import Model, read_model
@@ -26,6 +26,7 @@ from napari_fewshot_cells.networks import ARCHITECTURES
 from napari_fewshot_cells.onnx_network import run_onnx, to_onnx
 from napari_fewshot_cells.prediction import FLIPS, predict, to_probability
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.refinement import N_WEIGHTS
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 

@@ -14,13 +14,14 @@ from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.calibration import calibrated_threshold
 from napari_fewshot_cells.crops import sample_crops, to_sample
 from napari_fewshot_cells.errors import AnnotationError
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import normalise, to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.networks import store_statistics
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
 
 QUICK = Recipe(steps=2, steps_per_shot=1, crops=2, crop_size=64)

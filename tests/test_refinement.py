@@ -12,13 +12,14 @@ from scipy.special import expit
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.errors import ModelError
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.models import Model, read_model, write_model
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.refinement import (
     N_WEIGHTS,
     _features,

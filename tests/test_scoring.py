@@ -12,13 +12,14 @@ import torch
 
 from napari_fewshot_cells import scoring
 from napari_fewshot_cells.annotations import SupportSet, make_shot, make_support_set
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.scoring import (
     Agreement,
     Score,

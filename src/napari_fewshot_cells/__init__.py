@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Model": "models",
     "Plane": "images",
-    "Recipe": "finetune",
+    "Recipe": "recipe",
     "Shot": "annotations",
     "SupportSet": "annotations",
     "fine_tune": "finetune",
@@ -30,13 +30,14 @@ _HOMES = {
 
 if TYPE_CHECKING:
     from .annotations import Shot, SupportSet, make_shot, make_support_set
-    from .finetune import Recipe, fine_tune
+    from .finetune import fine_tune
     from .images import Plane, to_plane
     from .instances import label_instances
     from .library import load_model
     from .models import Model
     from .prediction import predict
     from .progress import finish
+    from .recipe import Recipe
 
 __all__ = [
     "Model",

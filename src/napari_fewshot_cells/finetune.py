@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -19,69 +18,18 @@ from .contrast import Mix, fisher_mix, mixed
 from .crops import Sample, sample_crops, to_sample
 from .errors import AnnotationError
 from .images import normalise
-from .losses import weighted_bce
 from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
 from .prediction import at_full_resolution
 from .progress import Progress
+from .recipe import Recipe
 from .refinement import Refinement, fit_refinement
-from .settling import BatchNorm, Settled, settle
+from .settling import Settled, settle
+from .steps import new_unpainted, train
 from .unpainted import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Images are never fed smaller or larger than this, whatever the annotation says about object size."""
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to fine-tune. The defaults are the button's.
-
-    Attributes
-    ----------
-    steps, steps_per_shot : int
-        Adam steps with one shot, and more for each further one.
-    crops, crop_size : int
-        Crops of `crop_size` × `crop_size` px in each step.
-    lr, weight_decay : float
-        Of Adam; the learning rate falls to zero along half a cosine.
-    balance : float
-        Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
-        cells are rare and leaves the repair to the threshold.
-    unpainted : bool
-        Take unpainted pixels for background where cells are rare; see `unpainted.UnpaintedBackground`.
-    rescale : bool
-        Feed images so that the annotated objects have the canonical diameter; else at native scale.
-    mix : bool
-        Show the network the mix of channels in which the annotated cells stand out bright; else grey values.
-    calibrate : bool
-        Choose the decision threshold on the shots; else 0.5, as in the paper.
-    refine : bool
-        Learn from completely annotated images where exactly a cell ends; see `refinement`.
-    batch_norm : {"support", "image", "running"}
-        Statistics used in prediction: those of the support set's whole images, each image's own, or the
-        exponential running averages over the steps, as PyTorch keeps them.
-    views : {1, 2, 4}
-        Prediction is the mean over an image and its mirror images; see `prediction.FLIPS`.
-    """
-
-    steps: int = 60
-    steps_per_shot: int = 5
-    crops: int = 4
-    crop_size: int = 128
-    lr: float = 1e-3
-    weight_decay: float = 5e-4
-    balance: float = 0.5
-    unpainted: bool = True
-    rescale: bool = True
-    mix: bool = True
-    calibrate: bool = True
-    refine: bool = True
-    batch_norm: BatchNorm = "support"
-    views: int = 4
-
-    def steps_for(self, k_shot: int) -> int:
-        """Adam steps with a support set of `k_shot` images."""
-        return self.steps + self.steps_per_shot * (k_shot - 1)
 
 
 def fine_tune(
@@ -237,70 +185,6 @@ def adapted_card(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         command="",
     )
-
-
-def new_unpainted(samples: Sequence[Sample], recipe: Recipe, seed: int) -> UnpaintedBackground:
-    """What a recipe makes of unpainted pixels, for `train`; without weight where it makes nothing of them."""
-    return UnpaintedBackground(samples if recipe.unpainted else (), recipe.balance, recipe.crop_size, seed)
-
-
-def train(
-    network: SegmentationNetwork,
-    samples: Sequence[Sample],
-    recipe: Recipe,
-    unpainted: UnpaintedBackground,
-    *,
-    seconds: float | None = None,
-    stop: Callable[[], bool] | None = None,
-    seed: int = 0,
-    device: str = "cpu",
-    started: float | None = None,
-) -> Generator[Progress, None, int]:
-    """Take the recipe's steps with L_BCE (in place); `settle` comes after.
-
-    Parameters
-    ----------
-    network : SegmentationNetwork
-        On `device`.
-    samples : sequence of Sample
-        The support set.
-    recipe : Recipe
-    unpainted : UnpaintedBackground
-        See `new_unpainted`; in the end it knows its last weight.
-    seconds, stop, seed, device
-        As in `fine_tune`.
-    started : float, optional
-        When the clock of `seconds` began to run, by `time.perf_counter`; by default now.
-
-    Returns
-    -------
-    int
-        Steps done.
-    """
-    started = time.perf_counter() if started is None else started
-    rng = np.random.default_rng(seed)
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    elapsed = 0.0
-    steps = recipe.steps_for(len(samples))
-    for step in range(1, steps + 1):
-        share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
-        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
-        unpainted.adjust(network, share)
-        batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
-        optimiser.zero_grad()
-        logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
-        loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
-        term = unpainted.loss(logits, batch)
-        if term is not None:
-            loss = loss + term
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        elapsed = time.perf_counter() - started
-        yield Progress("fine-tuning", step, steps, elapsed, loss.item())
-        if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
-            break
-    return step
 
 
 _WATCHED_CROPS = 4

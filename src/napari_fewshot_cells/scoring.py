@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from .annotations import SupportSet
 from .contrast import fisher_mix, mixed
 from .crops import Sample
-from .finetune import Recipe, new_unpainted, to_samples, train
+from .finetune import to_samples
 from .images import normalise
 from .metrics import iou
 from .models import Model
 from .prediction import predict_window
 from .progress import Progress
+from .recipe import Recipe
 from .settling import settle
+from .steps import new_unpainted, train
 
 MOST_LEFT_OUT = 3
 """Shots that are left out, each once: as many short trainings."""

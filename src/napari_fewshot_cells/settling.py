@@ -17,7 +17,7 @@ from .prediction import logit_steps
 from .progress import Progress
 
 BatchNorm = Literal["support", "image", "running"]
-"""Whose statistics prediction uses; see `finetune.Recipe`."""
+"""Whose statistics prediction uses; see `recipe.Recipe`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,7 @@ def settle(
     samples : sequence of Sample
         The support set.
     batch_norm : {"support", "image", "running"}
-        As in `finetune.Recipe`; with "running" the network keeps those that it has.
+        As in `recipe.Recipe`; with "running" the network keeps those that it has.
     calibrate : bool
         Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
     balance, unpainted : float

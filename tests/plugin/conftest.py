@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import list_models, save_model
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
+from napari_fewshot_cells.recipe import Recipe
 
 PATIENCE = 120_000  # ms; generous, because other work may share the machine's cores
 

@@ -14,12 +14,12 @@ import napari
 import numpy as np
 from qtpy.QtCore import QTimer
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import save_model
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.plugin.panel import FewShotWidget
 from napari_fewshot_cells.plugin.session import FINE_TUNING
+from napari_fewshot_cells.recipe import Recipe
 
 SIDE = 1024
 EVERY = 50  # ms between strokes

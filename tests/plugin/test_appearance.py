@@ -25,10 +25,10 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fewshot_cells.batch import FileReport
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.plugin.message_bar import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.plugin.theme import READABLE, colours_of, contrast, readable
 from napari_fewshot_cells.plugin.tools import KEYS
+from napari_fewshot_cells.recipe import Recipe
 
 from .conftest import PATIENCE
 

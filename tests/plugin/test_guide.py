@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from napari_fewshot_cells.finetune import Recipe
+from napari_fewshot_cells.recipe import Recipe
 
 from .conftest import PATIENCE
 

@@ -11,11 +11,11 @@ import tifffile
 from qtpy.QtCore import QPoint, Qt
 from skimage import io
 
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.plugin.image_table import ANNOTATED, FOUND, MOST_ROWS, NAME
 from napari_fewshot_cells.plugin.message_bar import DONE, ERROR
 from napari_fewshot_cells.plugin.session import ALL_IMAGES, ALL_PLANES
+from napari_fewshot_cells.recipe import Recipe
 
 from .conftest import PATIENCE
 

@@ -12,11 +12,11 @@ from qtpy.QtCore import QPoint, Qt, QTimer
 from qtpy.QtWidgets import QAbstractButton, QComboBox
 
 from napari_fewshot_cells import finetune
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import library_dir, list_models, load_model
 from napari_fewshot_cells.plugin.jobs import Predicting
 from napari_fewshot_cells.plugin.message_bar import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.plugin.session import ALL_IMAGES, ALL_PLANES
+from napari_fewshot_cells.recipe import Recipe
 
 from .conftest import PATIENCE
 

@@ -18,7 +18,6 @@ from qtpy.QtWidgets import QAbstractButton
 
 from napari_fewshot_cells import scoring
 from napari_fewshot_cells.errors import ImageError
-from napari_fewshot_cells.finetune import Recipe
 from napari_fewshot_cells.library import delete_model, list_models, load_model
 from napari_fewshot_cells.plugin import previews
 from napari_fewshot_cells.plugin.image_table import SCORE
@@ -27,6 +26,7 @@ from napari_fewshot_cells.plugin.planes import geometry_of, place_on
 from napari_fewshot_cells.plugin.preview_layer import PreviewLayer
 from napari_fewshot_cells.plugin.previews import Preview
 from napari_fewshot_cells.plugin.session import Session
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.scoring import Agreement
 
 from .conftest import PATIENCE

@@ -11,12 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from napari_fewshot_cells.annotations import SupportSet
-from napari_fewshot_cells.finetune import Recipe, fine_tune
+from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
 from napari_fewshot_cells.training.protocol import few_shot_iou, few_shot_steps, select
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from napari_fewshot_cells.errors import FewShotError
-from napari_fewshot_cells.finetune import Recipe
+from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training.meta_training import Budget
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe
 from napari_fewshot_cells.training.reptile import ReptileConfig

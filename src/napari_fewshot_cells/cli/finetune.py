@@ -121,7 +121,8 @@ def _training(
         from ..training.paper_fine_tuning import PaperRecipe, paper_fine_tune
 
         return paper_fine_tune(start, support, recipe=PaperRecipe(), seed=seed, device=device)
-    from ..finetune import Recipe, fine_tune
+    from ..finetune import fine_tune
+    from ..recipe import Recipe
 
     ours = Recipe()
     if steps is not None:

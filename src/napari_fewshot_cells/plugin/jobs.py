@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..annotations import SupportSet
-    from ..finetune import Recipe
     from ..library import ModelEntry
     from ..models import ModelCard
+    from ..recipe import Recipe
     from ..scoring import Agreement, Score
     from .image_rows import Scores
     from .sources import Source

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..annotations import Shot, SupportSet
-    from ..finetune import Recipe
     from ..library import ModelEntry
     from ..models import Model
+    from ..recipe import Recipe
     from .sources import Painted, Source
 
 

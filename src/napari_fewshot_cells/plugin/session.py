@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
-    from ..finetune import Recipe
     from ..library import ModelEntry
+    from ..recipe import Recipe
     from .image_rows import Ranks, Scores
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..annotations import MOST_SHOTS, Shot, SupportSet
-from ..finetune import Recipe, fine_tune
+from ..finetune import fine_tune
 from ..images import FloatImage, normalise
 from ..metrics import iou
 from ..models import Model
 from ..prediction import predict
 from ..progress import Progress, finish
+from ..recipe import Recipe
 from .paper_fine_tuning import PaperRecipe, paper_fine_tune
 from .tasks import Task
 

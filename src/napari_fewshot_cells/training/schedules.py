@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import FewShotError
-from ..finetune import Recipe
 from ..models import write_atomically
+from ..recipe import Recipe
 from .meta_training import Budget
 from .paper_fine_tuning import PaperRecipe
 from .reptile import ReptileConfig

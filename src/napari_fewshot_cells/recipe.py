@@ -1,0 +1,59 @@
+"""How to fine-tune: the button's numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .settling import BatchNorm
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to fine-tune. The defaults are the button's.
+
+    Attributes
+    ----------
+    steps, steps_per_shot : int
+        Adam steps with one shot, and more for each further one.
+    crops, crop_size : int
+        Crops of `crop_size` × `crop_size` px in each step.
+    lr, weight_decay : float
+        Of Adam; the learning rate falls to zero along half a cosine.
+    balance : float
+        Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
+        cells are rare and leaves the repair to the threshold.
+    unpainted : bool
+        Take unpainted pixels for background where cells are rare; see `unpainted.UnpaintedBackground`.
+    rescale : bool
+        Feed images so that the annotated objects have the canonical diameter; else at native scale.
+    mix : bool
+        Show the network the mix of channels in which the annotated cells stand out bright; else grey values.
+    calibrate : bool
+        Choose the decision threshold on the shots; else 0.5, as in the paper.
+    refine : bool
+        Learn from completely annotated images where exactly a cell ends; see `refinement`.
+    batch_norm : {"support", "image", "running"}
+        Statistics used in prediction: those of the support set's whole images, each image's own, or the
+        exponential running averages over the steps, as PyTorch keeps them.
+    views : {1, 2, 4}
+        Prediction is the mean over an image and its mirror images; see `prediction.FLIPS`.
+    """
+
+    steps: int = 60
+    steps_per_shot: int = 5
+    crops: int = 4
+    crop_size: int = 128
+    lr: float = 1e-3
+    weight_decay: float = 5e-4
+    balance: float = 0.5
+    unpainted: bool = True
+    rescale: bool = True
+    mix: bool = True
+    calibrate: bool = True
+    refine: bool = True
+    batch_norm: BatchNorm = "support"
+    views: int = 4
+
+    def steps_for(self, k_shot: int) -> int:
+        """Adam steps with a support set of `k_shot` images."""
+        return self.steps + self.steps_per_shot * (k_shot - 1)

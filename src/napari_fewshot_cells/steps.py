@@ -1,0 +1,81 @@
+"""The Adam steps of a recipe on a support set."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator, Sequence
+
+import numpy as np
+import torch
+
+from .crops import Sample, sample_crops
+from .losses import weighted_bce
+from .networks import SegmentationNetwork
+from .progress import Progress
+from .recipe import Recipe
+from .unpainted import UnpaintedBackground
+
+
+def new_unpainted(samples: Sequence[Sample], recipe: Recipe, seed: int) -> UnpaintedBackground:
+    """What a recipe makes of unpainted pixels, for `train`; without weight where it makes nothing of them."""
+    return UnpaintedBackground(samples if recipe.unpainted else (), recipe.balance, recipe.crop_size, seed)
+
+
+def train(
+    network: SegmentationNetwork,
+    samples: Sequence[Sample],
+    recipe: Recipe,
+    unpainted: UnpaintedBackground,
+    *,
+    seconds: float | None = None,
+    stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    started: float | None = None,
+) -> Generator[Progress, None, int]:
+    """Take the recipe's steps with L_BCE (in place); `settle` comes after.
+
+    Parameters
+    ----------
+    network : SegmentationNetwork
+        On `device`.
+    samples : sequence of Sample
+        The support set.
+    recipe : Recipe
+    unpainted : UnpaintedBackground
+        See `new_unpainted`; in the end it knows its last weight.
+    seconds, stop, seed, device
+        As in `fine_tune`.
+    started : float, optional
+        When the clock of `seconds` began to run, by `time.perf_counter`; by default now.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    started = time.perf_counter() if started is None else started
+    rng = np.random.default_rng(seed)
+    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    elapsed = 0.0
+    steps = recipe.steps_for(len(samples))
+    for step in range(1, steps + 1):
+        share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
+        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
+        unpainted.adjust(network, share)
+        batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
+        optimiser.zero_grad()
+        logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
+        loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
+        term = unpainted.loss(logits, batch)
+        if term is not None:
+            loss = loss + term
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        elapsed = time.perf_counter() - started
+        yield Progress("fine-tuning", step, steps, elapsed, loss.item())
+        if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
+            break
+    return step
