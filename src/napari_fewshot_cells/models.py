@@ -34,7 +34,7 @@ class ModelCard:
     Attributes
     ----------
     name : str
-    architecture : {"fcrn", "unet"}
+    architecture : {"fcrn", "unet", "half-unet"}
     sources : tuple of dict
         Training data: name, licence, images.
     licence : str

@@ -25,13 +25,14 @@ from napari_fewshot_cells.training.meta_training import (
 )
 from napari_fewshot_cells.training.reptile import ReptileConfig
 from napari_fewshot_cells.training.tasks import EpisodeShape
+from napari_fewshot_cells.training.transfer import TransferConfig, new_transfer_card, transfer_train
 
 CONFIG = ReptileConfig(episode=EpisodeShape(2, 2, 2, 1, 32), seed=1)
 
 
-def run(folder, sources, tasks, meta_steps, config=CONFIG):
+def run(folder, sources, tasks, meta_steps, config=CONFIG, start=None):
     card = new_card("fcrn", sources, config, command="napari-fewshot-train meta", device="cpu")
-    return finish(meta_train(folder, card, tasks, config, Budget(meta_steps=meta_steps)))
+    return finish(meta_train(folder, card, tasks, config, Budget(meta_steps=meta_steps), start=start))
 
 
 def assert_same_weights(one, other):
@@ -144,6 +145,39 @@ def test_an_annealed_run_resumes_bit_for_bit(tmp_path, sources, tasks):
     assert_same_weights(whole, run(tmp_path / "parts", sources, tasks, 3, annealed))
     unlike = run(tmp_path / "constant", sources, tasks, 3)
     assert not torch.equal(unlike.network.head.weight, whole.network.head.weight)
+
+
+def start_of(folder, sources, tasks):
+    """A short transfer learning, to begin with."""
+    config = TransferConfig(batch=2, crop_size=32)
+    card = new_transfer_card("fcrn", sources, config, command="", device="cpu")
+    return finish(transfer_train(folder, card, tasks, config, Budget(meta_steps=1)))
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path, sources, tasks):
+    start = start_of(tmp_path / "transfer", sources, tasks)
+    kept = {name: value.clone() for name, value in start.network.state_dict().items()}
+    assert_same_weights(start, run(tmp_path / "none", sources, tasks, 0, start=start))
+    whole = run(tmp_path / "whole", sources, tasks, 2, start=start)
+    run(tmp_path / "parts", sources, tasks, 1, start=start)
+    assert_same_weights(whole, run(tmp_path / "parts", sources, tasks, 2, start=start))
+    assert whole.card.parent == start.card.name
+    assert start.card.name in whole.card.notes
+    for name, value in kept.items():
+        assert torch.equal(value, start.network.state_dict()[name])
+    with pytest.raises(ModelError, match="trained with other settings"):
+        run(tmp_path / "parts", sources, tasks, 3)
+
+
+def test_a_start_that_does_not_fit(tmp_path, sources, tasks):
+    start = start_of(tmp_path / "transfer", sources, tasks)
+    plain = replace(CONFIG, alpha=0, beta=0)
+    with pytest.raises(DataError, match="was trained on EM too, which this run leaves out"):
+        run(tmp_path / "run", sources[:1], tasks[:1], 1, plain, start=start)
+    other = replace(start, card=replace(start.card, architecture="unet"))
+    with pytest.raises(ModelError, match="is a unet, not a fcrn; choose --arch like it"):
+        run(tmp_path / "run", sources, tasks, 1, start=other)
+    assert not (tmp_path / "run").exists()
 
 
 def test_one_source_is_enough_without_the_other_losses(tmp_path, sources, tasks):

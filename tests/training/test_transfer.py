@@ -105,6 +105,21 @@ def test_bfloat16_goes_its_own_way_and_keeps_float32_weights(tmp_path, sources, 
     assert losses[0] == pytest.approx(losses[1], rel=0.02)
 
 
+def test_an_annealed_rate_falls_along_half_a_cosine_and_resumes(tmp_path, sources, tasks):
+    annealed = replace(CONFIG, anneal=True)
+    assert [annealed.lr_at(share) for share in (0, 0.5, 1)] == pytest.approx([1e-3, 5e-4, 0])
+    assert CONFIG.lr_at(0.5) == CONFIG.lr
+    unbroken = run(tmp_path / "whole", sources, tasks, 3, annealed)
+    card = new_transfer_card("fcrn", sources, annealed, command="", device="cpu")
+    steps = transfer_train(tmp_path / "parts", card, tasks, annealed, Budget(meta_steps=3))
+    for _ in range(2):
+        next(steps)
+    steps.close()
+    assert_same_weights(unbroken, run(tmp_path / "parts", sources, tasks, 3, annealed))
+    constant = run(tmp_path / "constant", sources, tasks, 3)
+    assert not torch.equal(constant.network.head.weight, unbroken.network.head.weight)
+
+
 # --- batches ------------------------------------------------------------------------------------------------
 
 
@@ -287,6 +302,7 @@ def test_the_card_says_how(whole):
     assert (settings["lr"], settings["weight_decay"], settings["batch"]) == (1e-3, 5e-4, 3)
     assert settings["scale_jitter"] == 1.25
     assert "alpha" not in settings
+    assert "anneal" not in settings  # off; a run of before it can go on
     with_stride = TransferConfig(stride=38).as_dict()
     assert with_stride["min_foreground"] == 360
     assert "scale_jitter" not in with_stride  # it plays no part

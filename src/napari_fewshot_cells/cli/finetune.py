@@ -31,6 +31,7 @@ class Architecture(StrEnum):
 
     fcrn = "fcrn"
     unet = "unet"
+    half_unet = "half-unet"
 
 
 class RecipeName(StrEnum):

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 
 class Arch(StrEnum):
-    """The paper's two networks."""
+    """The paper's two networks, and the light U-Net at half resolution."""
 
     fcrn = "fcrn"
     unet = "unet"
+    half_unet = "half-unet"
 
 
 class Target(StrEnum):
@@ -93,6 +94,9 @@ def meta(
     anneal: Annotated[bool, typer.Option(help="ε falls linearly to 0 over the run.")] = False,
     meta_steps: Annotated[int | None, typer.Option(min=0, help="Iterations of Algorithm 1.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    start: Annotated[
+        Path | None, typer.Option(help="Model to begin with, say of 'transfer'; by default random weights.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and episodes.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     precision: Annotated[
@@ -109,6 +113,7 @@ def meta(
         raise FewShotError("Say how long to train: --meta-steps or --minutes.")
     import torch
 
+    from ..models import read_model
     from ..training.fabric import choose_device
     from ..training.meta_training import Budget, meta_train, new_card
     from ..training.own_sources import choose_sources
@@ -139,7 +144,16 @@ def meta(
     card = new_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
     budget = Budget(meta_steps, minutes)
     tasks = [load_task(source) for source in chosen_sources]
-    steps = meta_train(out, card, tasks, config, budget, device=device, precision=precision.value)
+    steps = meta_train(
+        out,
+        card,
+        tasks,
+        config,
+        budget,
+        start=None if start is None else read_model(start),
+        device=device,
+        precision=precision.value,
+    )
     show_training(steps, budget, out, "meta-training", _describe)
 
 

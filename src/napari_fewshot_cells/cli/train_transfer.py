@@ -46,6 +46,7 @@ def transfer(
         bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
     ] = False,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
+    anneal: Annotated[bool, typer.Option(help="The learning rate falls to 0 over the run.")] = False,
     steps: Annotated[int | None, typer.Option(min=0, help="Adam steps.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
@@ -81,6 +82,7 @@ def transfer(
         scale_jitter=scale_jitter,
         mix=not grey,
         rescale=not native_scale,
+        anneal=anneal,
         seed=seed,
     )
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])

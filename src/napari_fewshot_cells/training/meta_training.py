@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Generator, Sequence
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import ModelError
+from ..errors import DataError, ModelError
 from ..models import Model, ModelCard, read_model, write_model
 from ..networks import SegmentationNetwork, build_network, reset_statistics
 from . import provenance
@@ -105,6 +106,7 @@ def meta_train(
     config: ReptileConfig,
     budget: Budget,
     *,
+    start: Model | None = None,
     device: str = "cpu",
     precision: str = "32-true",
 ) -> Generator[MetaProgress, None, Model]:
@@ -128,6 +130,8 @@ def meta_train(
         All source sets, on every rank.
     config : ReptileConfig
     budget : Budget
+    start : Model, optional
+        Whose θ to begin with, say that of transfer learning on the same sources; by default random.
     device, precision : str
         See `fabric.open_fabric`.
 
@@ -145,16 +149,18 @@ def meta_train(
     ModelError
         The folder's checkpoint was made with other settings.
     DataError
-        Too few source sets for the losses that are on.
+        Too few source sets for the losses that are on, or the start has seen others.
     FewShotError
         The device or the precision is not available.
     """
     check_sources(config, len(tasks))
+    if start is not None:
+        card = _begun_with(start, card)
     fabric = open_fabric(device, precision)
     writes = fabric.is_global_zero
     if config.episode.mix:
         tasks = [seen_bright(task) for task in tasks]
-    network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config))
+    network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config, start))
     network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     card = replace(card, machine=describe_machine(fabric, precision))
     iteration = saved = int(card.hyper_parameters["iterations"])
@@ -196,10 +202,29 @@ def describe_machine(fabric: Fabric, precision: str) -> str:
     return provenance.machine(str(fabric.device)) + ("" if chosen == "32-true" else f", {chosen}") + ranks
 
 
+def _begun_with(start: Model, card: ModelCard) -> ModelCard:
+    """The card of a run that begins with another model's weights."""
+    if start.card.architecture != card.architecture:
+        raise ModelError(
+            f"'{start.card.name}' is a {start.card.architecture}, not a {card.architecture}; "
+            "choose --arch like it."
+        )
+    known = [source["name"] for source in card.sources]
+    others = [source["name"] for source in start.card.sources if source["name"] not in known]
+    if others:
+        raise DataError(
+            f"'{start.card.name}' was trained on {', '.join(others)} too, which this run leaves out; "
+            "begin with one that was not."
+        )
+    return replace(card, parent=start.card.name, notes=f"{card.notes} Begun with '{start.card.name}'.")
+
+
 def _start_or_resume(
-    path: Path, card: ModelCard, config: ReptileConfig
+    path: Path, card: ModelCard, config: ReptileConfig, start: Model | None
 ) -> tuple[SegmentationNetwork, ModelCard]:
     if not path.exists():
+        if start is not None:
+            return copy.deepcopy(start.network), card
         return build_network(card.architecture, config.seed), card
     model = read_model(path)
 
@@ -207,7 +232,7 @@ def _start_or_resume(
         free = ("iterations", "seconds", "meta_lr")  # ε may fall from one part of a run to the next
         values = {k: v for k, v in of.hyper_parameters.items() if k not in free}
         values = {**ReptileConfig().as_dict(), **values}  # an older checkpoint knows fewer of them
-        return of.architecture, [(s["name"], s["images"]) for s in of.sources], values
+        return of.architecture, of.parent, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):
         raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")

@@ -6,6 +6,7 @@ A run keeps a folder like a meta-training's: model, card and curves, and beside 
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -60,6 +61,8 @@ class TransferConfig:
         As in `EpisodeShape`.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
+    anneal : bool
+        The learning rate falls to 0 along half a cosine over the run's budget.
     seed : int
     """
 
@@ -72,11 +75,16 @@ class TransferConfig:
     scale_jitter: float = 1.25
     mix: bool = True
     rescale: bool = True
+    anneal: bool = False
     seed: int = 0
+
+    def lr_at(self, share: float) -> float:
+        """Adam's learning rate when this share of the budget, 0 to 1, is spent."""
+        return self.lr * (1 + math.cos(math.pi * share)) / 2 if self.anneal else self.lr
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that took part, for cards and tables."""
-        idle = ("min_foreground",) if self.stride is None else ("scale_jitter",)
+        idle = ["min_foreground" if self.stride is None else "scale_jitter", *["anneal"] * (not self.anneal)]
         return {key: value for key, value in asdict(self).items() if key not in idle}
 
 
@@ -178,6 +186,7 @@ def transfer_train(
     try:
         while not budget.is_spent(last.iteration, last.seconds):
             batch = draw(last.iteration)
+            adam.param_groups[0]["lr"] = config.lr_at(budget.share(last.iteration, last.seconds))
             adam.zero_grad()
             with fabric.autocast():
                 logits, _ = network(batch.image.to(fabric.device, memory_format=torch.channels_last))
