@@ -138,6 +138,25 @@ def images_of(batches, tasks):
     return found
 
 
+def test_by_set_the_sets_take_turns_and_each_image_comes_once_an_epoch(tasks, monkeypatch):
+    monkeypatch.setattr(transfer, "augment_crop", lambda stack, rng: stack)
+    draw = crop_source(tasks, replace(PLAIN, by_set=True))  # two sets of three images, three a batch
+    one, other = {0, 1, 2}, {3, 4, 5}
+    assert [set(images_of([draw(step)], tasks)) for step in range(4)] == [one, other, one, other]
+    with pytest.raises(FewShotError, match="leave out --by-set or --stride"):
+        replace(PLAIN, by_set=True, stride=32)
+
+
+def test_balance_is_the_power_of_w(tmp_path, sources, tasks):
+    config = replace(PLAIN, balance=0.5)
+    card = run(tmp_path, sources, tasks, 1, config).card
+    assert card.hyper_parameters["balance"] == 0.5
+    batch = crop_source(tasks, config)(0)
+    logits = build_network("fcrn", config.seed).train()(batch.image)[0]
+    wanted = weighted_bce(logits, batch.target, batch.weight, balance=0.5).item()
+    assert float(rows(tmp_path)[0]["bce"]) == pytest.approx(wanted, rel=1e-4)
+
+
 def test_all_sources_are_shuffled_together_and_each_image_comes_once_an_epoch(tasks, monkeypatch):
     monkeypatch.setattr(transfer, "augment_crop", lambda stack, rng: stack)
     draw = crop_source(tasks, PLAIN)  # six images, three a batch: an epoch is two batches

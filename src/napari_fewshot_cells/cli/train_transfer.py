@@ -46,6 +46,12 @@ def transfer(
         bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
     ] = False,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
+    by_set: Annotated[
+        bool, typer.Option("--by-set", help="Crops of one set in a step, the sets taking turns.")
+    ] = False,
+    balance: Annotated[
+        float, typer.Option(min=0, help="Power of w in L_BCE; 1 is the paper's, 0.5 the button's.")
+    ] = 1.0,
     anneal: Annotated[bool, typer.Option(help="The learning rate falls to 0 over the run.")] = False,
     steps: Annotated[int | None, typer.Option(min=0, help="Adam steps.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
@@ -82,6 +88,8 @@ def transfer(
         scale_jitter=scale_jitter,
         mix=not grey,
         rescale=not native_scale,
+        by_set=by_set,
+        balance=balance,
         anneal=anneal,
         seed=seed,
     )

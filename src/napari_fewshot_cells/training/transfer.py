@@ -5,6 +5,7 @@ A run keeps a folder like a meta-training's: model, card and curves, and beside 
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -61,6 +62,11 @@ class TransferConfig:
         As in `EpisodeShape`.
     rescale : bool
         Bring objects to the canonical diameter first; else native scale, as in the paper.
+    by_set : bool
+        The crops of a step are of one source set, and the sets take turns, however many images they have;
+        else of all images shuffled together, as in the paper. Without a stride only.
+    balance : float
+        Power of w in L_BCE, as in `recipe.Recipe`; 1 is the paper's.
     anneal : bool
         The learning rate falls to 0 along half a cosine over the run's budget.
     seed : int
@@ -75,8 +81,14 @@ class TransferConfig:
     scale_jitter: float = 1.25
     mix: bool = True
     rescale: bool = True
+    by_set: bool = False
+    balance: float = 1.0
     anneal: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.by_set and self.stride is not None:
+            raise FewShotError("Windows of a stride are shuffled together; leave out --by-set or --stride.")
 
     def lr_at(self, share: float) -> float:
         """Adam's learning rate when this share of the budget, 0 to 1, is spent."""
@@ -84,7 +96,9 @@ class TransferConfig:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that took part, for cards and tables."""
-        idle = ["min_foreground" if self.stride is None else "scale_jitter", *["anneal"] * (not self.anneal)]
+        idle = {"min_foreground" if self.stride is None else "scale_jitter"}
+        switches = ("by_set", "balance", "anneal")  # not the paper's; an older run knows none of them
+        idle.update(name for name in switches if getattr(self, name) == getattr(TransferConfig, name))
         return {key: value for key, value in asdict(self).items() if key not in idle}
 
 
@@ -191,7 +205,10 @@ def transfer_train(
             with fabric.autocast():
                 logits, _ = network(batch.image.to(fabric.device, memory_format=torch.channels_last))
             loss = weighted_bce(
-                logits.float(), batch.target.to(fabric.device), batch.weight.to(fabric.device)
+                logits.float(),
+                batch.target.to(fabric.device),
+                batch.weight.to(fabric.device),
+                balance=config.balance,
             )
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
@@ -214,27 +231,32 @@ def transfer_train(
 def crop_source(tasks: Sequence[Task], config: TransferConfig) -> Callable[[int], Batch]:
     """What gives the batch of any step, counted from 0, and always the same one for the same step.
 
-    All images of all sources, or all windows where there is a stride, are shuffled together anew for each
-    epoch; a batch may span the end of one.
+    All images of all sources, or of the set whose turn it is, or all windows where there is a stride, are
+    shuffled together anew for each epoch; a batch may span the end of one.
     """
     if config.mix:
         tasks = [seen_bright(task) for task in tasks]
-    images: list[tuple[Sample, float]] = [
-        (sample, CANONICAL_DIAMETER / diameter if config.rescale else 1.0)
+    sets: list[list[tuple[Sample, float]]] = [
+        [
+            (sample, CANONICAL_DIAMETER / diameter if config.rescale else 1.0)
+            for sample, diameter in zip(task.samples, task.diameters, strict=True)
+        ]
         for task in tasks
-        for sample, diameter in zip(task.samples, task.diameters, strict=True)
     ]
+    if not config.by_set:
+        sets = [list(itertools.chain.from_iterable(sets))]
     size = config.crop_size
     if config.stride is not None:
-        scaled = [rescale_sample(sample, factor) for sample, factor in images]
+        scaled = [rescale_sample(sample, factor) for sample, factor in sets[0]]
         windows = stride_crops(scaled, size, config.stride, config.min_foreground)
         return lambda step: cut_batch([windows[i] for i in _shuffled(len(windows), step, config)], size)
 
     def draw(step: int) -> Batch:
         rng = np.random.default_rng([config.seed, step])
+        images = sets[step % len(sets)]
         stacks = [
             _random_crop(*images[i], config, rng, foreground=turn % 2 == 0)
-            for turn, i in enumerate(_shuffled(len(images), step, config))
+            for turn, i in enumerate(_shuffled(len(images), step // len(sets), config))
         ]
         image, target, weight = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
         return Batch(image[:, None], target[:, None], weight[:, None])
