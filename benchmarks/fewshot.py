@@ -2,7 +2,7 @@
 
 python benchmarks/fewshot.py --data DATA --starts OUT/starts [--methods ours forest] [--targets EM phase]
 
-OUT is what `napari-fewshot-train protocol` leaves: starts/fcrn-EM-complete and so on. Writes
+OUT holds the starts as `napari-fewshot-train protocol` leaves them: starts/fcrn-EM-complete and so on. Writes
 docs/results/fewshot.csv row by row, the first selection of everything first: a stopped run goes on where it
 was. Other --steps, --epochs, --trees and --pixels add points to the curve of IoU against seconds.
 `benchmarks/fewshot_report.py` makes docs/results/fewshot.md of it. Times count only where nothing else runs.
@@ -74,7 +74,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """What to run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--starts", type=Path, help="needed by transfer, paper and ours")
+    parser.add_argument("--starts", type=Path, help="needed by transfer, paper, fcrn and ours")
     parser.add_argument("--out", type=Path, default=Path("docs/results/fewshot.csv"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
@@ -91,8 +91,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int, help="of the networks and of the forest")
     options = parser.parse_args(arguments)
-    if options.starts is None and {"transfer", "paper", "ours"} & set(options.methods):
-        parser.error("transfer, paper and ours need --starts")
+    if options.starts is None and {"transfer", "paper", "fcrn", "ours"} & set(options.methods):
+        parser.error("transfer, paper, fcrn and ours need --starts")
     return options
 
 
@@ -104,9 +104,9 @@ def run(chosen: Sequence[Variant], options: argparse.Namespace) -> None:
         return load_target(name, options.data)
 
     @lru_cache
-    def start_of(target: str, method: str) -> Model:
+    def start_of(target: str, start: tuple[str, str]) -> Model:
         left_out = PHASE_STARTS if target == PHASE else target
-        return read_model(options.starts / Start("fcrn", left_out, method).key / MODEL_FILE)
+        return read_model(options.starts / Start(start[0], left_out, start[1]).key / MODEL_FILE)
 
     for name, variant in itertools.product(options.targets, chosen):
         if variant.start is not None:
@@ -124,7 +124,7 @@ def run(chosen: Sequence[Variant], options: argparse.Namespace) -> None:
         check_same_test(rows, name, len(test), options.out)
         start = None if variant.start is None else start_of(name, variant.start)
         result = measure(
-            variant, target, support, test, annotation, lambda method, n=name: start_of(n, method), selection
+            variant, target, support, test, annotation, lambda kind, n=name: start_of(n, kind), selection
         )
         iterations = 0 if start is None else start.card.hyper_parameters["iterations"]
         origin = (provenance.commit(), provenance.now(), provenance.machine(options.device))

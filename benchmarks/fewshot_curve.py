@@ -21,8 +21,10 @@ COLOURS = {
     "forest": "#00845f",
     "random-fcrn": "#8fc6ec",
     "random-unet": "#c9a6d8",
+    "random-half-unet": "#9bbf6b",
     "transfer": "#d98e00",
     "paper": "#b8443c",
+    "fcrn": "#2f7fc1",
     "ours": "#1f2f55",
 }
 INK, MUTED, GRID = "#22262e", "#5d6573", "#dfe2e7"

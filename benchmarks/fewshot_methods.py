@@ -22,10 +22,15 @@ from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
 
-METHODS = ("otsu", "forest", "random-fcrn", "random-unet", "transfer", "paper", "ours")
+METHODS = (
+    "otsu", "forest", "random-fcrn", "random-unet", "random-half-unet", "paper", "transfer", "fcrn", "ours",
+)  # fmt: skip
 
-Starts = Callable[[str], Model]
-"""The start that a training method gave: "transfer" or "complete"."""
+TRANSFER, COMPLETE, OURS = ("fcrn", "transfer"), ("fcrn", "complete"), ("half-unet", "transfer")
+"""The starts: network and training method."""
+
+Starts = Callable[[tuple[str, str]], Model]
+"""The start that a network got by a training method."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,14 +64,14 @@ class Variant:
     setting : str
         What it may spend, in words.
     fit : Fit
-    start : str, optional
-        The training method whose start it needs.
+    start : tuple of str, optional
+        Network and training method of the start that it needs.
     """
 
     method: str
     setting: str
     fit: Fit
-    start: str | None = None
+    start: tuple[str, str] | None = None
 
     @property
     def takes_scribbles(self) -> bool:
@@ -90,15 +95,15 @@ def variants(
         *(Variant("forest", f"{f.trees} trees, {f.pixels} pixels", partial(forest, f)) for f in forests),
         *(
             Variant(f"random-{arch}", setting, partial(random_start, arch, recipe, device))
-            for arch in ("fcrn", "unet")
+            for arch in ("fcrn", "unet", "half-unet")
             for setting, recipe in recipes.items()
         ),
+        *(Variant("paper", s, partial(paper, r, device), COMPLETE) for s, r in papers.items()),
         *(
-            Variant("transfer", s, partial(button, "transfer", r, device), "transfer")
+            Variant(method, s, partial(button, start, r, device), start)
+            for method, start in (("transfer", TRANSFER), ("fcrn", COMPLETE), ("ours", OURS))
             for s, r in recipes.items()
         ),
-        *(Variant("paper", s, partial(paper, r, device), "complete") for s, r in papers.items()),
-        *(Variant("ours", s, partial(button, "complete", r, device), "complete") for s, r in recipes.items()),
     ]
 
 
@@ -122,7 +127,9 @@ def random_start(
     return _predictor(finish(fine_tune(model, support, recipe=recipe, seed=seed, device=device)), device)
 
 
-def button(start: str, recipe: Recipe, device: str, support: SupportSet, starts: Starts, seed: int) -> Fitted:
+def button(
+    start: tuple[str, str], recipe: Recipe, device: str, support: SupportSet, starts: Starts, seed: int
+) -> Fitted:
     """A trained start, the button's recipe."""
     model = finish(fine_tune(starts(start), support, recipe=recipe, seed=seed, device=device))
     return _predictor(model, device)
@@ -130,7 +137,7 @@ def button(start: str, recipe: Recipe, device: str, support: SupportSet, starts:
 
 def paper(recipe: PaperRecipe, device: str, support: SupportSet, starts: Starts, seed: int) -> Fitted:
     """The complete loss's start, the paper's recipe."""
-    model = finish(paper_fine_tune(starts("complete"), support, recipe=recipe, seed=seed, device=device))
+    model = finish(paper_fine_tune(starts(COMPLETE), support, recipe=recipe, seed=seed, device=device))
     return _predictor(model, device)
 
 
