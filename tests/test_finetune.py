@@ -12,7 +12,7 @@ import torch
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.calibration import calibrated_threshold
-from napari_fewshot_cells.crops import sample_crops, to_sample
+from napari_fewshot_cells.crops import Sample, sample_crops, to_sample
 from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import normalise, to_plane
@@ -52,6 +52,22 @@ def test_the_given_model_stays_untouched(start, support):
     assert same(before, states(start))
     assert start.card == card
     assert not same(before, states(adapted))
+
+
+def test_the_rate_is_lower_where_an_image_is_annotated_in_part(support):
+    (part,) = [to_sample(shot, 1) for shot in support.shots]
+    whole = Sample(part.image, part.target, np.ones_like(part.weight))
+    recipe = Recipe(lr=0.01, partial_factor=0.25)
+    assert recipe.lr_for([whole, whole]) == 0.01
+    assert recipe.lr_for([part]) == recipe.lr_for([whole, part]) == 0.0025
+
+
+def test_the_first_step_is_of_that_rate(start, support):
+    """Adam's first step moves every weight by the rate, but for those with next to no gradient."""
+    recipe = Recipe(steps=1, crops=2, crop_size=64, lr=0.01, partial_factor=0.25, weight_decay=0)
+    before, after = states(start), states(finish(fine_tune(start, support, recipe=recipe)))
+    moved = (after["head.weight"] - before["head.weight"]).abs()
+    assert moved.median().item() == pytest.approx(0.0025, rel=0.01)
 
 
 def test_same_seed_same_weights(start, support):

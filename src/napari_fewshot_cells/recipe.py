@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .crops import Sample
 from .settling import BatchNorm
 
 
@@ -19,6 +21,9 @@ class Recipe:
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
         Of Adam; the learning rate falls to zero along half a cosine.
+    partial_factor : float
+        Of the learning rate, where any image is annotated in part: the less is painted, the more is left to
+        what the network knows.
     balance : float
         Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
         cells are rare and leaves the repair to the threshold.
@@ -44,6 +49,7 @@ class Recipe:
     crops: int = 4
     crop_size: int = 128
     lr: float = 1e-3
+    partial_factor: float = 0.3
     weight_decay: float = 5e-4
     balance: float = 0.5
     unpainted: bool = True
@@ -57,3 +63,7 @@ class Recipe:
     def steps_for(self, k_shot: int) -> int:
         """Adam steps with a support set of `k_shot` images."""
         return self.steps + self.steps_per_shot * (k_shot - 1)
+
+    def lr_for(self, samples: Sequence[Sample]) -> float:
+        """The learning rate of the first step with a support set."""
+        return self.lr * (1 if all(sample.whole for sample in samples) else self.partial_factor)

@@ -58,12 +58,13 @@ def train(
     started = time.perf_counter() if started is None else started
     rng = np.random.default_rng(seed)
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    lr = recipe.lr_for(samples)
+    optimiser = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=recipe.weight_decay)
     elapsed = 0.0
     steps = recipe.steps_for(len(samples))
     for step in range(1, steps + 1):
         share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
-        optimiser.param_groups[0]["lr"] = recipe.lr * (1 + math.cos(math.pi * share)) / 2
+        optimiser.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * share)) / 2
         unpainted.adjust(network, share)
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
