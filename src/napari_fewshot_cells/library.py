@@ -14,6 +14,9 @@ from .errors import ModelError
 from .home import user_home
 from .models import Model, ModelCard, read_model, write_model
 
+DEFAULT = "half-unet"
+"""The bundled model that fine-tuning begins with unless another is chosen."""
+
 
 @dataclass(frozen=True)
 class ModelEntry:
@@ -49,8 +52,9 @@ def bundled_dir() -> Path:
 
 
 def list_models() -> list[ModelEntry]:
-    """All models, bundled ones first, each by name."""
-    bundled = [ModelEntry(path.stem, path, True) for path in sorted(bundled_dir().glob("*.safetensors"))]
+    """All models, by name; bundled ones first, and of these the default."""
+    files = sorted(bundled_dir().glob("*.safetensors"), key=lambda path: (path.stem != DEFAULT, path.stem))
+    bundled = [ModelEntry(path.stem, path, True) for path in files]
     taken = {entry.name for entry in bundled}
     own = sorted(library_dir().glob("*.safetensors"))
     return bundled + [ModelEntry(path.stem, path, False) for path in own if path.stem not in taken]

@@ -57,7 +57,13 @@ def finetune(
         str,
         typer.Option("--out", metavar="MODEL", help="A file (.safetensors) or a name in the model library."),
     ],
-    arch: Annotated[Architecture, typer.Option(help="The network to begin with.")] = Architecture.fcrn,
+    arch: Annotated[
+        Architecture | None,
+        typer.Option(
+            help="The network to begin with; by default half-unet, with the paper's recipe fcrn.",
+            show_default=False,
+        ),
+    ] = None,
     whole_image: Annotated[
         bool,
         typer.Option(
@@ -89,6 +95,7 @@ def finetune(
 
     name, target = model_target(out)
     check_device(device)
+    arch = arch or (Architecture.fcrn if recipe is RecipeName.paper else Architecture.half_unet)
     start = load_model(arch.value)
     support = read_support(images, annotations, whole_image=whole_image)
     make_writable(target.parent)

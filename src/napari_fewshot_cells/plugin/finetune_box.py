@@ -26,7 +26,7 @@ from .session import Session
 from .step import Step
 
 IDLE = "Nothing is running"
-_TITLES = {"fcrn": "FCRN (fast)", "unet": "U-Net"}
+_TITLES = {"half-unet": "Half U-Net", "fcrn": "FCRN", "unet": "U-Net (slow)"}
 
 
 class FineTuneBox(QWidget):

@@ -126,10 +126,11 @@ def new_transfer_card(
 ) -> ModelCard:
     """The card of a run that begins now."""
     card = new_card(architecture, sources, ReptileConfig(seed=config.seed), command=command, device=device)
+    order = "in turn" if config.by_set else "shuffled together"
     return replace(
         card,
         hyper_parameters={**config.as_dict(), "iterations": 0, "seconds": 0.0},
-        notes="Transfer learning (L_BCE on all sources shuffled together); fine-tune it before use.",
+        notes=f"Transfer learning (L_BCE on all sources {order}); fine-tune it before use.",
     )
 
 
