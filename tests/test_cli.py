@@ -203,7 +203,7 @@ def test_version_and_bare_command() -> None:
     assert "finetune" in run().stdout
 
 
-@pytest.mark.parametrize("arch", ["fcrn", "unet"])
+@pytest.mark.parametrize("arch", ["fcrn", "unet", "half-unet"])
 def test_same_seed_same_model(tmp_path: Path, shot: tuple[Path, Path], arch: str) -> None:
     models = []
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
@@ -230,6 +230,7 @@ def test_the_papers_recipe(tmp_path: Path, shot: tuple[Path, Path], library: Pat
     assert (card.hyper_parameters["epochs"], card.views, card.batch_norm) == (20, 1, "image")
     assert card.decision_logit == 0
     assert card.command.endswith("--recipe paper")
+    assert card.parent == "fcrn"
 
 
 def test_whole_image_takes_a_mask(tmp_path: Path, shot: tuple[Path, Path]) -> None:
@@ -578,7 +579,7 @@ def test_evaluate_bad_input(tmp_path: Path, shot: tuple[Path, Path]) -> None:
 def test_models_import_list_show_export_delete(tmp_path: Path, model_file: Path, library: Path) -> None:
     done = run("models")
     assert done.exit_code == 0
-    assert [line.split()[0] for line in done.stdout.splitlines()[1:3]] == ["fcrn", "unet"]
+    assert [line.split()[0] for line in done.stdout.splitlines()[1:4]] == ["half-unet", "fcrn", "unet"]
     assert "one-step" not in done.stdout
 
     assert run("models", "import", model_file).exit_code == 0

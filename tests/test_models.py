@@ -164,8 +164,8 @@ def test_rename_and_note(model):
 
 
 def test_bundled_models_are_first_and_cannot_be_changed(model, tmp_path):
-    assert [e.name for e in library.list_models()] == ["fcrn", "unet"]
-    for name in ("fcrn", "unet"):
+    assert [e.name for e in library.list_models()] == ["half-unet", "fcrn", "unet"]
+    for name in ("half-unet", "fcrn", "unet"):
         with pytest.raises(ModelError, match="cannot be deleted"):
             library.delete_model(name)
         with pytest.raises(ModelError, match="bundled"):
@@ -180,22 +180,29 @@ def test_names_that_no_file_can_have(model, name):
 
 
 def test_no_such_model(tmp_path):
-    with pytest.raises(ModelError, match=r"no model 'nobody'.*fcrn, unet"):
+    with pytest.raises(ModelError, match=r"no model 'nobody'.*half-unet, fcrn, unet"):
         library.load_model("nobody")
     with pytest.raises(ModelError, match="no model file"):
         library.load_model(tmp_path / "x.safetensors")
 
 
-@pytest.mark.parametrize("name", ["fcrn", "unet"])
-def test_bundled_cards_say_where_the_weights_come_from(name):
+@pytest.mark.parametrize(
+    ("name", "command", "settings"),
+    [
+        ("fcrn", "meta", {"alpha": 0.01, "beta": 0.01}),
+        ("unet", "meta", {"alpha": 0.01, "beta": 0.01}),
+        ("half-unet", "transfer", {"by_set": True, "anneal": True}),
+    ],
+)
+def test_bundled_cards_say_where_the_weights_come_from(name, command, settings):
     entry = next(e for e in library.list_models() if e.name == name)
     card = entry.card
     assert card.architecture == name
     assert [source["name"] for source in card.sources] == ["B5", "B39", "ssTEM", "EM", "TNBC"]
     assert all(source["licence"] for source in card.sources)
-    assert card.command.startswith("napari-fewshot-train meta")
-    assert card.hyper_parameters["alpha"] == card.hyper_parameters["beta"] == 0.01
-    assert card.hyper_parameters["seconds"] >= 3600
+    assert card.command.startswith(f"napari-fewshot-train {command}")
+    assert card.hyper_parameters.items() >= settings.items()
+    assert card.hyper_parameters["seconds"] >= 1800
     readable = json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))
     assert readable["date"] == card.date
 

@@ -36,7 +36,7 @@ def test_contents(wheel: Path) -> None:
         assert package + name in names
     templates = ROOT / "src" / package / "training" / "templates"
     assert {f"{package}training/templates/{file.name}" for file in templates.iterdir()} <= set(names)
-    for model in ("fcrn", "unet"):
+    for model in ("half-unet", "fcrn", "unet"):
         for suffix in (".safetensors", ".json"):
             assert f"{package}pretrained/{model}{suffix}" in names
     assert not [name for name in names if "leave-one-out" in name]
@@ -65,7 +65,7 @@ import torch
 import napari_fewshot_cells
 from napari_fewshot_cells.library import load_model
 assert Path(napari_fewshot_cells.__file__).is_relative_to(sys.argv[1]), napari_fewshot_cells.__file__
-for name in ("fcrn", "unet"):
+for name in ("half-unet", "fcrn", "unet"):
     model = load_model(name)
     assert model.card.name == name
     assert model.card.sources and model.card.licence and model.card.command, model.card

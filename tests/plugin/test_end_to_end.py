@@ -33,11 +33,11 @@ def plugin_installed(npe2pm: Any) -> None:
 
 @pytest.fixture
 def press(open_panel: Any, qtbot: Any, plugin_installed: None) -> Any:
-    """Opens the panel with the bundled FCRN and the button's own recipe: viewer, panel and how to press."""
-    if not (bundled_dir() / "fcrn.safetensors").is_file():
-        pytest.skip(f"bundled model missing: no fcrn.safetensors in {bundled_dir()}")
+    """Opens the panel with the bundled network and the button's own recipe: viewer, panel, how to press."""
+    if not (bundled_dir() / "half-unet.safetensors").is_file():
+        pytest.skip(f"bundled model missing: no half-unet.safetensors in {bundled_dir()}")
     viewer, panel = open_panel(recipe=None)
-    assert panel.session.models[0].name == "fcrn"
+    assert panel.session.models[0].name == "half-unet"
     panel.session.choose(start=panel.session.models[0])
 
     def press_button() -> None:

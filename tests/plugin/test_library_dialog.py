@@ -72,7 +72,7 @@ def answer(qtbot: Any, kind: type, act: Callable[[Any], None]) -> None:
 def test_shows_what_is_known_of_each_model(open_dialog: Any, scored: Model) -> None:
     _, dialog = open_dialog()
     assert dialog.isVisible()
-    assert names(dialog) == ["fcrn", "unet", "ready"]
+    assert names(dialog) == ["half-unet", "fcrn", "unet", "ready"]
     assert texts(dialog, "ready") == ["ready", "unet", "2", "finds 9 of 10", "2026-11-24", "nuclei"]
     assert texts(dialog, "fcrn")[1] == "came with the package"
     assert str(library_dir()) in dialog.place.text()
@@ -108,7 +108,7 @@ def test_rename_by_the_button(qtbot: Any, open_dialog: Any, scored: Model) -> No
     answer(qtbot, QInputDialog, type_name)
     dialog.rename_button.click()
     settle(qtbot, dialog)
-    assert names(dialog) == ["fcrn", "unet", "nuclei of mice"]
+    assert names(dialog) == ["half-unet", "fcrn", "unet", "nuclei of mice"]
     assert dialog.table.chosen.entry.name == "nuclei of mice"
     assert load_model("nuclei of mice").card.notes == "nuclei"
     assert sorted(file.name for file in library_dir().iterdir()) == [
@@ -183,7 +183,7 @@ def test_export_by_the_button_and_import(qtbot: Any, open_dialog: Any, scored: M
     settle(qtbot, dialog)
     dialog.import_file(tmp_path / "copy.safetensors")
     settle(qtbot, dialog)
-    assert names(dialog) == ["fcrn", "unet", "copy", "ready"]
+    assert names(dialog) == ["half-unet", "fcrn", "unet", "copy", "ready"]
     assert read_model(tmp_path / "copy.safetensors").card.score == "finds 9 of 10"
     dialog.import_file(tmp_path / "copy.safetensors")
     settle(qtbot, dialog)
@@ -199,7 +199,7 @@ def test_a_damaged_file_is_shown_and_can_be_deleted(qtbot: Any, open_dialog: Any
     assert "broken.safetensors" in dialog.rename_button.toolTip()
     dialog.delete("broken")
     settle(qtbot, dialog)
-    assert names(dialog) == ["fcrn", "unet", "ready"]
+    assert names(dialog) == ["half-unet", "fcrn", "unet", "ready"]
 
 
 def test_a_fault_is_told(
