@@ -586,7 +586,7 @@ def test_models_import_list_show_export_delete(tmp_path: Path, model_file: Path,
     assert (library / "one-step.json").is_file()
     assert run("models", "list").stdout == run("models").stdout
     row = next(line for line in run("models").stdout.splitlines() if line.startswith("one-step"))
-    assert row.split()[:4] == ["one-step", "fcrn", "you", "1"]
+    assert row.split()[:4] == ["one-step", "half-unet", "you", "1"]
     assert_fails(run("models", "import", model_file), "one-step")
 
     shown = run("models", "show", "one-step").stdout

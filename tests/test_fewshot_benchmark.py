@@ -116,7 +116,7 @@ def test_other_test_images_and_other_files_are_refused(data, tmp_path):
 
 def test_a_missing_start_shows_before_anything_is_measured(data, tmp_path):
     out = tmp_path / "fewshot.csv"
-    with pytest.raises(SystemExit, match="fcrn-B39-transfer"):
+    with pytest.raises(SystemExit, match="fcrn-B39-complete"):
         fewshot.main(["--data", str(data), "--starts", str(tmp_path), "--out", str(out), *SMALL])
     assert not out.exists()
 

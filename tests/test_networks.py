@@ -118,6 +118,7 @@ def test_reset_statistics(architecture):
 @each
 def test_receptive_radius_bounds_what_a_logit_sees(architecture):
     network = build_network(architecture, 0).eval()
+    assert network.receptive_radius % network.stride == 0
     x = torch.rand(1, 1, 192, 192)
     for offset in range(network.stride):
         changed = x.clone()

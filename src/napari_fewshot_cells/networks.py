@@ -59,7 +59,7 @@ class SegmentationNetwork(nn.Module, ABC):
         Sides of the input are padded to a multiple of this.
     receptive_radius : int
         A logit depends on no pixel further away than this, in pixels, for inputs cut at multiples of
-        `stride`: the overlap that tiles need.
+        `stride`: the overlap that tiles need, itself such a multiple.
     """
 
     stride: ClassVar[int]
@@ -144,7 +144,7 @@ class HalfUNet(UNet):
     """
 
     stride = 8
-    receptive_radius = 57
+    receptive_radius = 56
 
     def __init__(self) -> None:
         super().__init__(channels=4)
