@@ -30,7 +30,6 @@ DOI = "10.48550/arXiv.2007.01671"
 
 _SUMMARY = "Finds cells in microscopy images; taught from a few annotated images with napari-fewshot-cells."
 _TEST_SIDE = 256  # px
-_SMALLEST_SIDE = 64  # px, that a package asks of its images
 
 
 def to_package(model: Model) -> bytes:
@@ -80,7 +79,8 @@ def _probability(model: Model, image: FloatImage) -> FloatImage:
 def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
     """The specification's description of a model, version 0.5."""
     card, network = model.card, model.network
-    size = {"min": _SMALLEST_SIDE, "step": network.stride}
+    # the specification wants something left of the smallest image between its two halos
+    size = {"min": 2 * network.receptive_radius + network.stride, "step": network.stride}
     low, high = PERCENTILES
     return {
         "format_version": "0.5.4",
