@@ -2,10 +2,10 @@
 
 python benchmarks/first_preview.py --data DATA --starts OUT/starts [--selections 3]
 
-The button's recipe on whole images, K = 1, FCRN, leaving the target out as `fewshot.py` does, all processor
-threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds are those
-since the training began; IoU is that of the same pixels, of the preview and of the model at the end. Writes
-first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
+The button's recipe and network on whole images, K = 1, leaving the target out as `fewshot.py` does, all
+processor threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds are
+those since the training began; IoU is that of the same pixels, of the preview and of the model at the end.
+Writes first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def main() -> None:
     for name in options.targets:
         target = load_target(name, options.data)
         left_out = "TNBC" if name == "phase" else name
-        start = read_model(options.starts / f"fcrn-{left_out}-complete" / "model.safetensors")
+        start = read_model(options.starts / f"half-unet-{left_out}-transfer" / "model.safetensors")
         for selection in range(options.selections):
             measured = measure(target, start, selection)
             stamp = (provenance.commit(), provenance.now(), provenance.machine())

@@ -18,7 +18,7 @@ from statistics import median
 
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.library import load_model
+from napari_fewshot_cells.library import DEFAULT, load_model
 from napari_fewshot_cells.measurements import PixelSize
 from napari_fewshot_cells.models import Model, weights_sha256
 from napari_fewshot_cells.plugin.previews import SHARE, Preview, View, with_previews
@@ -52,7 +52,7 @@ def train(start: Model, *, preview: bool) -> tuple[object, ...]:
 
 def measure(rounds: int) -> None:
     """Take turns, and who begins too."""
-    start = load_model("fcrn")
+    start = load_model(DEFAULT)
     train(start, preview=True)  # first calls set things up
     rows = []
     for number in range(rounds):

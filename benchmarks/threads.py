@@ -29,7 +29,7 @@ from qtpy.QtCore import QCoreApplication, QTimer
 from napari_fewshot_cells.annotations import SupportSet, make_shot, make_support_set
 from napari_fewshot_cells.finetune import fine_tune
 from napari_fewshot_cells.images import to_plane
-from napari_fewshot_cells.library import load_model
+from napari_fewshot_cells.library import DEFAULT, load_model
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 from napari_fewshot_cells.training import provenance
@@ -45,7 +45,7 @@ def support_set() -> SupportSet:
 
 def work() -> bytes:
     """Fine-tune and return the weights."""
-    model = finish(fine_tune(load_model("fcrn"), support_set()))
+    model = finish(fine_tune(load_model(DEFAULT), support_set()))
     buffer = io.BytesIO()
     torch.save(model.network.state_dict(), buffer)
     return buffer.getvalue()
