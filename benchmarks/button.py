@@ -3,8 +3,8 @@
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [--k-shots 1 3 5 10]
 
 The network that the panel begins with, K simulated 512×512 images with a partial annotation each, all
-processor threads. All K are predicted after the training, one after the other: the seconds to the first labels,
-and to the last; the stall is that of `window.Pulse`. Only when nothing else runs.
+processor threads. All K are predicted after the training, one after the other: the seconds to the first
+labels, and to the last; the stall is that of `window.Pulse`. Only when nothing else runs.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 python benchmarks/first_preview.py --data DATA --starts OUT/starts [--selections 3]
 
 The button's recipe and network on whole images, K = 1, leaving the target out as `fewshot.py` does, all
-processor threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds are
-those since the training began; IoU is that of the same pixels, of the preview and of the model at the end.
-Writes first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
+processor threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds
+are those since the training began; IoU is that of the same pixels, of the preview and of the model at the
+end. Writes first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
 """
 
 from __future__ import annotations
