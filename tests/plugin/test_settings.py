@@ -32,7 +32,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
     viewer.add_image(disc_image[0], name="discs")
     assert not preferences_file().exists()  # nothing was chosen yet
     network = panel.finetune_box.start_choice
-    network.activated.emit(network.findText("U-Net"))
+    network.activated.emit(network.findText("U-Net (slow)"))
     panel.finetune_box.preview_check.click()
     scope = panel.predict_box.scope_choice
     scope.activated.emit(scope.findText("all images"))
@@ -62,7 +62,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
     again = FewShotWidget(viewer)
     viewer.window.add_dock_widget(again, name="again")
     qtbot.waitUntil(lambda: not again.session.loading, timeout=PATIENCE)
-    assert again.finetune_box.start_choice.currentText() == "U-Net"
+    assert again.finetune_box.start_choice.currentText() == "U-Net (slow)"
     assert not again.finetune_box.preview_check.isChecked()
     viewer.add_image(disc_image[0], name="discs")
     assert again.predict_box.scope_choice.currentText() == "all images"
