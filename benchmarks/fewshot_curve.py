@@ -87,7 +87,7 @@ def curve_figure(points: Mapping[str, Sequence[Point]]) -> str:
         axes.set_ylabel("mean IoU of the foreground")
         axes.set_ylim(0, 1)
         axes.grid(True, axis="y")
-        figure.legend(loc="outside upper left", ncols=len(points), frameon=False, handlelength=1.5)
+        figure.legend(loc="outside upper left", ncols=5, frameon=False, handlelength=1.5)
         buffer = io.StringIO()
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
