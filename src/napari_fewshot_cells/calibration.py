@@ -23,6 +23,9 @@ from .images import FloatImage
 TYPICAL_LOGIT = 2.0
 """log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
 
+RIMS = 1.0
+"""Strokes run through the middle of cells: a network taught by them finds rims too unlikely, by this much."""
+
 _CANDIDATES = np.linspace(-4, 8, 97)
 _TOLERANCE = 0.3
 """IoU with the strokes that a threshold may lose: a net that can hardly tell cells has no share to go by."""
@@ -40,8 +43,8 @@ def calibrated_threshold(
 
     Completely annotated shots speak for the logit that is best on them. A partly annotated one, whose strokes
     say little of how much cells cover and nothing of their outlines, for the logit that follows from how much
-    of its whole image the network finds, see `share_threshold`, as far as the strokes agree. What is best for
-    one sparse shot may lie far above what is best for the other images.
+    of its whole image the network finds, see `share_threshold`, less what rims need, as far as the strokes
+    agree. What is best for one sparse shot may lie far above what is best for the other images.
 
     Parameters
     ----------
@@ -62,8 +65,8 @@ def calibrated_threshold(
         expected = brought_in(samples[i], balance, unpainted)
         ious = _painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
-        spoken += float(np.clip(share_threshold(logits[i], expected), least, most))
-        typical += float(np.clip(TYPICAL_LOGIT - expected, least, most))
+        spoken += float(np.clip(share_threshold(logits[i], expected) - RIMS, least, most))
+        typical += float(np.clip(TYPICAL_LOGIT - expected - RIMS, least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
 
 
