@@ -89,8 +89,14 @@ def fine_tune(
     network = copy.deepcopy(model.network).to(device)
     unpainted = new_unpainted(samples, recipe, seed)
     if watch is not None:
-        card = replace(model.card, diameter=diameter, mix=mix, batch_norm="support")
-        card = replace(card, refinement=None, views=1)  # soon made
+        card = replace(
+            model.card,
+            diameter=diameter,
+            mix=mix,
+            batch_norm="support",
+            refinement=None,
+            views=1,  # soon made
+        )
         watch(partial(_as_it_is, card, network, samples, recipe, unpainted, seed, device))
     done = yield from train(
         network,

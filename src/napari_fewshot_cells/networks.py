@@ -159,8 +159,7 @@ def _double(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
-PAPER_ARCHITECTURES: dict[str, type[SegmentationNetwork]] = {"fcrn": FCRN, "unet": UNet}
-ARCHITECTURES: dict[str, type[SegmentationNetwork]] = {**PAPER_ARCHITECTURES, "half-unet": HalfUNet}
+ARCHITECTURES: dict[str, type[SegmentationNetwork]] = {"fcrn": FCRN, "unet": UNet, "half-unet": HalfUNet}
 
 
 def build_network(architecture: str, seed: int) -> SegmentationNetwork:

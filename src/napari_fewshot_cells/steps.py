@@ -22,6 +22,11 @@ def new_unpainted(samples: Sequence[Sample], recipe: Recipe, seed: int) -> Unpai
     return UnpaintedBackground(samples if recipe.unpainted else (), recipe.balance, recipe.crop_size, seed)
 
 
+def half_cosine(share: float) -> float:
+    """What is left of a learning rate that falls to 0, when this share of a training, 0 to 1, is done."""
+    return (1 + math.cos(math.pi * share)) / 2
+
+
 def train(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
@@ -64,7 +69,7 @@ def train(
     steps = recipe.steps_for(len(samples))
     for step in range(1, steps + 1):
         share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
-        optimiser.param_groups[0]["lr"] = lr * (1 + math.cos(math.pi * share)) / 2
+        optimiser.param_groups[0]["lr"] = lr * half_cosine(share)
         unpainted.adjust(network, share)
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()

@@ -12,18 +12,11 @@ import typer
 
 from ..errors import FewShotError
 from .errors import one_line_errors
+from .finetune import Architecture
 from .training_bar import show_training
 
 if TYPE_CHECKING:
     from ..training.meta_training import MetaProgress
-
-
-class Arch(StrEnum):
-    """The paper's two networks, and the light U-Net at half resolution."""
-
-    fcrn = "fcrn"
-    unet = "unet"
-    half_unet = "half-unet"
 
 
 class Target(StrEnum):
@@ -62,7 +55,7 @@ class Precision(StrEnum):
 @one_line_errors()
 def meta(
     out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
-    arch: Annotated[Arch, typer.Option(help="Network.")] = Arch.fcrn,
+    arch: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.fcrn,
     target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
     data: Annotated[
         Path | None,

@@ -81,14 +81,14 @@ def protocol(
     was by the same command. With --scheduler the jobs run on the workers of that cluster; DATA and OUT must
     be on a file system that all of them share.
     """
-    from ..networks import PAPER_ARCHITECTURES
     from ..training.matrix import K_SHOTS, matrix
     from ..training.plan import Plan
+    from ..training.results import ARCHITECTURES
     from ..training.schedules import METHODS, get_schedule
     from ..training.sources import SOURCE_NAMES, data_folder, find_sources
 
     cells = matrix(
-        _chosen(arch, tuple(PAPER_ARCHITECTURES), "network"),
+        _chosen(arch, tuple(ARCHITECTURES), "network"),
         _chosen(target, SOURCE_NAMES, "source set"),
         _chosen(method, METHODS, "method"),
         sorted(set(k_shot)) if k_shot else K_SHOTS,

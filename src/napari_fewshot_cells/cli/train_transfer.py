@@ -11,7 +11,8 @@ import typer
 
 from ..errors import FewShotError
 from .errors import one_line_errors
-from .train_meta import Arch, Precision, Target
+from .finetune import Architecture
+from .train_meta import Precision, Target
 from .training_bar import show_training
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @one_line_errors()
 def transfer(
     out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
-    arch: Annotated[Arch, typer.Option(help="Network.")] = Arch.fcrn,
+    arch: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.fcrn,
     target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
     data: Annotated[
         Path | None,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -23,6 +22,7 @@ from ..images import FloatImage
 from ..losses import weighted_bce
 from ..models import CANONICAL_DIAMETER, Model, ModelCard, read_model, write_model
 from ..networks import build_network
+from ..steps import half_cosine
 from . import provenance
 from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
 from .curves import append_rows, cut_rows
@@ -92,7 +92,7 @@ class TransferConfig:
 
     def lr_at(self, share: float) -> float:
         """Adam's learning rate when this share of the budget, 0 to 1, is spent."""
-        return self.lr * (1 + math.cos(math.pi * share)) / 2 if self.anneal else self.lr
+        return self.lr * half_cosine(share) if self.anneal else self.lr
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values that took part, for cards and tables."""
