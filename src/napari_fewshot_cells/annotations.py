@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -136,17 +137,32 @@ def median_diameter(support: SupportSet) -> float:
     return float(np.median(diameters))
 
 
-def _diameters(shot: Shot) -> list[float]:
-    pieces = label(shot.cells, connectivity=2)
-    regions = regionprops(pieces)
-    regions = [r for r in regions if r.area >= _SPECK_AREA] or regions
+def is_stroked(shot: Shot) -> bool:
+    """Whether most painted cells have a thin stroke through them, and are not painted in their shape."""
     if shot.whole_image:
-        return [float(r.equivalent_diameter_area) for r in regions]
+        return False
+    sizes = _painted_sizes(shot)
+    return sum(thin for _, thin in sizes) > len(sizes) / 2
+
+
+def _diameters(shot: Shot) -> list[float]:
+    if shot.whole_image:
+        pieces = _without_specks(regionprops(label(shot.cells, connectivity=2)))
+        return [float(piece.equivalent_diameter_area) for piece in pieces]
+    return [diameter for diameter, _ in _painted_sizes(shot)]
+
+
+def _painted_sizes(shot: Shot) -> list[tuple[float, bool]]:
+    """Diameter of each painted piece of a cell, and whether it is a stroke, which counts with its length."""
+    pieces = label(shot.cells, connectivity=2)
     half_width = distance_transform_edt(pieces > 0)
-    diameters = []
-    for region in regions:
-        width = 2 * float(half_width[region.slice][region.image].max())
-        length = float(region.axis_major_length)
-        is_stroke = width < length / 3
-        diameters.append(length if is_stroke else float(region.equivalent_diameter_area))
-    return diameters
+    sizes = []
+    for piece in _without_specks(regionprops(pieces)):
+        length = float(piece.axis_major_length)
+        thin = 2 * float(half_width[piece.slice][piece.image].max()) < length / 3
+        sizes.append((length if thin else float(piece.equivalent_diameter_area), thin))
+    return sizes
+
+
+def _without_specks(pieces: list[Any]) -> list[Any]:
+    return [piece for piece in pieces if piece.area >= _SPECK_AREA] or pieces

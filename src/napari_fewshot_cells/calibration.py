@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from .crops import Sample
 from .images import FloatImage
@@ -24,7 +24,7 @@ TYPICAL_LOGIT = 2.0
 """log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
 
 RIMS = 1.0
-"""Strokes run through the middle of cells: a network taught by them finds rims too unlikely, by this much."""
+"""Paint that leaves out rims makes a network find them too unlikely, by this much."""
 
 _CANDIDATES = np.linspace(-4, 8, 97)
 _TOLERANCE = 0.3
@@ -43,8 +43,9 @@ def calibrated_threshold(
 
     Completely annotated shots speak for the logit that is best on them. A partly annotated one, whose strokes
     say little of how much cells cover and nothing of their outlines, for the logit that follows from how much
-    of its whole image the network finds, see `share_threshold`, less what rims need, as far as the strokes
-    agree. What is best for one sparse shot may lie far above what is best for the other images.
+    of its whole image the network finds, see `share_threshold`, less what rims need where no network told
+    them, as far as the strokes agree. What is best for one sparse shot may lie far above what is best for the
+    other images.
 
     Parameters
     ----------
@@ -63,10 +64,11 @@ def calibrated_threshold(
         typical += len(whole) * balance * TYPICAL_LOGIT
     for i in set(range(len(samples))).difference(whole):
         expected = brought_in(samples[i], balance, unpainted)
-        ious = _painted_ious([logits[i]], [samples[i]])
+        ious = painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
-        spoken += float(np.clip(share_threshold(logits[i], expected) - RIMS, least, most))
-        typical += float(np.clip(TYPICAL_LOGIT - expected - RIMS, least, most))
+        rims = 0 if samples[i].outlined else RIMS
+        spoken += float(np.clip(share_threshold(logits[i], expected) - rims, least, most))
+        typical += float(np.clip(TYPICAL_LOGIT - expected - rims, least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
 
 
@@ -104,20 +106,21 @@ def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> f
     samples : sequence of Sample
         Only annotated pixels count.
     """
-    mean = _painted_ious(logits, samples)
+    mean = painted_ious(logits, samples)
     best = np.flatnonzero(mean >= mean.max() - 1e-3)
     return float(_CANDIDATES[best[len(best) // 2]])  # the middle of a plateau
 
 
-def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """IoU on the annotated pixels at each candidate, mean over the shots."""
+def painted_ious(
+    logits: Sequence[FloatImage], samples: Sequence[Sample], candidates: ArrayLike = _CANDIDATES
+) -> NDArray[np.float64]:
+    """IoU on the painted pixels with each logit as threshold, mean over the shots."""
     ious = []
     for logit, sample in zip(logits, samples, strict=True):
-        annotated = sample.weight > 0
-        cell = sample.target[annotated] > 0
-        values = logit[annotated]
+        cell = sample.target[sample.painted] > 0
+        values = logit[sample.painted]
         hits, false_alarms = (
-            len(part) - np.searchsorted(np.sort(part), _CANDIDATES, side="right")
+            len(part) - np.searchsorted(np.sort(part), candidates, side="right")
             for part in (values[cell], values[~cell])
         )
         ious.append(hits / np.maximum(cell.sum() + false_alarms, 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from .annotations import Shot
+from .annotations import Shot, is_stroked
 from .images import FloatImage, normalise, rescale
 
 REACH = 21.0
@@ -26,12 +26,26 @@ class Sample:
     Attributes
     ----------
     image, target, weight : ndarray, float32, (H, W)
-        Target and weight are 0 or 1.
+        Target is 0 or 1, and so is weight, but between them where a network told the target.
+    stroked : bool
+        Whether cells are annotated by strokes through them; see `annotations.is_stroked`.
     """
 
     image: FloatImage
     target: FloatImage
     weight: FloatImage
+    stroked: bool = False
+
+    @cached_property
+    def painted(self) -> NDArray[np.bool_]:
+        """Where a person told the target."""
+        painted: NDArray[np.bool_] = self.weight == 1
+        return painted
+
+    @cached_property
+    def outlined(self) -> bool:
+        """Whether a network told where cells end; see `outlining`."""
+        return bool(((self.weight > 0) & ~self.painted).any())
 
     @cached_property
     def annotated(self) -> NDArray[np.intp]:
@@ -41,7 +55,7 @@ class Sample:
     @cached_property
     def whole(self) -> bool:
         """Whether every pixel is annotated."""
-        return bool(self.weight.all())
+        return bool(self.painted.all())
 
     @cached_property
     def unpainted(self) -> FloatImage:
@@ -83,7 +97,8 @@ def to_sample(shot: Shot, factor: float) -> Sample:
     factor : float
         Canonical over actual object diameter.
     """
-    return rescale_sample(Sample(normalise(shot.plane), shot.target, shot.weight), factor)
+    sample = Sample(normalise(shot.plane), shot.target, shot.weight, is_stroked(shot))
+    return rescale_sample(sample, factor)
 
 
 def rescale_sample(sample: Sample, factor: float) -> Sample:
@@ -94,7 +109,12 @@ def rescale_sample(sample: Sample, factor: float) -> Sample:
     weight = rescale(sample.weight, factor)
     annotated = weight >= 0.5
     cell = annotated & (target >= 0.5 * weight)
-    return Sample(rescale(sample.image, factor), cell.astype(np.float32), annotated.astype(np.float32))
+    return replace(
+        sample,
+        image=rescale(sample.image, factor),
+        target=cell.astype(np.float32),
+        weight=annotated.astype(np.float32),
+    )
 
 
 def sample_crops(

@@ -20,6 +20,7 @@ from .errors import AnnotationError
 from .images import normalise
 from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
+from .outlining import outline_steps
 from .prediction import at_full_resolution
 from .progress import Progress
 from .recipe import Recipe
@@ -87,6 +88,7 @@ def fine_tune(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
+    samples = yield from outline_steps(network, samples, device=device)
     unpainted = new_unpainted(samples, recipe, seed)
     if watch is not None:
         card = replace(

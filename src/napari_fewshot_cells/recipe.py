@@ -21,9 +21,9 @@ class Recipe:
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
         Of Adam; the learning rate falls to zero along half a cosine.
-    partial_factor : float
+    partial_factor, outlined_factor : float
         Of the learning rate, where any image is annotated in part: the less is painted, the more is left to
-        what the network knows.
+        what the network knows. The second where it told the cells' outlines; see `outlining`.
     balance : float
         Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
         cells are rare and leaves the repair to the threshold.
@@ -50,6 +50,7 @@ class Recipe:
     crop_size: int = 128
     lr: float = 1e-3
     partial_factor: float = 0.3
+    outlined_factor: float = 0.6
     weight_decay: float = 5e-4
     balance: float = 0.5
     unpainted: bool = True
@@ -66,4 +67,8 @@ class Recipe:
 
     def lr_for(self, samples: Sequence[Sample]) -> float:
         """The learning rate of the first step with a support set."""
-        return self.lr * (1 if all(sample.whole for sample in samples) else self.partial_factor)
+        partial = [sample for sample in samples if not sample.whole]
+        if not partial:
+            return self.lr
+        outlined = all(sample.outlined for sample in partial)
+        return self.lr * (self.outlined_factor if outlined else self.partial_factor)

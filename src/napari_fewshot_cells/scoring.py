@@ -23,6 +23,7 @@ from .finetune import to_samples
 from .images import normalise
 from .metrics import iou
 from .models import Model
+from .outlining import outline_steps
 from .prediction import predict_window
 from .progress import Progress
 from .recipe import Recipe
@@ -271,6 +272,7 @@ def _short_training(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(start.network).to(device)
+    samples = yield from outline_steps(network, samples, device=device)
     unpainted = new_unpainted(samples, recipe, seed)
     steps = yield from train(network, samples, recipe, unpainted, seconds=seconds, seed=seed, device=device)
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
@@ -297,7 +299,10 @@ def _short_training(
 
 def _part(sample: Sample, side: int) -> Sample:
     window = _window(sample.weight > 0, sample.target * sample.weight > 0, side)
-    return Sample(*(np.ascontiguousarray(a[window]) for a in (sample.image, sample.target, sample.weight)))
+    image, target, weight = (
+        np.ascontiguousarray(a[window]) for a in (sample.image, sample.target, sample.weight)
+    )
+    return Sample(image, target, weight)
 
 
 def _window(annotated: NDArray[np.bool_], cell: NDArray[np.bool_], side: int) -> Window:
