@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.draw import disk
 
-from napari_fewshot_cells.annotations import make_shot, make_support_set, median_diameter
+from napari_fewshot_cells.annotations import is_stroked, make_shot, make_support_set, median_diameter
 from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.images import to_plane
 
@@ -97,3 +97,14 @@ def test_slips_of_the_brush_do_not_count():
     labels = painted((50, 50), radius=15)
     labels[90, 10:110:4] = 3
     assert median_diameter(make_support_set([make_shot(plane, labels)])) == pytest.approx(30, rel=0.05)
+
+
+def test_strokes_are_told_from_cells_painted_in_their_shape():
+    labels = painted((50, 30))
+    assert not is_stroked(make_shot(plane, labels))
+    labels[40:44, 60:100] = 3
+    assert not is_stroked(make_shot(plane, labels))  # one of two
+    labels[60:64, 60:100] = 4
+    assert is_stroked(make_shot(plane, labels))
+    labels[labels == 1] = 0
+    assert not is_stroked(make_shot(plane, labels, whole_image=True))  # long cells, each in its shape

@@ -77,6 +77,10 @@ def test_strokes_speak_by_the_share_that_is_found():
     for balance in (0.5, 1.0):
         found = calibrated_threshold([logit], [strokes], balance)
         assert found == pytest.approx((share + TYPICAL_LOGIT) / 2 - RIMS)
+    told = weight.copy()
+    told[3:5, :100] = told[103:105, :100] = 0.2  # a network told where these end
+    found = calibrated_threshold([logit], [Sample(target, target, told)], 0.5)
+    assert found == pytest.approx((share + TYPICAL_LOGIT) / 2)
 
 
 def test_strokes_keep_a_threshold_from_leaving_them():

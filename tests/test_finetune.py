@@ -22,7 +22,12 @@ from napari_fewshot_cells.networks import store_statistics
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.recipe import Recipe
-from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, partial_annotation
+from napari_fewshot_cells.simulate import (
+    electron_microscopy,
+    fluorescent_cells,
+    partial_annotation,
+    scribbles,
+)
 
 QUICK = Recipe(steps=2, steps_per_shot=1, crops=2, crop_size=64)
 
@@ -57,9 +62,11 @@ def test_the_given_model_stays_untouched(start, support):
 def test_the_rate_is_lower_where_an_image_is_annotated_in_part(support):
     (part,) = [to_sample(shot, 1) for shot in support.shots]
     whole = Sample(part.image, part.target, np.ones_like(part.weight))
-    recipe = Recipe(lr=0.01, partial_factor=0.25)
+    outlined = Sample(part.image, part.target, np.maximum(part.weight, np.float32(0.2)))
+    recipe = Recipe(lr=0.01, partial_factor=0.25, outlined_factor=0.5)
     assert recipe.lr_for([whole, whole]) == 0.01
-    assert recipe.lr_for([part]) == recipe.lr_for([whole, part]) == 0.0025
+    assert recipe.lr_for([part]) == recipe.lr_for([whole, part]) == recipe.lr_for([outlined, part]) == 0.0025
+    assert recipe.lr_for([outlined]) == recipe.lr_for([whole, outlined]) == 0.005
 
 
 def test_the_first_step_is_of_that_rate(start, support):
@@ -82,6 +89,13 @@ def test_progress_tells_step_and_loss(start, support):
     assert [(e.done, e.total) for e in steps] == [(1, 2), (2, 2)]
     assert all(np.isfinite(e.loss) and e.elapsed > 0 for e in steps)
     assert {e.stage for e in events} == {"fine-tuning", "calibrating", "predicting"}
+
+
+def test_strokes_are_asked_about_before_the_first_step(start):
+    image, labels = fluorescent_cells((192, 192), seed=1)
+    strokes = make_support_set([make_shot(to_plane(image, "strokes"), scribbles(labels, seed=1))])
+    stages = [event.stage for event in fine_tune(start, strokes, recipe=QUICK)]
+    assert stages.index("outlining") < stages.index("fine-tuning")
 
 
 def test_more_shots_get_more_steps(start):

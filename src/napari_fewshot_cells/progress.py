@@ -16,7 +16,8 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on, in a word for people: "fine-tuning", "calibrating", "refining", "predicting".
+        What is going on, in a word for people: "outlining", "fine-tuning", "calibrating",
+        "refining", "predicting".
     done, total : int
         Steps done of the steps planned in this stage.
     elapsed : float
