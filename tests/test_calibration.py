@@ -79,8 +79,10 @@ def test_strokes_speak_by_the_share_that_is_found():
         assert found == pytest.approx((share + TYPICAL_LOGIT) / 2 - RIMS)
     told = weight.copy()
     told[3:5, :100] = told[103:105, :100] = 0.2  # a network told where these end
-    found = calibrated_threshold([logit], [Sample(target, target, told)], 0.5)
-    assert found == pytest.approx((share + TYPICAL_LOGIT) / 2)
+    for agreement, unknown in ((0.65, 1), (0.7, 1), (0.85, 0.5), (1, 0)):
+        outlined = Sample(target, target, told, agreement=agreement)
+        found = calibrated_threshold([logit], [outlined], 0.5)
+        assert found == pytest.approx(unknown * (share + TYPICAL_LOGIT) / 2)
 
 
 def test_strokes_keep_a_threshold_from_leaving_them():

@@ -62,7 +62,7 @@ def test_the_given_model_stays_untouched(start, support):
 def test_the_rate_is_lower_where_an_image_is_annotated_in_part(support):
     (part,) = [to_sample(shot, 1) for shot in support.shots]
     whole = Sample(part.image, part.target, np.ones_like(part.weight))
-    outlined = Sample(part.image, part.target, np.maximum(part.weight, np.float32(0.2)))
+    outlined = replace(part, agreement=0.8)
     recipe = Recipe(lr=0.01, partial_factor=0.25, outlined_factor=0.5)
     assert recipe.lr_for([whole, whole]) == 0.01
     assert recipe.lr_for([part]) == recipe.lr_for([whole, part]) == recipe.lr_for([outlined, part]) == 0.0025

@@ -47,7 +47,7 @@ def test_the_rim_of_a_stroked_cell_is_what_the_network_sees(stroked):
     assert stroked.image[near].min() == 0  # the cell ends within reach, above and below it not
     np.testing.assert_array_equal(told.weight[~near], stroked.weight[~near])
     np.testing.assert_array_equal(told.target[stroked.painted], stroked.target[stroked.painted])
-    assert told.outlined
+    assert told.agreement == 1
     assert not stroked.outlined
 
 

@@ -30,6 +30,9 @@ _CANDIDATES = np.linspace(-4, 8, 97)
 _TOLERANCE = 0.3
 """IoU with the strokes that a threshold may lose: a net that can hardly tell cells has no share to go by."""
 
+_KNOWS_HARDLY = 0.7
+"""IoU with the strokes of a network whose outlines have no say in the threshold."""
+
 _ROUNDS = 100
 _MOST_PIXELS = 100_000
 _SHARES = (1e-4, 0.9)
@@ -43,9 +46,9 @@ def calibrated_threshold(
 
     Completely annotated shots speak for the logit that is best on them. A partly annotated one, whose strokes
     say little of how much cells cover and nothing of their outlines, for the logit that follows from how much
-    of its whole image the network finds, see `share_threshold`, less what rims need where no network told
-    them, as far as the strokes agree. What is best for one sparse shot may lie far above what is best for the
-    other images.
+    of its whole image the network finds, see `share_threshold`, less what rims need, as far as the strokes
+    agree; where a network that knew the cells told their outlines, for 0. What is best for one sparse shot
+    may lie far above what is best for the other images.
 
     Parameters
     ----------
@@ -66,10 +69,16 @@ def calibrated_threshold(
         expected = brought_in(samples[i], balance, unpainted)
         ious = painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
-        rims = 0 if samples[i].outlined else RIMS
-        spoken += float(np.clip(share_threshold(logits[i], expected) - rims, least, most))
-        typical += float(np.clip(TYPICAL_LOGIT - expected - rims, least, most))
+        rims, unknown = (0.0, _unknown(samples[i])) if samples[i].outlined else (RIMS, 1.0)
+        share = share_threshold(logits[i], expected)
+        spoken += float(np.clip(unknown * (share - rims), least, most))
+        typical += float(np.clip(unknown * (TYPICAL_LOGIT - expected - rims), least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
+
+
+def _unknown(sample: Sample) -> float:
+    """From 1 to 0, the better a network knew these cells: then their outlines are learnt as they are."""
+    return float(np.clip((1 - sample.agreement) / (1 - _KNOWS_HARDLY), 0, 1))
 
 
 def share_threshold(logit: FloatImage, brought_in: float = 0.0) -> float:

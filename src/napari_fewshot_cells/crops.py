@@ -29,12 +29,15 @@ class Sample:
         Target is 0 or 1, and so is weight, but between them where a network told the target.
     stroked : bool
         Whether cells are annotated by strokes through them; see `annotations.is_stroked`.
+    agreement : float
+        IoU with the strokes of the network that told where cells end, see `outlining`; 0 where none did.
     """
 
     image: FloatImage
     target: FloatImage
     weight: FloatImage
     stroked: bool = False
+    agreement: float = 0.0
 
     @cached_property
     def painted(self) -> NDArray[np.bool_]:
@@ -42,10 +45,10 @@ class Sample:
         painted: NDArray[np.bool_] = self.weight == 1
         return painted
 
-    @cached_property
+    @property
     def outlined(self) -> bool:
-        """Whether a network told where cells end; see `outlining`."""
-        return bool(((self.weight > 0) & ~self.painted).any())
+        """Whether a network told where cells end."""
+        return self.agreement > 0
 
     @cached_property
     def annotated(self) -> NDArray[np.intp]:

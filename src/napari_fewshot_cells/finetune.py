@@ -217,7 +217,8 @@ def _as_it_is(
         logits, _ = copied(crops.image.to(device, memory_format=torch.channels_last))
     parts = (part[:, 0].numpy() for part in (crops.image, crops.target, crops.weight))
     stacks = zip(*parts, strict=True)
-    seen = [Sample(*stack) for stack in stacks]
+    agreement = float(np.mean([sample.agreement for sample in samples]))
+    seen = [Sample(image, target, weight, agreement=agreement) for image, target, weight in stacks]
     threshold = calibrated_threshold(list(logits[:, 0].cpu().numpy()), seen, recipe.balance, unpainted.weight)
     return Model(replace(card, decision_logit=threshold), copied)
 

@@ -71,7 +71,8 @@ def outline_steps(
         logits.append((yield from logit_steps(network, samples[i].image, device=device)))
     shots = [samples[i] for i in stroked]
     threshold = best_threshold(logits, shots)
-    if painted_ious(logits, shots, [threshold])[0] < _TRUSTED_IOU:
+    agreement = float(painted_ious(logits, shots, [threshold])[0])
+    if agreement < _TRUSTED_IOU:
         return result
     for i, logit in zip(stroked, logits, strict=True):
         sample = samples[i]
@@ -79,5 +80,5 @@ def outline_steps(
         told = near & (sample.weight == 0)
         target = np.where(told, logit > threshold, sample.target).astype(np.float32)
         weight = np.where(told, np.float32(OUTLINE_WEIGHT), sample.weight)
-        result[i] = replace(sample, target=target, weight=weight)
+        result[i] = replace(sample, target=target, weight=weight, agreement=agreement)
     return result

@@ -302,7 +302,7 @@ def _part(sample: Sample, side: int) -> Sample:
     image, target, weight = (
         np.ascontiguousarray(a[window]) for a in (sample.image, sample.target, sample.weight)
     )
-    return Sample(image, target, weight)
+    return replace(sample, image=image, target=target, weight=weight)
 
 
 def _window(annotated: NDArray[np.bool_], cell: NDArray[np.bool_], side: int) -> Window:
