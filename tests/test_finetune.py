@@ -98,6 +98,17 @@ def test_strokes_are_asked_about_before_the_first_step(start):
     assert stages.index("outlining") < stages.index("fine-tuning")
 
 
+def test_strokes_taught_twice_count_as_they_did_the_first_time():
+    start = load_model("half-unet")
+    image, labels = fluorescent_cells((192, 192), seed=1)
+    strokes = make_support_set([make_shot(to_plane(image, "strokes"), scribbles(labels, seed=1))])
+    first = finish(fine_tune(start, strokes, recipe=QUICK))
+    agreement = first.card.hyper_parameters["agreement"]
+    assert 0.6 <= agreement <= 1
+    first = replace(first, card=replace(first.card, hyper_parameters={"agreement": 0.65}))
+    assert finish(fine_tune(first, strokes, recipe=QUICK)).card.hyper_parameters["agreement"] == 0.65
+
+
 def test_more_shots_get_more_steps(start):
     assert [Recipe().steps_for(k_shot) for k_shot in (1, 5, 10)] == [60, 80, 105]
     shots = []

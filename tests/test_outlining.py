@@ -9,9 +9,11 @@ import pytest
 import torch
 from scipy.ndimage import distance_transform_edt
 
+from napari_fewshot_cells.calibration import KNOWS_HARDLY
 from napari_fewshot_cells.crops import Sample
+from napari_fewshot_cells.models import ModelCard
 from napari_fewshot_cells.networks import SegmentationNetwork
-from napari_fewshot_cells.outlining import OUTLINE_REACH, OUTLINE_WEIGHT, outline_steps
+from napari_fewshot_cells.outlining import OUTLINE_REACH, OUTLINE_WEIGHT, most_agreement, outline_steps
 from napari_fewshot_cells.progress import finish
 
 
@@ -72,6 +74,17 @@ def test_cells_painted_in_their_shape_and_whole_masks_are_left_alone(stroked):
     assert result[0] is painted
     assert result[1].outlined
     assert result[2] is whole
+
+
+def test_what_a_taught_network_agrees_with_counts_as_before_it_was_taught(stroked):
+    (told,) = finish(outline_steps(Sees(), [stroked], most=0.8))
+    assert told.agreement == 0.8
+    start = ModelCard("start", "fcrn")
+    assert most_agreement(start) == 1
+    taught = replace(start, k_shot=1, hyper_parameters={"agreement": 0.8})
+    assert most_agreement(taught) == 0.8
+    for nothing in ({}, {"agreement": 0.0}):  # by cells painted in their shape
+        assert most_agreement(replace(taught, hyper_parameters=nothing)) == KNOWS_HARDLY
 
 
 def test_it_tells_how_far_it_is_and_leaves_the_network_as_it_was(stroked):

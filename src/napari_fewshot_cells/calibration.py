@@ -30,7 +30,7 @@ _CANDIDATES = np.linspace(-4, 8, 97)
 _TOLERANCE = 0.3
 """IoU with the strokes that a threshold may lose: a net that can hardly tell cells has no share to go by."""
 
-_KNOWS_HARDLY = 0.7
+KNOWS_HARDLY = 0.7
 """IoU with the strokes of a network whose outlines have no say in the threshold."""
 
 _ROUNDS = 100
@@ -78,7 +78,7 @@ def calibrated_threshold(
 
 def _unknown(sample: Sample) -> float:
     """From 1 to 0, the better a network knew these cells: then their outlines are learnt as they are."""
-    return float(np.clip((1 - sample.agreement) / (1 - _KNOWS_HARDLY), 0, 1))
+    return float(np.clip((1 - sample.agreement) / (1 - KNOWS_HARDLY), 0, 1))
 
 
 def share_threshold(logit: FloatImage, brought_in: float = 0.0) -> float:

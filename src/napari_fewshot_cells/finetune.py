@@ -20,7 +20,7 @@ from .errors import AnnotationError
 from .images import normalise
 from .models import Model, ModelCard
 from .networks import SegmentationNetwork, store_statistics
-from .outlining import outline_steps
+from .outlining import most_agreement, outline_steps
 from .prediction import at_full_resolution
 from .progress import Progress
 from .recipe import Recipe
@@ -88,7 +88,8 @@ def fine_tune(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
-    samples = yield from outline_steps(network, samples, device=device)
+    most = most_agreement(model.card)
+    samples = yield from outline_steps(network, samples, most=most, device=device)
     unpainted = new_unpainted(samples, recipe, seed)
     if watch is not None:
         card = replace(
@@ -120,6 +121,7 @@ def fine_tune(
         unpainted=unpainted.weight,
         device=device,
     )
+    agreement = max(sample.agreement for sample in samples)
     refinement = None
     if recipe.refine and settled.logits and any(shot.whole_image for shot in support.shots):
         yield Progress("refining", 0, 1, 0.0)
@@ -130,7 +132,7 @@ def fine_tune(
         refinement=refinement,
         batch_norm=recipe.batch_norm,
         views=recipe.views,
-        hyper_parameters={**asdict(recipe), "steps_done": done},
+        hyper_parameters={**asdict(recipe), "steps_done": done, "agreement": agreement},
         seed=seed,
     )
     return Model(card, network.cpu().eval())

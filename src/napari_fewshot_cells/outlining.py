@@ -19,9 +19,10 @@ import numpy as np
 import torch
 from scipy.ndimage import distance_transform_edt
 
-from .calibration import best_threshold, painted_ious
+from .calibration import KNOWS_HARDLY, best_threshold, painted_ious
 from .crops import Sample
 from .images import FloatImage
+from .models import ModelCard
 from .networks import SegmentationNetwork, store_statistics
 from .prediction import logit_steps
 from .progress import Progress
@@ -37,7 +38,7 @@ _TRUSTED_IOU = 0.6
 
 
 def outline_steps(
-    network: SegmentationNetwork, samples: Sequence[Sample], *, device: str = "cpu"
+    network: SegmentationNetwork, samples: Sequence[Sample], *, most: float = 1.0, device: str = "cpu"
 ) -> Generator[Progress, None, list[Sample]]:
     """Add to samples whose cells are stroked what a network finds around the strokes.
 
@@ -47,6 +48,8 @@ def outline_steps(
         On `device`, not fine-tuned yet; stays untouched.
     samples : sequence of Sample
         The support set.
+    most : float
+        Agreement that counts at most; see `most_agreement`.
 
     Yields
     ------
@@ -80,5 +83,15 @@ def outline_steps(
         told = near & (sample.weight == 0)
         target = np.where(told, logit > threshold, sample.target).astype(np.float32)
         weight = np.where(told, np.float32(OUTLINE_WEIGHT), sample.weight)
-        result[i] = replace(sample, target=target, weight=weight, agreement=agreement)
+        result[i] = replace(sample, target=target, weight=weight, agreement=min(agreement, most))
     return result
+
+
+def most_agreement(card: ModelCard) -> float:
+    """What a model's agreement with strokes may count: taught by them, it agrees whatever it knew before.
+
+    A model that was fine-tuned counts with what it had when it was fine-tuned first.
+    """
+    if not card.k_shot:
+        return 1.0
+    return float(card.hyper_parameters.get("agreement") or KNOWS_HARDLY)

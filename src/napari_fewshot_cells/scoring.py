@@ -23,7 +23,7 @@ from .finetune import to_samples
 from .images import normalise
 from .metrics import iou
 from .models import Model
-from .outlining import outline_steps
+from .outlining import most_agreement, outline_steps
 from .prediction import predict_window
 from .progress import Progress
 from .recipe import Recipe
@@ -272,7 +272,8 @@ def _short_training(
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(start.network).to(device)
-    samples = yield from outline_steps(network, samples, device=device)
+    most = most_agreement(start.card)
+    samples = yield from outline_steps(network, samples, most=most, device=device)
     unpainted = new_unpainted(samples, recipe, seed)
     steps = yield from train(network, samples, recipe, unpainted, seconds=seconds, seed=seed, device=device)
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
