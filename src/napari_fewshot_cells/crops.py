@@ -63,10 +63,13 @@ class Sample:
     @cached_property
     def unpainted(self) -> FloatImage:
         """1 where nothing is painted, and no painted cell is so near that the pixel may belong to it."""
-        cells = self.weight * self.target > 0
-        near = distance_transform_edt(~cells) <= REACH if cells.any() else cells
-        unpainted: FloatImage = ((self.weight == 0) & ~near).astype(np.float32)
+        unpainted: FloatImage = ((self.weight == 0) & ~self.near_cells(REACH)).astype(np.float32)
         return unpainted
+
+    def near_cells(self, reach: float) -> NDArray[np.bool_]:
+        """Where an annotated cell is at most `reach` pixels away; bool, (H, W)."""
+        cells = self.weight * self.target > 0
+        return distance_transform_edt(~cells) <= reach if cells.any() else cells
 
     @cached_property
     def foreground(self) -> NDArray[np.intp]:

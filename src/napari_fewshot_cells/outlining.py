@@ -17,7 +17,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy.ndimage import distance_transform_edt
 
 from .calibration import KNOWS_HARDLY, best_threshold, painted_ious
 from .crops import Sample
@@ -45,7 +44,7 @@ def outline_steps(
     Parameters
     ----------
     network : SegmentationNetwork
-        On `device`, not fine-tuned yet; stays untouched.
+        On `device`, as it is before this fine-tuning; stays untouched.
     samples : sequence of Sample
         The support set.
     most : float
@@ -79,8 +78,7 @@ def outline_steps(
         return result
     for i, logit in zip(stroked, logits, strict=True):
         sample = samples[i]
-        near = distance_transform_edt(sample.weight * sample.target == 0) <= OUTLINE_REACH
-        told = near & (sample.weight == 0)
+        told = sample.near_cells(OUTLINE_REACH) & (sample.weight == 0)
         target = np.where(told, logit > threshold, sample.target).astype(np.float32)
         weight = np.where(told, np.float32(OUTLINE_WEIGHT), sample.weight)
         result[i] = replace(sample, target=target, weight=weight, agreement=min(agreement, most))
