@@ -77,7 +77,8 @@ def cluster(folder: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]
     )
     processes = [scheduler]
     try:
-        wait(file.exists, scheduler)
+        # The scheduler opens its file some moments before it writes it.
+        wait(lambda: file.exists() and file.read_text().endswith("}"), scheduler)
         address = json.loads(file.read_text())["address"]
         workers = {
             name: start(
