@@ -38,7 +38,9 @@ def test_best_threshold_is_the_best_of_its_candidates(seed):
         return np.mean(ious)
 
     best = max(mean_iou(threshold) for threshold in np.linspace(-4, 8, 97))
-    assert mean_iou(best_threshold(logits, samples)) == pytest.approx(best, abs=2e-3)
+    threshold, found = best_threshold(logits, samples)
+    assert mean_iou(threshold) == pytest.approx(best, abs=2e-3)
+    assert found == pytest.approx(mean_iou(threshold))
 
 
 @pytest.mark.parametrize("k_shot", [1, 4])
@@ -47,7 +49,7 @@ def test_few_shots_move_the_threshold_less_than_many(k_shot):
     target[:2] = 1
     logit = np.where(target > 0, 7, 5).astype(np.float32)  # any cut between 5 and 7 is right
     shots = [Sample(target, target, np.ones_like(target))] * k_shot
-    best = best_threshold([logit] * k_shot, shots)
+    best, _ = best_threshold([logit] * k_shot, shots)
     assert 5 <= best < 7
     expected = (k_shot * best + TYPICAL_LOGIT) / (k_shot + 1)
     assert calibrated_threshold([logit] * k_shot, shots) == pytest.approx(expected)

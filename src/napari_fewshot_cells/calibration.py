@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from .crops import Sample
 from .images import FloatImage
@@ -63,11 +63,12 @@ def calibrated_threshold(
     whole = [i for i, sample in enumerate(samples) if sample.whole]
     spoken, typical = 0.0, 0.0
     if whole:
-        spoken += len(whole) * best_threshold([logits[i] for i in whole], [samples[i] for i in whole])
+        best, _ = best_threshold([logits[i] for i in whole], [samples[i] for i in whole])
+        spoken += len(whole) * best
         typical += len(whole) * balance * TYPICAL_LOGIT
     for i in set(range(len(samples))).difference(whole):
         expected = brought_in(samples[i], balance, unpainted)
-        ious = painted_ious([logits[i]], [samples[i]])
+        ious = _painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
         rims, unknown = (0.0, _unknown(samples[i])) if samples[i].outlined else (RIMS, 1.0)
         share = share_threshold(logits[i], expected)
@@ -102,7 +103,7 @@ def share_threshold(logit: FloatImage, brought_in: float = 0.0) -> float:
     return threshold - brought_in
 
 
-def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> float:
+def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> tuple[float, float]:
     """The logit above which the foreground agrees best with the annotation: highest mean IoU of the shots.
 
     A net trained with w = background / foreground in its loss puts sparse objects far above a probability of
@@ -114,22 +115,25 @@ def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> f
         Of each sample.
     samples : sequence of Sample
         Only annotated pixels count.
+
+    Returns
+    -------
+    threshold, iou : float
     """
-    mean = painted_ious(logits, samples)
-    best = np.flatnonzero(mean >= mean.max() - 1e-3)
-    return float(_CANDIDATES[best[len(best) // 2]])  # the middle of a plateau
+    mean = _painted_ious(logits, samples)
+    plateau = np.flatnonzero(mean >= mean.max() - 1e-3)
+    middle = plateau[len(plateau) // 2]
+    return float(_CANDIDATES[middle]), float(mean[middle])
 
 
-def painted_ious(
-    logits: Sequence[FloatImage], samples: Sequence[Sample], candidates: ArrayLike = _CANDIDATES
-) -> NDArray[np.float64]:
-    """IoU on the painted pixels with each logit as threshold, mean over the shots."""
+def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> NDArray[np.float64]:
+    """IoU on the painted pixels with each candidate as threshold, mean over the shots."""
     ious = []
     for logit, sample in zip(logits, samples, strict=True):
         cell = sample.target[sample.painted] > 0
         values = logit[sample.painted]
         hits, false_alarms = (
-            len(part) - np.searchsorted(np.sort(part), candidates, side="right")
+            len(part) - np.searchsorted(np.sort(part), _CANDIDATES, side="right")
             for part in (values[cell], values[~cell])
         )
         ious.append(hits / np.maximum(cell.sum() + false_alarms, 1))

@@ -18,7 +18,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from .calibration import KNOWS_HARDLY, best_threshold, painted_ious
+from .calibration import KNOWS_HARDLY, best_threshold
 from .crops import Sample
 from .images import FloatImage
 from .models import ModelCard
@@ -72,8 +72,7 @@ def outline_steps(
         yield Progress("outlining", len(logits), len(stroked), time.perf_counter() - started)
         logits.append((yield from logit_steps(network, samples[i].image, device=device)))
     shots = [samples[i] for i in stroked]
-    threshold = best_threshold(logits, shots)
-    agreement = float(painted_ious(logits, shots, [threshold])[0])
+    threshold, agreement = best_threshold(logits, shots)
     if agreement < _TRUSTED_IOU:
         return result
     for i, logit in zip(stroked, logits, strict=True):

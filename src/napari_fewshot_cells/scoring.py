@@ -7,7 +7,6 @@ painted, which a model that has seen it can hardly fail.
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -17,18 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .annotations import SupportSet
-from .contrast import fisher_mix, mixed
+from .contrast import mixed
 from .crops import Sample
-from .finetune import to_samples
 from .images import normalise
 from .metrics import iou
 from .models import Model
-from .outlining import most_agreement, outline_steps
 from .prediction import predict_window
+from .preparation import prepare, to_samples
 from .progress import Progress
 from .recipe import Recipe
 from .settling import settle
-from .steps import new_unpainted, train
+from .steps import train
 
 MOST_LEFT_OUT = 3
 """Shots that are left out, each once: as many short trainings."""
@@ -269,33 +267,36 @@ def _short_training(
     device: str,
 ) -> Generator[Progress, None, tuple[Model, int]]:
     """As `finetune.fine_tune`, but statistics and threshold come from parts of the shots."""
-    mix = fisher_mix(support) if recipe.mix else None
-    diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
-    network = copy.deepcopy(start.network).to(device)
-    most = most_agreement(start.card)
-    samples = yield from outline_steps(network, samples, most=most, device=device)
-    unpainted = new_unpainted(samples, recipe, seed)
-    steps = yield from train(network, samples, recipe, unpainted, seconds=seconds, seed=seed, device=device)
-    side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(samples)))
-    parts = [_part(sample, side) for sample in samples]
+    ready = yield from prepare(start, support, recipe, diameter=diameter, seed=seed, device=device)
+    steps = yield from train(
+        ready.network,
+        ready.samples,
+        recipe,
+        ready.unpainted,
+        seconds=seconds,
+        seed=seed,
+        device=device,
+    )
+    side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(ready.samples)))
+    parts = [_part(sample, side) for sample in ready.samples]
     settled = yield from settle(
-        network,
+        ready.network,
         parts,
         batch_norm=recipe.batch_norm,
         calibrate=recipe.calibrate,
         balance=recipe.balance,
-        unpainted=unpainted.weight,
+        unpainted=ready.unpainted.weight,
         device=device,
     )
     card = replace(
         start.card,
-        diameter=diameter,
-        mix=mix,
+        diameter=ready.diameter,
+        mix=ready.mix,
         batch_norm=recipe.batch_norm,
         decision_logit=settled.decision_logit,
         refinement=None,
     )
-    return Model(card, network.eval()), steps
+    return Model(card, ready.network.eval()), steps
 
 
 def _part(sample: Sample, side: int) -> Sample:

@@ -82,5 +82,6 @@ def settle(
         return Settled(0.0)
     if batch_norm == "running":
         # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
-        return Settled(best_threshold(logits, samples), tuple(logits))
+        best, _ = best_threshold(logits, samples)
+        return Settled(best, tuple(logits))
     return Settled(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))

@@ -16,10 +16,11 @@ import torch
 
 from ..annotations import SupportSet
 from ..crops import Sample
-from ..finetune import adapted_card, to_samples
+from ..finetune import adapted_card
 from ..losses import weighted_bce
 from ..models import Model
 from ..networks import SegmentationNetwork, learn_affine
+from ..preparation import to_samples
 from ..progress import Progress
 from ..settling import BatchNorm, settle
 from .stride import cut_batch, epoch_batches, stride_crops
