@@ -109,7 +109,7 @@ class Simulation:
         key, options = tuple(regions), self.options
         if key not in self.fitted:
             begun = time.perf_counter()
-            recipe = Recipe() if options.steps is None else Recipe(steps=options.steps, steps_per_shot=0)
+            recipe = Recipe() if options.steps is None else Recipe().with_steps(options.steps)
             steps = fine_tune(
                 self.start, self.annotate(regions), recipe=recipe, seed=self.seed, device=options.device
             )

@@ -88,7 +88,7 @@ def variants(
 ) -> list[Variant]:
     """All methods, each with every setting that is asked for; by default with the one that it comes with."""
     forests = [ForestSettings(trees=t, pixels=p) for t in trees for p in pixels]
-    recipes = {f"{n} steps": Recipe(steps=n, steps_per_shot=0) for n in steps} or {"button": Recipe()}
+    recipes = {f"{n} steps": Recipe().with_steps(n) for n in steps} or {"button": Recipe()}
     papers = {f"{n} epochs": PaperRecipe(epochs=n) for n in epochs}
     return [
         Variant("otsu", "", otsu),

@@ -19,6 +19,7 @@ from napari_fewshot_cells.images import normalise, to_plane
 from napari_fewshot_cells.library import load_model
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.networks import store_statistics
+from napari_fewshot_cells.precision import quick_passes
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.recipe import Recipe
@@ -109,8 +110,12 @@ def test_strokes_taught_twice_count_as_they_did_the_first_time():
     assert finish(fine_tune(first, strokes, recipe=QUICK)).card.hyper_parameters["agreement"] == 0.65
 
 
-def test_more_shots_get_more_steps(start):
-    assert [Recipe().steps_for(k_shot) for k_shot in (1, 5, 10)] == [60, 80, 105]
+def test_more_shots_and_strokes_get_more_steps(start, support):
+    (part,) = [to_sample(shot, 1) for shot in support.shots]
+    painted, stroked = replace(part, stroked=False), replace(part, stroked=True)
+    assert [Recipe().steps_for([painted] * k_shot) for k_shot in (1, 5, 10)] == [60, 80, 105]
+    assert [Recipe().steps_for([painted] * (k_shot - 1) + [stroked]) for k_shot in (1, 5)] == [90, 120]
+    assert Recipe().with_steps(7).steps_for([stroked] * 5) == 7
     shots = []
     for seed in (1, 2, 3):
         image, labels = fluorescent_cells((96, 96), seed=seed)
@@ -206,7 +211,7 @@ def test_whose_statistics_predict(start, support, batch_norm):
         expected.train()
         rng = np.random.default_rng(0)
         samples = [to_sample(shot, 1) for shot in support.shots]
-        with torch.no_grad():
+        with torch.no_grad(), quick_passes("cpu"):
             for _ in range(recipe.steps):
                 expected(sample_crops(samples, 2, 64, rng).image)
     else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .crops import Sample
 from .settling import BatchNorm
@@ -17,6 +17,8 @@ class Recipe:
     ----------
     steps, steps_per_shot : int
         Adam steps with one shot, and more for each further one.
+    stroked_steps : float
+        Times these, where cells of any image are annotated by strokes: little of each crop is annotated then.
     crops, crop_size : int
         Crops of `crop_size` × `crop_size` px in each step.
     lr, weight_decay : float
@@ -46,6 +48,7 @@ class Recipe:
 
     steps: int = 60
     steps_per_shot: int = 5
+    stroked_steps: float = 1.5
     crops: int = 4
     crop_size: int = 128
     lr: float = 1e-3
@@ -61,9 +64,14 @@ class Recipe:
     batch_norm: BatchNorm = "support"
     views: int = 4
 
-    def steps_for(self, k_shot: int) -> int:
-        """Adam steps with a support set of `k_shot` images."""
-        return self.steps + self.steps_per_shot * (k_shot - 1)
+    def with_steps(self, steps: int) -> Recipe:
+        """The same with so many Adam steps, whatever the support set is."""
+        return replace(self, steps=steps, steps_per_shot=0, stroked_steps=1.0)
+
+    def steps_for(self, samples: Sequence[Sample]) -> int:
+        """Adam steps with a support set."""
+        steps = self.steps + self.steps_per_shot * (len(samples) - 1)
+        return round(steps * self.stroked_steps) if any(sample.stroked for sample in samples) else steps
 
     def lr_for(self, samples: Sequence[Sample]) -> float:
         """The learning rate of the first step with a support set."""

@@ -181,10 +181,10 @@ def leave_one_out(
     """
     recipe = recipe or Recipe()
     started = time.perf_counter()
-    diameter, _ = to_samples(start, support, rescale=recipe.rescale, diameter=diameter)
+    diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter)
     order = np.random.default_rng(seed).permutation(support.k_shot)[:MOST_LEFT_OUT]
-    full_steps = recipe.steps_for(support.k_shot)
-    short = replace(recipe, steps=max(1, round(SHORT * full_steps)), steps_per_shot=0)
+    full_steps = recipe.steps_for(samples)
+    short = recipe.with_steps(max(1, round(SHORT * full_steps)))
     values: dict[int, float] = {}
     fewest = short.steps
     for done, left in enumerate(order):

@@ -12,6 +12,7 @@ import torch
 from .crops import Sample, sample_crops
 from .losses import weighted_bce
 from .networks import SegmentationNetwork
+from .precision import quick_passes
 from .progress import Progress
 from .recipe import Recipe
 from .unpainted import UnpaintedBackground
@@ -66,14 +67,16 @@ def train(
     lr = recipe.lr_for(samples)
     optimiser = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=recipe.weight_decay)
     elapsed = 0.0
-    steps = recipe.steps_for(len(samples))
+    steps = recipe.steps_for(samples)
     for step in range(1, steps + 1):
         share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
         optimiser.param_groups[0]["lr"] = lr * half_cosine(share)
         unpainted.adjust(network, share)
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
-        logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
+        with quick_passes(device):
+            logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
+        logits = logits.float()
         loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
         term = unpainted.loss(logits, batch)
         if term is not None:

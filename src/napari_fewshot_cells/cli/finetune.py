@@ -134,7 +134,7 @@ def _training(
 
     ours = Recipe()
     if steps is not None:
-        ours = replace(ours, steps=steps, steps_per_shot=0)
+        ours = ours.with_steps(steps)
     elif seconds is not None:
         ours = replace(ours, steps=STEPS_WITHOUT_END)
     return fine_tune(start, support, recipe=ours, seconds=seconds, seed=seed, device=device)
