@@ -18,6 +18,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from statistics import mean, pstdev
+from typing import get_args
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from napari_fewshot_cells.metrics import average_precision, iou
 from napari_fewshot_cells.models import Model, read_model
 from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.curves import append_rows
+from napari_fewshot_cells.training.fabric import Precision
 from napari_fewshot_cells.training.meta_training import MODEL_FILE
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe
 from napari_fewshot_cells.training.plan import Start
@@ -61,7 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(options.threads)
     chosen = [
         variant
-        for variant in variants(options.device, options.steps, options.epochs, options.trees, options.pixels)
+        for variant in variants(
+            options.device, options.steps, options.epochs, options.trees, options.pixels, options.precision
+        )
         if variant.method in options.methods
     ]
     try:
@@ -86,6 +90,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--epochs", nargs="+", type=int, default=[PaperRecipe().epochs], help="of the paper's"
     )
+    parser.add_argument("--precision", choices=get_args(Precision), default="32-true", help="of the paper's")
     parser.add_argument("--trees", nargs="+", type=int, default=[ForestSettings().trees])
     parser.add_argument("--pixels", nargs="+", type=int, default=[ForestSettings().pixels])
     parser.add_argument("--device", default="cpu")
@@ -127,7 +132,10 @@ def run(chosen: Sequence[Variant], options: argparse.Namespace) -> None:
             variant, target, support, test, annotation, lambda kind, n=name: start_of(n, kind), selection
         )
         iterations = 0 if start is None else start.card.hyper_parameters["iterations"]
-        origin = (provenance.commit(), provenance.now(), provenance.machine(options.device))
+        machine = provenance.machine(options.device)
+        if variant.method == "paper" and options.precision != "32-true":
+            machine += f", {options.precision}"
+        origin = (provenance.commit(), provenance.now(), machine)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         append_rows(options.out, COLUMNS, [(*key, *result, len(test), iterations, selection, *origin)])
         print(*key[:5], *result[:4], flush=True)

@@ -20,6 +20,7 @@ from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.prediction import predict
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.recipe import Recipe
+from napari_fewshot_cells.training.fabric import Precision
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
 
 METHODS = (
@@ -85,11 +86,12 @@ def variants(
     epochs: Sequence[int] = (PaperRecipe().epochs,),
     trees: Sequence[int] = (ForestSettings().trees,),
     pixels: Sequence[int] = (ForestSettings().pixels,),
+    precision: Precision = "32-true",
 ) -> list[Variant]:
     """All methods, each with every setting that is asked for; by default with the one that it comes with."""
     forests = [ForestSettings(trees=t, pixels=p) for t in trees for p in pixels]
     recipes = {f"{n} steps": Recipe().with_steps(n) for n in steps} or {"button": Recipe()}
-    papers = {f"{n} epochs": PaperRecipe(epochs=n) for n in epochs}
+    papers = {f"{n} epochs": PaperRecipe(epochs=n, precision=precision) for n in epochs}
     return [
         Variant("otsu", "", otsu),
         *(Variant("forest", f"{f.trees} trees, {f.pixels} pixels", partial(forest, f)) for f in forests),

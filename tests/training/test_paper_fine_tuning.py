@@ -164,3 +164,16 @@ def test_initial_scale_of_learn_affine():
     learn_affine(network, scale=0.25)
     learn_affine(network, scale=0.5)
     assert all(layer.weight.eq(0.25).all() and layer.bias.eq(0).all() for layer in norm_layers(network))
+
+
+def test_precision_is_of_the_passes_alone(support, adapted):
+    """Weights stay float32; they come out a little other."""
+    quick = finish(paper_fine_tune(start(), support, recipe=replace(QUICK, precision="bf16-mixed")))
+    assert quick.card.hyper_parameters["precision"] == "bf16-mixed"
+    for name, value in quick.network.state_dict().items():
+        expected = adapted.network.state_dict()[name]
+        assert value.dtype == expected.dtype
+    assert any(
+        not torch.equal(value, adapted.network.state_dict()[name])
+        for name, value in quick.network.named_parameters()
+    )

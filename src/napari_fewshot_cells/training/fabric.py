@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FewShotError
+from ..precision import multiplies_bfloat16
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -33,7 +34,8 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
         "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA where there is any, then MPS, then the CPU.
     precision : str
         "32-true", "bf16-mixed" (passes through the network in bfloat16; weights, losses and the optimiser
-        stay float32), or "auto": bf16-mixed on CUDA devices that have it, 32-true elsewhere.
+        stay float32), or "auto": bf16-mixed on CUDA devices and processors that have units for it, 32-true
+        elsewhere.
 
     Returns
     -------
@@ -114,14 +116,19 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
         Another name.
     """
     if precision == "auto":
-        # emulated bfloat16, as on the GPUs before Ampere, is slower than float32
-        likes_bf16 = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-        return "bf16-mixed" if likes_bf16 else "32-true"
+        return "bf16-mixed" if _likes_bf16(device) else "32-true"
     if precision == "32-true":
         return "32-true"
     if precision == "bf16-mixed":
         return "bf16-mixed"
     raise FewShotError(f"There is no precision '{precision}'; choose 32-true, bf16-mixed or auto.")
+
+
+def _likes_bf16(device: torch.device) -> bool:
+    """Emulated bfloat16, as on the GPUs before Ampere, is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and multiplies_bfloat16()
 
 
 def is_first_rank() -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
+from ..precision import multiplies_bfloat16
 
 
 def commit() -> str:
@@ -24,10 +25,13 @@ def commit() -> str:
 
 def machine(device: str = "cpu") -> str:
     """Processor and device in one line."""
-    accelerator = f", {torch.cuda.get_device_name(device)}" if device.startswith("cuda") else ""
+    if device.startswith("cuda"):
+        special = f", {torch.cuda.get_device_name(device)}"
+    else:
+        special = ", bfloat16 units" if device == "cpu" and multiplies_bfloat16() else ""
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads{accelerator}, torch {torch.__version__}"
+        f"{torch.get_num_threads()} threads{special}, torch {torch.__version__}"
     )
 
 
