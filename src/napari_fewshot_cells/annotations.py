@@ -1,7 +1,7 @@
 """What painted labels mean, and the support set that they make.
 
-0 is not annotated and takes no part in the loss; 1 is background; 2 and more are cells. Where a whole image
-is annotated, 0 is background and everything above it a cell, as in the paper's masks.
+0 is not annotated, 1 is background, 2 and more are cells. Where a whole image is annotated, 0 is background
+and everything above it a cell, as in the paper's masks.
 """
 
 from __future__ import annotations
