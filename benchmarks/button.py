@@ -1,16 +1,19 @@
 """From the press of the button to labels, in the real window: seconds, and how long the window stood still.
 
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [--k-shots 1 3 5 10]
+    [--annotations painted strokes]
 
-The network that the panel begins with, K simulated 512×512 images with a partial annotation each, all
-processor threads. All K are predicted after the training, one after the other: the seconds to the first
-labels, and to the last; the stall is that of `window.Pulse`. Only when nothing else runs.
+The network that the panel begins with, K simulated 512×512 images, each annotated in part by cells painted in
+their shape or by strokes through them; all processor threads. Each kind of annotation has a window of its own.
+All K are predicted after the training, one after the other: the seconds to the first labels, and to the last;
+the stall is that of `window.Pulse`. Only when nothing else runs.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import statistics
 import time
 from pathlib import Path
@@ -19,7 +22,9 @@ import numpy as np
 
 from window import Pulse, open_window, rest, wait
 
+ANNOTATIONS = ("painted", "strokes")
 COLUMNS = (
+    "annotation",
     "k_shot",
     "run",
     "first_seconds",
@@ -59,38 +64,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--k-shots", type=int, nargs="+", default=[1, 3, 5, 10])
+    parser.add_argument("--annotations", nargs="+", choices=ANNOTATIONS, default=ANNOTATIONS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/button.csv"))
     arguments = parser.parse_args()
-    with open_window() as (viewer, panel):
-        rows = []
-        for k_shot in sorted(arguments.k_shots):
-            annotate(viewer, panel, k_shot)
-            rows += [measure(panel, k_shot, run) for run in range(arguments.runs)]
+    rows = []
+    for annotation in arguments.annotations:
+        with open_window() as (viewer, panel):
+            for k_shot in sorted(arguments.k_shots):
+                annotate(viewer, panel, k_shot, annotation)
+                rows += [measure(panel, annotation, k_shot, run) for run in range(arguments.runs)]
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    for k_shot in sorted(arguments.k_shots):
-        seconds = statistics.median(float(row[2]) for row in rows if row[0] == k_shot)
-        print(f"K = {k_shot}: median {seconds:.1f} s to the first labels")
-    print(f"longest stall {max(row[5] for row in rows)} ms")
+    for annotation, k_shot in itertools.product(arguments.annotations, sorted(arguments.k_shots)):
+        seconds = statistics.median(float(row[3]) for row in rows if row[:2] == (annotation, k_shot))
+        print(f"{annotation}, K = {k_shot}: median {seconds:.1f} s to the first labels")
+    print(f"longest stall {max(row[6] for row in rows)} ms")
 
 
-def annotate(viewer, panel, k_shot: int) -> None:  # type: ignore[no-untyped-def]
-    """Add images with annotations until there are so many."""
+def annotate(viewer, panel, k_shot: int, annotation: str) -> None:  # type: ignore[no-untyped-def]
+    """Annotate the first image, and more until there are so many."""
     from napari_fewshot_cells.plugin.sample_data import SEED
-    from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
+    from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation, scribbles
 
+    paint = {"painted": partial_annotation, "strokes": scribbles}[annotation]
     annotations = panel.session.annotations
     first = panel.session.image
+    ((_, painted),) = annotations.items()[:1]
+    painted.layer.data = paint(fluorescent_cells(seed=SEED)[1], seed=SEED)
     for number in range(len(annotations.items()), k_shot):
         pixels, truth = fluorescent_cells(seed=SEED + number)
         image = viewer.add_image(pixels, name=f"cells {number}")
-        annotations.create(image).data = partial_annotation(truth, seed=SEED + number)
+        annotations.create(image).data = paint(truth, seed=SEED + number)
     panel.session.choose(image=first)
     rest(3)
     wait(panel.fine_tune_button.isEnabled)
 
 
-def measure(panel, k_shot: int, run: int) -> tuple[object, ...]:  # type: ignore[no-untyped-def]
+def measure(panel, annotation: str, k_shot: int, run: int) -> tuple[object, ...]:  # type: ignore[no-untyped-def]
     """One row."""
     from napari_fewshot_cells.metrics import iou
     from napari_fewshot_cells.plugin.sample_data import SEED
@@ -102,8 +112,8 @@ def measure(panel, k_shot: int, run: int) -> tuple[object, ...]:  # type: ignore
     quality = iou(labels, fluorescent_cells(seed=SEED)[1])
     stall, p99 = round(float(gaps.max())), round(float(np.percentile(gaps, 99)))
     origin = (provenance.commit(), provenance.now(), provenance.machine())
-    row = (k_shot, run, f"{first:.2f}", f"{seconds:.2f}", f"{quality:.3f}", stall, p99, *origin)
-    print(*row[:7], flush=True)
+    row = (annotation, k_shot, run, f"{first:.2f}", f"{seconds:.2f}", f"{quality:.3f}", stall, p99, *origin)
+    print(*row[:8], flush=True)
     return row
 
 

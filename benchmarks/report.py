@@ -129,19 +129,21 @@ def trainings() -> str:
 def button() -> str:
     """Press to labels."""
     rows = read("button.csv")
-    cells = ("k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms")
+    cells = ("annotation", "k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms")
     lines = [[row[cell] for cell in cells] for row in rows]
     shots = sorted({row["k_shot"] for row in rows}, key=int)
-    of = {k: [row for row in rows if row["k_shot"] == k] for k in shots}
-    medians = ", ".join(f"{median(float(row['first_seconds']) for row in of[k]):.1f} s" for k in shots)
-    longest = ", ".join(f"{max(int(row['stall_ms']) for row in of[k])} ms" for k in shots)
+    heads = []
+    for annotation in dict.fromkeys(row["annotation"] for row in rows):
+        of = {k: [r for r in rows if (r["annotation"], r["k_shot"]) == (annotation, k)] for k in shots}
+        medians = ", ".join(f"{median(float(row['first_seconds']) for row in of[k]):.1f} s" for k in shots)
+        longest = ", ".join(f"{max(int(row['stall_ms']) for row in of[k])} ms" for k in shots)
+        heads.append(f"{annotation}, medians {medians} to the first labels, longest stalls {longest}")
     head = (
-        f"With K = {', '.join(shots)}: medians {medians} to the first labels (bar with K = 1: 15 s); "
-        f"longest stalls {longest} (bar with K = 1: 100 ms)."
+        f"With K = {', '.join(shots)}: {'; '.join(heads)} (bars with painted cells and K = 1: 15 s, 100 ms)."
     )
     columns = [
-        "K", "run", "press to the first labels, s", "to all, s", "IoU with the truth", "longest stall, ms",
-        "99th percentile, ms",
+        "annotation", "K", "run", "press to the first labels, s", "to all, s", "IoU with the truth",
+        "longest stall, ms", "99th percentile, ms",
     ]  # fmt: skip
     return f"{head}\n\n{table(columns, lines)}\n\n{origin(rows)}"
 

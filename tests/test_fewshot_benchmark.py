@@ -201,10 +201,16 @@ def test_bars_are_met_or_not(all_met):
 
 
 def test_bars_of_the_window():
-    button = [{"k_shot": k, "first_seconds": s} for k, s in (("1", "5.0"), ("1", "6.0"), ("5", "8.1"))]
+    presses = [
+        ("painted", "1", "5.0"),
+        ("painted", "1", "6.0"),
+        ("painted", "5", "8.1"),
+        ("strokes", "5", "8"),
+    ]
+    button = [{"annotation": a, "k_shot": k, "first_seconds": s} for a, k, s in presses]
     previews = [{"preview_seconds": s, "preview_iou": "0.72", "final_iou": "0.80"} for s in ("2.4", "2.5")]
-    assert [bar.met for bar in window_bars(button, previews)] == [True, False, None, True]
-    assert [bar.met for bar in window_bars([], [])] == [None] * 4
+    assert [bar.met for bar in window_bars(button, previews)] == [True, False, None, None, True, None, True]
+    assert [bar.met for bar in window_bars([], [])] == [None] * 7
     late = [{**row, "preview_seconds": "2.6"} for row in previews]
     poor = [{**row, "preview_iou": "0.71"} for row in previews]
     assert [window_bars(button, rows)[-1].met for rows in (late, poor)] == [False, False]
