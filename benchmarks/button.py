@@ -4,7 +4,7 @@ xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [-
     [--annotations painted strokes]
 
 The network that the panel begins with, K simulated 512×512 images, each annotated in part by cells painted in
-their shape or by strokes through them; all processor threads. Each kind of annotation has a window of its own.
+their shape or by strokes through them; all processor threads. Each kind of annotation has its own window.
 All K are predicted after the training, one after the other: the seconds to the first labels, and to the last;
 the stall is that of `window.Pulse`. Only when nothing else runs.
 """
