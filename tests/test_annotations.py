@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from skimage.draw import disk
 
-from napari_fewshot_cells.annotations import is_stroked, make_shot, make_support_set, median_diameter
+from napari_fewshot_cells.annotations import make_shot, make_support_set, median_diameter
 from napari_fewshot_cells.errors import AnnotationError
 from napari_fewshot_cells.images import to_plane
 
@@ -101,10 +101,10 @@ def test_slips_of_the_brush_do_not_count():
 
 def test_strokes_are_told_from_cells_painted_in_their_shape():
     labels = painted((50, 30))
-    assert not is_stroked(make_shot(plane, labels))
+    assert not make_shot(plane, labels).stroked
     labels[40:44, 60:100] = 3
-    assert not is_stroked(make_shot(plane, labels))  # one of two
+    assert not make_shot(plane, labels).stroked  # one of two
     labels[60:64, 60:100] = 4
-    assert is_stroked(make_shot(plane, labels))
+    assert make_shot(plane, labels).stroked
     labels[labels == 1] = 0
-    assert not is_stroked(make_shot(plane, labels, whole_image=True))  # long cells, each in its shape
+    assert not make_shot(plane, labels, whole_image=True).stroked  # long cells, each in its shape

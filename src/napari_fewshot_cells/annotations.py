@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,25 @@ class Shot:
         if self.whole_image:
             return np.ones(self.labels.shape, np.float32)
         return (self.labels > 0).astype(np.float32)
+
+    @cached_property
+    def painted_sizes(self) -> list[tuple[float, bool]]:
+        """Diameter of each painted piece of a cell in pixels, and whether it is a stroke: then its length."""
+        pieces = label(self.cells, connectivity=2)
+        half_width = distance_transform_edt(pieces > 0)
+        sizes = []
+        for piece in _without_specks(regionprops(pieces)):
+            length = float(piece.axis_major_length)
+            thin = 2 * float(half_width[piece.slice][piece.image].max()) < length / 3
+            sizes.append((length if thin else float(piece.equivalent_diameter_area), thin))
+        return sizes
+
+    @property
+    def stroked(self) -> bool:
+        """Whether most painted cells have a thin stroke through them, and are not painted in their shape."""
+        if self.whole_image:
+            return False
+        return sum(thin for _, thin in self.painted_sizes) > len(self.painted_sizes) / 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,31 +157,11 @@ def median_diameter(support: SupportSet) -> float:
     return float(np.median(diameters))
 
 
-def is_stroked(shot: Shot) -> bool:
-    """Whether most painted cells have a thin stroke through them, and are not painted in their shape."""
-    if shot.whole_image:
-        return False
-    sizes = _painted_sizes(shot)
-    return sum(thin for _, thin in sizes) > len(sizes) / 2
-
-
 def _diameters(shot: Shot) -> list[float]:
     if shot.whole_image:
         pieces = _without_specks(regionprops(label(shot.cells, connectivity=2)))
         return [float(piece.equivalent_diameter_area) for piece in pieces]
-    return [diameter for diameter, _ in _painted_sizes(shot)]
-
-
-def _painted_sizes(shot: Shot) -> list[tuple[float, bool]]:
-    """Diameter of each painted piece of a cell, and whether it is a stroke, which counts with its length."""
-    pieces = label(shot.cells, connectivity=2)
-    half_width = distance_transform_edt(pieces > 0)
-    sizes = []
-    for piece in _without_specks(regionprops(pieces)):
-        length = float(piece.axis_major_length)
-        thin = 2 * float(half_width[piece.slice][piece.image].max()) < length / 3
-        sizes.append((length if thin else float(piece.equivalent_diameter_area), thin))
-    return sizes
+    return [diameter for diameter, _ in shot.painted_sizes]
 
 
 def _without_specks(pieces: list[Any]) -> list[Any]:

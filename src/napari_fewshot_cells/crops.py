@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from .annotations import Shot, is_stroked
+from .annotations import Shot
 from .images import FloatImage, normalise, rescale
 
 REACH = 21.0
@@ -28,7 +28,7 @@ class Sample:
     image, target, weight : ndarray, float32, (H, W)
         Target is 0 or 1, and so is weight, but between them where a network told the target.
     stroked : bool
-        Whether cells are annotated by strokes through them; see `annotations.is_stroked`.
+        Whether cells are annotated by strokes through them; see `annotations.Shot.stroked`.
     agreement : float
         IoU with the strokes of the network that told where cells end, see `outlining`; 0 where none did.
     """
@@ -103,7 +103,7 @@ def to_sample(shot: Shot, factor: float) -> Sample:
     factor : float
         Canonical over actual object diameter.
     """
-    sample = Sample(normalise(shot.plane), shot.target, shot.weight, is_stroked(shot))
+    sample = Sample(normalise(shot.plane), shot.target, shot.weight, shot.stroked)
     return rescale_sample(sample, factor)
 
 
