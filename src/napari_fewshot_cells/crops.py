@@ -13,6 +13,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from .annotations import Shot
+from .contrast import Mix, mixed
 from .images import FloatImage, normalise, rescale
 
 REACH = 21.0
@@ -94,7 +95,7 @@ class Batch:
     unpainted: Tensor | None = None
 
 
-def to_sample(shot: Shot, factor: float) -> Sample:
+def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
     """Bring a shot to the network's scale.
 
     Parameters
@@ -102,8 +103,10 @@ def to_sample(shot: Shot, factor: float) -> Sample:
     shot : Shot
     factor : float
         Canonical over actual object diameter.
+    mix : tuple of float, optional
+        Of the channels; by default grey values.
     """
-    sample = Sample(normalise(shot.plane), shot.target, shot.weight, shot.stroked)
+    sample = Sample(normalise(mixed(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
     return rescale_sample(sample, factor)
 
 

@@ -92,10 +92,8 @@ def fine_tune(
         )
         watch(partial(_as_it_is, card, ready, recipe, seed, device))
     done = yield from train(
-        ready.network,
-        ready.samples,
+        ready,
         recipe,
-        ready.unpainted,
         seconds=seconds,
         stop=stop,
         seed=seed,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from .annotations import SupportSet, median_diameter
-from .contrast import Mix, fisher_mix, mixed
+from .contrast import Mix, fisher_mix
 from .crops import Sample, to_sample
 from .errors import AnnotationError
 from .models import Model
@@ -17,7 +17,6 @@ from .networks import SegmentationNetwork
 from .outlining import most_agreement, outline_steps
 from .progress import Progress
 from .recipe import Recipe
-from .steps import new_unpainted
 from .unpainted import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
@@ -56,7 +55,9 @@ def prepare(
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
     samples = yield from outline_steps(network, samples, most=most_agreement(model.card), device=device)
-    return Prepared(network, samples, mix, diameter, new_unpainted(samples, recipe, seed))
+    told_by = samples if recipe.unpainted else ()
+    unpainted = UnpaintedBackground(told_by, recipe.balance, recipe.crop_size, seed)
+    return Prepared(network, samples, mix, diameter, unpainted)
 
 
 def to_samples(
@@ -87,7 +88,7 @@ def to_samples(
     """
     diameter = _diameter(model, support, diameter) if rescale else model.card.canonical_diameter
     factor = model.card.canonical_diameter / diameter
-    samples = [to_sample(replace(shot, plane=mixed(shot.plane, mix)), factor) for shot in support.shots]
+    samples = [to_sample(shot, factor, mix) for shot in support.shots]
     _check_samples(samples, support)
     return diameter, samples
 

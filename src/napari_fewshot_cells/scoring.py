@@ -268,15 +268,7 @@ def _short_training(
 ) -> Generator[Progress, None, tuple[Model, int]]:
     """As `finetune.fine_tune`, but statistics and threshold come from parts of the shots."""
     ready = yield from prepare(start, support, recipe, diameter=diameter, seed=seed, device=device)
-    steps = yield from train(
-        ready.network,
-        ready.samples,
-        recipe,
-        ready.unpainted,
-        seconds=seconds,
-        seed=seed,
-        device=device,
-    )
+    steps = yield from train(ready, recipe, seconds=seconds, seed=seed, device=device)
     side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(ready.samples)))
     parts = [_part(sample, side) for sample in ready.samples]
     settled = yield from settle(

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 
 import numpy as np
 import torch
 
-from .crops import Sample, sample_crops
+from .crops import sample_crops
 from .losses import weighted_bce
-from .networks import SegmentationNetwork
 from .precision import quick_passes
+from .preparation import Prepared
 from .progress import Progress
 from .recipe import Recipe
-from .unpainted import UnpaintedBackground
-
-
-def new_unpainted(samples: Sequence[Sample], recipe: Recipe, seed: int) -> UnpaintedBackground:
-    """What a recipe makes of unpainted pixels, for `train`; without weight where it makes nothing of them."""
-    return UnpaintedBackground(samples if recipe.unpainted else (), recipe.balance, recipe.crop_size, seed)
 
 
 def half_cosine(share: float) -> float:
@@ -29,10 +23,8 @@ def half_cosine(share: float) -> float:
 
 
 def train(
-    network: SegmentationNetwork,
-    samples: Sequence[Sample],
+    ready: Prepared,
     recipe: Recipe,
-    unpainted: UnpaintedBackground,
     *,
     seconds: float | None = None,
     stop: Callable[[], bool] | None = None,
@@ -44,13 +36,9 @@ def train(
 
     Parameters
     ----------
-    network : SegmentationNetwork
-        On `device`.
-    samples : sequence of Sample
-        The support set.
+    ready : Prepared
+        Its network is trained; its `unpainted` knows its last weight in the end.
     recipe : Recipe
-    unpainted : UnpaintedBackground
-        See `new_unpainted`; in the end it knows its last weight.
     seconds, stop, seed, device
         As in `fine_tune`.
     started : float, optional
@@ -63,6 +51,7 @@ def train(
     """
     started = time.perf_counter() if started is None else started
     rng = np.random.default_rng(seed)
+    network, samples, unpainted = ready.network, ready.samples, ready.unpainted
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lr = recipe.lr_for(samples)
     optimiser = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=recipe.weight_decay)
