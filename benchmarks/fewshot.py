@@ -26,7 +26,7 @@ import torch
 from fewshot_forest import ForestSettings
 from fewshot_methods import METHODS, Starts, Variant, variants
 from fewshot_targets import ANNOTATIONS, PHASE, TARGETS, Target, annotate, load_target
-from napari_fewshot_cells.allocation import keep_freed_memory
+from napari_fewshot_cells.allocation import keep_all_freed_memory
 from napari_fewshot_cells.annotations import median_diameter
 from napari_fewshot_cells.errors import FewShotError
 from napari_fewshot_cells.images import Labels
@@ -58,7 +58,7 @@ COLUMNS = (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run every cell of the table that is not there yet."""
     options = parse(arguments)
-    keep_freed_memory()
+    keep_all_freed_memory()
     if options.threads:
         torch.set_num_threads(options.threads)
     chosen = [

@@ -8,18 +8,17 @@ import sys
 
 import pytest
 
-from napari_fewshot_cells.allocation import keep_freed_memory
+from napari_fewshot_cells.allocation import keep_all_freed_memory, keep_freed_memory
 
 FAULTS = """
 import resource
-from napari_fewshot_cells.allocation import keep_freed_memory
+from napari_fewshot_cells import allocation
 
-if {keep}:
-    keep_freed_memory()
+{keep}
 
 def use():
     for _ in range(5):
-        [bytearray(8 * 2**20) for _ in range(8)]  # freed at once, all of them
+        [bytearray({size}) for _ in range(8)]  # freed at once, all of them
 
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -28,18 +27,29 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(keep: bool) -> int:
+def faults(keep: str, size: int) -> int:
     """Pages that a process gets from the system for memory that it had before."""
     told = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(keep=keep)], check=True, capture_output=True, text=True
+        [sys.executable, "-c", FAULTS.format(keep=keep, size=size)],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return int(told.stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
 def test_freed_blocks_are_used_again_without_the_system() -> None:
-    assert faults(keep=False) > 1000
-    assert faults(keep=True) < 100
+    size = 8 * 2**20
+    assert faults("", size) > 1000
+    assert faults("allocation.keep_freed_memory()", size) < 100
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
+def test_large_blocks_are_given_back_unless_all_are_kept() -> None:
+    size = 40 * 2**20
+    assert faults("allocation.keep_freed_memory()", size) > 1000
+    assert faults("allocation.keep_all_freed_memory()", size) < 100
 
 
 @pytest.mark.parametrize("platform_name", ["win32", "darwin"])
@@ -50,3 +60,4 @@ def test_nothing_is_done_elsewhere(platform_name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr("sys.platform", platform_name)
     monkeypatch.setattr("ctypes.CDLL", refuse)
     keep_freed_memory()
+    keep_all_freed_memory()

@@ -11,7 +11,6 @@ from typing import NoReturn
 
 import typer
 
-from ..allocation import keep_freed_memory
 from ..threads import give_way
 from .errors import EXIT_CODE
 
@@ -32,7 +31,6 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         Of the command, for usage messages.
     """
     _hush_the_decoders()
-    keep_freed_memory()
     give_way()
     try:
         result = app(prog_name=name, standalone_mode=False)

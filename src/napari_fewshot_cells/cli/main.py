@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ..allocation import keep_freed_memory
 from .entry import run
 from .evaluate import evaluate
 from .finetune import finetune
@@ -44,4 +45,5 @@ def napari_fewshot(
 
 def main() -> None:
     """Console entry point; exits with 0 done, 1 partly done, 2 wrong input or usage, 130 stopped."""
+    keep_freed_memory()
     run(app, "napari-fewshot")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from ..allocation import keep_all_freed_memory
 from .entry import run
 from .train_data import data
 from .train_evaluate import evaluate
@@ -30,6 +31,7 @@ app.command()(report)
 
 def main() -> None:
     """Console entry point; exits with 0 done, 2 wrong input or usage, 130 stopped."""
+    keep_all_freed_memory()
     run(app, "napari-fewshot-train")
 
 

@@ -18,7 +18,7 @@ import torch
 from filelock import FileLock
 
 from .. import __version__
-from ..allocation import keep_freed_memory
+from ..allocation import keep_all_freed_memory
 from ..errors import DataError
 from ..models import Model, read_model, write_atomically
 from ..progress import finish
@@ -56,7 +56,7 @@ def train_start(plan: Plan, start: Start) -> Path:
         DATA or OUT is not seen from here, or the folder holds a start of another schedule or seed.
     """
     check_folders(plan)
-    keep_freed_memory()  # a job may run in a process of its own
+    keep_all_freed_memory()  # a job may run in a process of its own
     torch.set_num_threads(plan.threads)
     folder = plan.start_folder(start)
     folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +96,7 @@ def run_cell(plan: Plan, cell: Cell, start: Path) -> dict[str, Any]:
     done = read_cell(plan, cell)
     if done is not None:
         return done
-    keep_freed_memory()  # a job may run in a process of its own
+    keep_all_freed_memory()  # a job may run in a process of its own
     torch.set_num_threads(plan.threads)
     device = str(choose_device(plan.device))
     target = _target(plan.data, cell.target)
