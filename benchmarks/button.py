@@ -1,10 +1,11 @@
 """From the press of the button to labels, in the real window: seconds, and how long the window stood still.
 
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [--k-shots 1 3 5 10]
-    [--annotations painted strokes]
+    [--networks half-unet fcrn] [--annotations painted strokes]
 
-The network that the panel begins with, K simulated 512×512 images, each annotated in part by cells painted in
-their shape or by strokes through them; all processor threads. Each kind of annotation has its own window.
+The network that the panel begins with and FCRN, K simulated 512×512 images, each annotated in part by cells
+painted in their shape or by strokes through them; all processor threads. Each network and each kind of
+annotation has its own window.
 All K are predicted after the training, one after the other: the seconds to the first labels, and to the last;
 the stall is that of `window.Pulse`. Only when nothing else runs.
 """
@@ -22,8 +23,10 @@ import numpy as np
 
 from window import Pulse, open_window, rest, wait
 
+NETWORKS = ("half-unet", "fcrn")
 ANNOTATIONS = ("painted", "strokes")
 COLUMNS = (
+    "network",
     "annotation",
     "k_shot",
     "run",
@@ -64,21 +67,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--k-shots", type=int, nargs="+", default=[1, 3, 5, 10])
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--annotations", nargs="+", choices=ANNOTATIONS, default=ANNOTATIONS)
     parser.add_argument("--out", type=Path, default=Path("docs/results/button.csv"))
     arguments = parser.parse_args()
     rows = []
-    for annotation in arguments.annotations:
+    for network, annotation in itertools.product(arguments.networks, arguments.annotations):
         with open_window() as (viewer, panel):
+            panel.session.choose(start=next(m for m in panel.session.models if m.name == network))
             for k_shot in sorted(arguments.k_shots):
                 annotate(viewer, panel, k_shot, annotation)
-                rows += [measure(panel, annotation, k_shot, run) for run in range(arguments.runs)]
+                rows += [measure(panel, network, annotation, k_shot, run) for run in range(arguments.runs)]
     with arguments.out.open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
-    for annotation, k_shot in itertools.product(arguments.annotations, sorted(arguments.k_shots)):
-        seconds = statistics.median(float(row[3]) for row in rows if row[:2] == (annotation, k_shot))
-        print(f"{annotation}, K = {k_shot}: median {seconds:.1f} s to the first labels")
-    print(f"longest stall {max(row[6] for row in rows)} ms")
+    for kind in dict.fromkeys(row[:3] for row in rows):
+        seconds = statistics.median(float(row[4]) for row in rows if row[:3] == kind)
+        print(f"{kind[0]}, {kind[1]}, K = {kind[2]}: median {seconds:.1f} s to the first labels")
+    print(f"longest stall {max(row[7] for row in rows)} ms")
 
 
 def annotate(viewer, panel, k_shot: int, annotation: str) -> None:  # type: ignore[no-untyped-def]
@@ -100,7 +105,9 @@ def annotate(viewer, panel, k_shot: int, annotation: str) -> None:  # type: igno
     wait(panel.fine_tune_button.isEnabled)
 
 
-def measure(panel, annotation: str, k_shot: int, run: int) -> tuple[object, ...]:  # type: ignore[no-untyped-def]
+def measure(  # type: ignore[no-untyped-def]
+    panel, network: str, annotation: str, k_shot: int, run: int
+) -> tuple[object, ...]:
     """One row."""
     from napari_fewshot_cells.metrics import iou
     from napari_fewshot_cells.plugin.sample_data import SEED
@@ -112,8 +119,9 @@ def measure(panel, annotation: str, k_shot: int, run: int) -> tuple[object, ...]
     quality = iou(labels, fluorescent_cells(seed=SEED)[1])
     stall, p99 = round(float(gaps.max())), round(float(np.percentile(gaps, 99)))
     origin = (provenance.commit(), provenance.now(), provenance.machine())
-    row = (annotation, k_shot, run, f"{first:.2f}", f"{seconds:.2f}", f"{quality:.3f}", stall, p99, *origin)
-    print(*row[:8], flush=True)
+    measured = (f"{first:.2f}", f"{seconds:.2f}", f"{quality:.3f}", stall, p99)
+    row = (network, annotation, k_shot, run, *measured, *origin)
+    print(*row[:9], flush=True)
     return row
 
 

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from statistics import mean, median
 
 from fewshot_results import Result, differences, of
@@ -18,6 +19,8 @@ LARGER_THAN_FOREST = 0.10
 SCRIBBLES_COST = 0.05
 PRESS_TO_LABELS = {1: 6.0, 5: 8.0, 10: 12.0}  # seconds, with so many shots
 PREVIEW_SHARE, PREVIEW_SECONDS = 0.9, 2.5
+_NETWORKS = ("half-unet", "fcrn")
+_KIND = itemgetter("network", "annotation", "k_shot")
 _PAINTED = {"painted": "painted in their shape", "strokes": "stroked"}
 AT_TEN_SHOTS = {"TNBC": 0.60, "EM": 0.80, "ssTEM": 0.75}
 
@@ -89,12 +92,12 @@ def bars(results: Sequence[Result]) -> list[Bar]:
 def window_bars(button: Sequence[Row], previews: Sequence[Row]) -> list[Bar]:
     """Demands on the real window: rows of `button.py` and of `first_preview.py`."""
     found = []
-    for annotation, (k_shot, most) in itertools.product(_PAINTED, PRESS_TO_LABELS.items()):
-        wanted = (annotation, str(k_shot))
-        seconds = [
-            float(row["first_seconds"]) for row in button if (row["annotation"], row["k_shot"]) == wanted
-        ]
-        demand = f"press to labels, cells {_PAINTED[annotation]}, K = {k_shot}: at most {most:.0f} s"
+    kinds = itertools.product(_NETWORKS, _PAINTED, PRESS_TO_LABELS.items())
+    for network, annotation, (k_shot, most) in kinds:
+        wanted = (network, annotation, str(k_shot))
+        seconds = [float(row["first_seconds"]) for row in button if _KIND(row) == wanted]
+        painted = _PAINTED[annotation]
+        demand = f"press to labels, {network}, cells {painted}, K = {k_shot}: at most {most:.0f} s"
         if seconds:
             found.append(
                 Bar(demand, f"median {median(seconds):.1f} s; n = {len(seconds)}", median(seconds) <= most)

@@ -9,6 +9,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -129,21 +130,23 @@ def trainings() -> str:
 def button() -> str:
     """Press to labels."""
     rows = read("button.csv")
-    cells = ("annotation", "k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms")
-    lines = [[row[cell] for cell in cells] for row in rows]
+    cells = itemgetter(
+        "network", "annotation", "k_shot", "run", "first_seconds", "seconds", "iou", "stall_ms", "p99_ms"
+    )
+    lines = [list(cells(row)) for row in rows]
     shots = sorted({row["k_shot"] for row in rows}, key=int)
     heads = []
-    for annotation in dict.fromkeys(row["annotation"] for row in rows):
-        of = {k: [r for r in rows if (r["annotation"], r["k_shot"]) == (annotation, k)] for k in shots}
+    for kind in dict.fromkeys((row["network"], row["annotation"]) for row in rows):
+        of = {k: [r for r in rows if cells(r)[:3] == (*kind, k)] for k in shots}
         medians = ", ".join(f"{median(float(row['first_seconds']) for row in of[k]):.1f} s" for k in shots)
         longest = ", ".join(f"{max(int(row['stall_ms']) for row in of[k])} ms" for k in shots)
-        heads.append(f"{annotation}, medians {medians} to the first labels, longest stalls {longest}")
+        heads.append(f"{kind[0]}, {kind[1]}, medians {medians} to the first labels, longest stalls {longest}")
     head = (
         f"With K = {', '.join(shots)}: {'; '.join(heads)} (bars with painted cells and K = 1: 15 s, 100 ms)."
     )
     columns = [
-        "annotation", "K", "run", "press to the first labels, s", "to all, s", "IoU with the truth",
-        "longest stall, ms", "99th percentile, ms",
+        "network", "annotation", "K", "run", "press to the first labels, s", "to all, s",
+        "IoU with the truth", "longest stall, ms", "99th percentile, ms",
     ]  # fmt: skip
     return f"{head}\n\n{table(columns, lines)}\n\n{origin(rows)}"
 

@@ -202,15 +202,18 @@ def test_bars_are_met_or_not(all_met):
 
 def test_bars_of_the_window():
     presses = [
-        ("painted", "1", "5.0"),
-        ("painted", "1", "6.0"),
-        ("painted", "5", "8.1"),
-        ("strokes", "5", "8"),
+        ("half-unet", "painted", "1", "5.0"),
+        ("half-unet", "painted", "1", "6.0"),
+        ("half-unet", "painted", "5", "8.1"),
+        ("half-unet", "strokes", "5", "8"),
+        ("fcrn", "painted", "10", "12.1"),
     ]
-    button = [{"annotation": a, "k_shot": k, "first_seconds": s} for a, k, s in presses]
+    columns = ("network", "annotation", "k_shot", "first_seconds")
+    button = [dict(zip(columns, press, strict=True)) for press in presses]
     previews = [{"preview_seconds": s, "preview_iou": "0.72", "final_iou": "0.80"} for s in ("2.4", "2.5")]
-    assert [bar.met for bar in window_bars(button, previews)] == [True, False, None, None, True, None, True]
-    assert [bar.met for bar in window_bars([], [])] == [None] * 7
+    met = [True, False, None, None, True, None, None, None, False, None, None, None, True]
+    assert [bar.met for bar in window_bars(button, previews)] == met
+    assert [bar.met for bar in window_bars([], [])] == [None] * 13
     late = [{**row, "preview_seconds": "2.6"} for row in previews]
     poor = [{**row, "preview_iou": "0.71"} for row in previews]
     assert [window_bars(button, rows)[-1].met for rows in (late, poor)] == [False, False]
