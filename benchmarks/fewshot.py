@@ -132,9 +132,8 @@ def run(chosen: Sequence[Variant], options: argparse.Namespace) -> None:
             variant, target, support, test, annotation, lambda kind, n=name: start_of(n, kind), selection
         )
         iterations = 0 if start is None else start.card.hyper_parameters["iterations"]
-        machine = provenance.machine(options.device)
-        if variant.method == "paper" and options.precision != "32-true":
-            machine += f", {options.precision}"
+        precision = options.precision if variant.method == "paper" else "32-true"
+        machine = provenance.machine(options.device, precision)
         origin = (provenance.commit(), provenance.now(), machine)
         options.out.parent.mkdir(parents=True, exist_ok=True)
         append_rows(options.out, COLUMNS, [(*key, *result, len(test), iterations, selection, *origin)])

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from napari_fewshot_cells.allocation import keep_all_freed_memory
 from napari_fewshot_cells.annotations import Shot, SupportSet, median_diameter
 from napari_fewshot_cells.crops import to_sample
 from napari_fewshot_cells.finetune import fine_tune
@@ -97,6 +98,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    keep_all_freed_memory()
     torch.set_num_threads(arguments.threads)
     where = (arguments.device, str(arguments.threads))
     done = already_done(arguments.out)

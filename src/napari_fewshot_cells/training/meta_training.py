@@ -198,8 +198,7 @@ def meta_train(
 def describe_machine(fabric: Fabric, precision: str) -> str:
     """Processor, device, precision and ranks in one line."""
     ranks = f", {fabric.world_size} ranks" if fabric.world_size > 1 else ""
-    chosen = choose_precision(precision, fabric.device)
-    return provenance.machine(str(fabric.device)) + ("" if chosen == "32-true" else f", {chosen}") + ranks
+    return provenance.machine(str(fabric.device), choose_precision(precision, fabric.device)) + ranks
 
 
 def _begun_with(start: Model, card: ModelCard) -> ModelCard:

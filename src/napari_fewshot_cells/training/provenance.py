@@ -23,15 +23,16 @@ def commit() -> str:
     return revision + ("+" if _git(top, "status", "--porcelain", "--untracked-files=no") else "")
 
 
-def machine(device: str = "cpu") -> str:
-    """Processor and device in one line."""
+def machine(device: str = "cpu", precision: str = "32-true") -> str:
+    """Processor, device, and precision where it is no plain float32, in one line."""
     if device.startswith("cuda"):
         special = f", {torch.cuda.get_device_name(device)}"
     else:
         special = ", bfloat16 units" if device == "cpu" and multiplies_bfloat16() else ""
+    chosen = "" if precision == "32-true" else f", {precision}"
     return (
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads{special}, torch {torch.__version__}"
+        f"{torch.get_num_threads()} threads{special}, torch {torch.__version__}{chosen}"
     )
 
 
