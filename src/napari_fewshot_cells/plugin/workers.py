@@ -18,6 +18,7 @@ from .jobs import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
+BETWEEN = 0.1  # s between two steps of a stage that the window is told of: drawing each costs the job time
 FRAME = 20  # ms in which the window draws what an event has changed
 
 
@@ -55,7 +56,13 @@ def _guarded(
     # kind, without a signal, and would leave the panel busy for ever.
     try:
         with closing(job(*args, **kwargs)) as events:
+            stage, told = "", 0.0
             for event in events:
+                if isinstance(event, Progress):
+                    now = time.monotonic()
+                    if event.stage == stage and event.done < event.total and now - told < BETWEEN:
+                        continue
+                    stage, told = event.stage, now
                 shown.clear()
                 yield event
                 if not isinstance(event, Progress):
