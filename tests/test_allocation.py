@@ -18,7 +18,7 @@ from napari_fewshot_cells import allocation
 
 def use():
     for _ in range(5):
-        [bytearray({size}) for _ in range(2)]  # freed at once, all of them
+        [bytearray({size}) for _ in range({blocks})]  # freed at once, all of them
 
 use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -27,10 +27,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def faults(keep: str, size: int) -> int:
+def faults(keep: str, size: int, blocks: int) -> int:
     """Pages that a process gets from the system for memory that it had before."""
     told = subprocess.run(
-        [sys.executable, "-c", FAULTS.format(keep=keep, size=size)],
+        [sys.executable, "-c", FAULTS.format(keep=keep, size=size, blocks=blocks)],
         check=True,
         capture_output=True,
         text=True,
@@ -40,16 +40,16 @@ def faults(keep: str, size: int) -> int:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
 def test_freed_blocks_are_used_again_without_the_system() -> None:
-    size = 8 * 2**20
-    assert faults("", size) > 1000
-    assert faults("allocation.keep_freed_memory()", size) < 100
+    eight = 8 * 2**20, 8
+    assert faults("", *eight) > 1000
+    assert faults("allocation.keep_freed_memory()", *eight) < 100
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
 def test_large_blocks_are_given_back_unless_all_are_kept() -> None:
-    size = 160 * 2**20
-    assert faults("allocation.keep_freed_memory()", size) > 1000
-    assert faults("allocation.keep_all_freed_memory()", size) < 100
+    two = 160 * 2**20, 2
+    assert faults("allocation.keep_freed_memory()", *two) > 1000
+    assert faults("allocation.keep_all_freed_memory()", *two) < 100
 
 
 @pytest.mark.parametrize("platform_name", ["win32", "darwin"])

@@ -387,7 +387,7 @@ def test_stop_and_keep(
     card = panel.session.model.card
     assert card.k_shot == 1
     assert 5 <= card.hyper_parameters["steps_done"] < LONG.steps
-    assert 5 <= box.curve.steps[-1] <= card.hyper_parameters["steps_done"]  # not every step is told
+    assert len(box.curve.losses) == card.hyper_parameters["steps_done"]
     assert len(cells_of(viewer)) == 1
     assert panel.message_bar.kind == DONE
 

@@ -468,8 +468,8 @@ def test_a_preview_goes_with_its_image(previewed: Any, qtbot: Any, wait_idle: An
 def test_a_preview_that_was_deleted_stays_away(previewed: Any, qtbot: Any, wait_idle: Any) -> None:
     viewer, panel, layer = previewed()
     viewer.layers.remove(layer)
-    steps = panel.finetune_box.curve.steps[-1]
-    qtbot.waitUntil(lambda: panel.finetune_box.curve.steps[-1] > steps + 30, timeout=PATIENCE)
+    steps = len(panel.finetune_box.curve.losses)
+    qtbot.waitUntil(lambda: len(panel.finetune_box.curve.losses) > steps + 30, timeout=PATIENCE)
     assert preview_layers(viewer) == []
     click(qtbot, panel.cancel_button)
     wait_idle(panel)
@@ -505,7 +505,7 @@ def test_without_the_check_mark_there_is_no_preview(
     viewer, panel = annotated_image(LONG)
     assert not panel.session.preview
     click(qtbot, panel.fine_tune_button)
-    qtbot.waitUntil(lambda: panel.finetune_box.curve.steps[-1:] > [40], timeout=PATIENCE)
+    qtbot.waitUntil(lambda: len(panel.finetune_box.curve.losses) > 40, timeout=PATIENCE)
     assert preview_layers(viewer) == []
     click(qtbot, panel.cancel_button)
     wait_idle(panel)

@@ -1,28 +1,43 @@
-"""A job in a thread tells the window what it needs, and no more."""
+"""A job in a thread tells the window everything, quick steps together."""
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 from napari_fewshot_cells.plugin.jobs import Job
-from napari_fewshot_cells.plugin.workers import Done, Runner
+from napari_fewshot_cells.plugin.workers import Done, Runner, _guarded
 from napari_fewshot_cells.progress import Progress
+
+STEPS = [*(Progress("counting", done, 500, 0.0) for done in range(1, 501)), Progress("resting", 0, 2, 0.0)]
 
 
 def quick() -> Job:
     """Steps by the hundred in next to no time."""
-    for done in range(1, 501):
-        yield Progress("counting", done, 500, 0.0)
-    yield Progress("resting", 0, 2, 0.0)
+    yield from STEPS
 
 
-def test_of_quick_steps_the_first_and_the_last_are_told(qtbot: Any) -> None:
+def few() -> Job:
+    """Over before there is time to tell."""
+    yield from STEPS[:3]
+
+
+def test_every_step_is_told_in_order(qtbot: Any) -> None:
     runner, told = Runner(), []
     runner.happened.connect(told.append)
     with qtbot.waitSignal(runner.ended) as ended:
         runner.start(quick)
     assert ended.args == [Done()]
-    counted = [step.done for step in told if step.stage == "counting"]
-    assert (counted[0], counted[-1]) == (1, 500)
-    assert len(counted) < 50
-    assert told[-1].stage == "resting"
+    assert told == STEPS
+
+
+def test_quick_steps_are_handed_over_together() -> None:
+    bundles = list(_guarded(Event(), quick))
+    assert [step for bundle in bundles for step in bundle] == STEPS
+    assert (bundles[0], bundles[-1]) == ((STEPS[0],), (STEPS[-1],))
+    assert len(bundles) < 50
+
+
+def test_steps_that_are_held_at_the_end_are_told_too() -> None:
+    bundles = list(_guarded(Event(), few))
+    assert [step for bundle in bundles for step in bundle] == STEPS[:3]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
@@ -18,7 +18,7 @@ from .jobs import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
-BETWEEN = 0.1  # s between two steps of a stage that the window is told of: drawing each costs the job time
+BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 FRAME = 20  # ms in which the window draws what an event has changed
 
 
@@ -51,21 +51,15 @@ Outcome = Done | Cancelled | Refused | Failed
 
 def _guarded(
     shown: Event, job: Callable[..., Job], *args: Any, **kwargs: Any
-) -> Generator[JobEvent, None, Outcome]:
+) -> Generator[tuple[JobEvent, ...], None, Outcome]:
     # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
     # kind, without a signal, and would leave the panel busy for ever.
     try:
         with closing(job(*args, **kwargs)) as events:
-            stage, told = "", 0.0
-            for event in events:
-                if isinstance(event, Progress):
-                    now = time.monotonic()
-                    if event.stage == stage and event.done < event.total and now - told < BETWEEN:
-                        continue
-                    stage, told = event.stage, now
+            for bundle in _bundled(events):
                 shown.clear()
-                yield event
-                if not isinstance(event, Progress):
+                yield bundle
+                if not isinstance(bundle[-1], Progress):
                     # The window makes or draws a layer now: soon done if it need not share the processor,
                     # and the next event finds it at rest.
                     shown.wait(LONGEST_HANDOVER)
@@ -74,6 +68,23 @@ def _guarded(
     except Exception as error:
         return Failed(error)
     return Done()
+
+
+def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
+    """All events in order, those of quick steps together; what is no step is the last of its bundle."""
+    held: list[JobEvent] = []
+    stage, handed = "", 0.0
+    for event in events:
+        held.append(event)
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.stage == stage and event.done < event.total and now - handed < BETWEEN:
+                continue
+            stage, handed = event.stage, now
+        yield tuple(held)
+        held.clear()
+    if held:
+        yield tuple(held)
 
 
 def run_function(
@@ -130,9 +141,10 @@ class Runner(QObject):
             time.sleep(0.005)
 
     @Slot(object)
-    def _on_yielded(self, event: JobEvent) -> None:
-        if self._worker is not None and not self._worker.abort_requested:
-            self.happened.emit(event)
+    def _on_yielded(self, bundle: tuple[JobEvent, ...]) -> None:
+        for event in bundle:
+            if self._worker is not None and not self._worker.abort_requested:
+                self.happened.emit(event)
         QTimer.singleShot(FRAME, self._shown.set)
 
     @Slot(object)
