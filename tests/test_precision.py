@@ -13,9 +13,12 @@ from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.models import Model, ModelCard
 from napari_fewshot_cells.networks import build_network
 from napari_fewshot_cells.prediction import predict
+from napari_fewshot_cells.preparation import prepare
 from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.recipe import Recipe
+from napari_fewshot_cells.settling import settle
 from napari_fewshot_cells.simulate import fluorescent_cells
+from napari_fewshot_cells.steps import train
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,34 @@ def test_masks_are_as_good_either_way(monkeypatch, architecture):
         assert iou(found[native] > 0.5, labels) > 0.9
     assert abs(found[True] - found[False]).max() > 0  # else nothing was in bfloat16
     assert iou(found[True] > 0.5, found[False] > 0.5) > 0.95
+
+
+def test_a_threshold_is_the_same_by_quick_passes(monkeypatch):
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    image, labels = fluorescent_cells((160, 160), seed=3)
+    support = make_support_set([make_shot(to_plane(image, "cells"), labels, whole_image=True)])
+    start = Model(ModelCard("random", "half-unet"), build_network("half-unet", 0))
+    recipe = Recipe(crop_size=96).with_steps(25)
+    ready = finish(prepare(start, support, recipe, diameter=None, seed=0, device="cpu"))
+    finish(train(ready, recipe))
+    found = {
+        quick: finish(
+            settle(
+                ready.network, ready.samples, batch_norm="support", calibrate=True, quick=quick, device="cpu"
+            )
+        )
+        for quick in (True, False)
+    }
+    assert found[True].logits[0].dtype == found[False].logits[0].dtype == "float32"
+    assert 0 < abs(found[True].logits[0] - found[False].logits[0]).max() < 0.5
+    assert found[True].decision_logit == pytest.approx(found[False].decision_logit, abs=0.25)
+
+
+def test_what_a_model_predicts_does_not_depend_on_the_processor(monkeypatch):
+    image, _ = fluorescent_cells((160, 160), seed=3)
+    model = Model(ModelCard("random", "half-unet"), build_network("half-unet", 0))
+    found = []
+    for native in (True, False):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda native=native: native)
+        found.append(predict(model, to_plane(image, "cells")))
+    assert (found[0] == found[1]).all()

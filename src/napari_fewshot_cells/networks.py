@@ -230,7 +230,7 @@ def store_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """
     was_training = network.training
     reset_statistics(network)
-    with _cumulative_average(network):
+    with _cumulative_average(network), torch.no_grad():
         network.train()
         for batch in batches:
             # at least 4 × 4 positions in FCRN's latent code: one alone has no variance

@@ -70,7 +70,7 @@ def outline_steps(
     logits: list[FloatImage] = []
     for i in stroked:
         yield Progress("outlining", len(logits), len(stroked), time.perf_counter() - started)
-        logits.append((yield from logit_steps(network, samples[i].image, device=device)))
+        logits.append((yield from logit_steps(network, samples[i].image, device=device, quick=True)))
     shots = [samples[i] for i in stroked]
     threshold, agreement = best_threshold(logits, shots)
     if agreement < _TRUSTED_IOU:

@@ -1,7 +1,8 @@
 """bfloat16 where the processor itself multiplies it: a training step then takes half the time.
 
-Weights, losses, statistics and the optimiser stay float32, and so does prediction: a model finds the same
-cells on every machine. A processor without such units would emulate them, and take longer.
+So do the passes that find a threshold. Weights, losses, statistics and the optimiser stay float32, and so
+does prediction: a model finds the same cells on every machine. A processor without such units would emulate
+them, and take longer.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def multiplies_bfloat16() -> bool:
     return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
 
 
-def quick_passes(device: str) -> torch.autocast:
+def quick_passes(device: str, wanted: bool = True) -> torch.autocast:
     """A context for the passes of a training through a network on a device; its logits may be bfloat16."""
-    native = torch.device(device).type == "cpu" and multiplies_bfloat16()
+    native = wanted and torch.device(device).type == "cpu" and multiplies_bfloat16()
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=native)

@@ -13,6 +13,7 @@ from .contrast import mixed
 from .images import FloatImage, Plane, normalise, rescale
 from .models import Model
 from .networks import SegmentationNetwork, fused, store_statistics
+from .precision import quick_passes
 from .progress import Progress, finish
 from .refinement import HALO, refine_steps
 
@@ -147,6 +148,7 @@ def logit_steps(
     device: str = "cpu",
     tile: int = TILE,
     views: int = 1,
+    quick: bool = False,
 ) -> Generator[Progress, None, FloatImage]:
     """Logits of a normalised image at the network's scale.
 
@@ -163,6 +165,8 @@ def logit_steps(
     views : int
         Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
         way an edge runs, then matter less.
+    quick : bool
+        In bfloat16 where the processor multiplies it itself: enough to find a threshold by.
 
     Returns
     -------
@@ -177,9 +181,9 @@ def logit_steps(
         yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
         seen, found = np.flip(image, axes), np.flip(logits, axes)
         part = torch.from_numpy(np.ascontiguousarray(seen[outer]))[None, None].to(device)
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_passes(device, wanted=quick):
             result, _ = network(part.contiguous(memory_format=torch.channels_last))
-        found[place] += result[0, 0].cpu().numpy()[inner] / views
+        found[place] += result[0, 0].float().cpu().numpy()[inner] / views
     yield Progress("predicting", len(tiles), len(tiles), time.perf_counter() - started)
     return logits
 

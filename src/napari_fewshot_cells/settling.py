@@ -44,6 +44,7 @@ def settle(
     calibrate: bool,
     balance: float = 1.0,
     unpainted: float = 0.0,
+    quick: bool = True,
     device: str,
 ) -> Generator[Progress, None, Settled]:
     """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
@@ -60,6 +61,8 @@ def settle(
         Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
     balance, unpainted : float
         Power of w, and last weight of what is unpainted, with which the network was trained.
+    quick : bool
+        Calibrate in bfloat16 where the processor multiplies it itself; see `precision`.
 
     Returns
     -------
@@ -75,7 +78,7 @@ def settle(
             yield Progress("calibrating", len(logits), len(samples), time.perf_counter() - started)
             if batch_norm == "image":
                 store_statistics(network, [image])
-            logits.append((yield from logit_steps(network, sample.image, device=device)))
+            logits.append((yield from logit_steps(network, sample.image, device=device, quick=quick)))
     if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
         store_statistics(network, images)
     if not calibrate:

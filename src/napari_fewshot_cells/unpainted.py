@@ -19,6 +19,7 @@ from .crops import Batch, Sample, cut_crop
 from .images import FloatImage
 from .losses import doubtful_background
 from .networks import SegmentationNetwork, store_statistics
+from .precision import quick_passes
 
 LOOKS = (0.25, 0.5, 0.75)
 """Parts of a training after which the share of cells is estimated anew; before the first nothing is known."""
@@ -90,10 +91,10 @@ class UnpaintedBackground:
         crops = crops.contiguous(memory_format=torch.channels_last)
         copied = copy.deepcopy(network)
         store_statistics(copied, [crops])
-        with torch.inference_mode():
+        with torch.inference_mode(), quick_passes(device.type):
             logits, _ = copied.eval()(crops)
         expected = float(np.mean([brought_in(sample, self._balance, self.weight) for sample in turns]))
-        return share_threshold(logits.cpu().numpy(), expected) + expected
+        return share_threshold(logits.float().cpu().numpy(), expected) + expected
 
     def _crop(self, sample: Sample) -> FloatImage:
         row, column = (int(self._rng.integers(max(1, n - self._size + 1))) for n in sample.image.shape)
