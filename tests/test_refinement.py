@@ -1,4 +1,4 @@
-"""Borders at full resolution, learnt from completely annotated images."""
+"""Borders at full resolution, learnt from completely annotated images and from strokes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from scipy.ndimage import gaussian_filter, zoom
 from scipy.special import expit
 
+from napari_fewshot_cells import finetune
 from napari_fewshot_cells.annotations import make_shot, make_support_set
 from napari_fewshot_cells.errors import ModelError
 from napari_fewshot_cells.finetune import fine_tune
@@ -25,9 +26,10 @@ from napari_fewshot_cells.refinement import (
     _features,
     _logistic_regression,
     fit_refinement,
+    fit_to_strokes,
     refine_steps,
 )
-from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
+from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation, scribbles
 
 
 def blurred_case(seed: int, size: int = 160):
@@ -72,6 +74,57 @@ def test_few_shots_leave_more_of_the_logit_as_it_is(k_shot: int) -> None:
     np.testing.assert_allclose(learnt, (k_shot * alone + as_it_is) / (k_shot + 1), rtol=1e-3, atol=1e-4)
 
 
+def lines(mask: np.ndarray) -> np.ndarray:
+    """Where somebody may have drawn: every sixteenth row."""
+    painted = np.zeros(mask.shape, bool)
+    painted[8::16] = True
+    return painted
+
+
+def test_strokes_tell_the_border_and_the_threshold_that_the_logit_misses() -> None:
+    logit, image, mask = blurred_case(0)
+    refinement = fit_to_strokes([logit - 4], [image], [mask], [lines(mask)])
+    logit, image, mask = blurred_case(1)
+    refined = finish(refine_steps(logit - 4, image, refinement))
+    best = max(iou(logit - 4 > threshold, mask) for threshold in np.linspace(-10, 2, 49))
+    assert iou(refined > 0, mask) > best + 0.05 > iou(logit - 4 > 0, mask) + 0.1
+
+
+def test_strokes_are_learnt_by_logistic_regression_on_painted_pixels_less_their_doubt() -> None:
+    logit, image, mask = blurred_case(0)
+    painted = lines(mask)
+    learnt = fit_to_strokes([logit], [image], [mask], [painted])
+    x = np.stack([feature[painted] for feature in _features(logit, image)], axis=1).astype(float)
+    bias, weights = _logistic_regression((x - x.mean(axis=0)) / x.std(axis=0), mask[painted])
+    weights = weights / x.std(axis=0)
+    expected = np.r_[bias - x.mean(axis=0) @ weights - 1, weights]
+    np.testing.assert_allclose(learnt, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_not_painted_has_no_say() -> None:
+    logit, image, mask = blurred_case(0)
+    painted = lines(mask)
+    other = np.where(painted, mask, 1 - mask).astype(np.float32)
+    told = [fit_to_strokes([logit], [image], [target], [painted]) for target in (mask, other)]
+    assert told[0] == told[1]
+
+
+def test_strokes_refine_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With complete masks beside them these speak alone."""
+    image, labels = fluorescent_cells((192, 192), seed=5)
+    plane = to_plane(image, "cells")
+    stroked = make_shot(plane, scribbles(labels, seed=1))
+    assert stroked.stroked
+    recipe = Recipe(crops=2, crop_size=64).with_steps(12)
+    model = finish(fine_tune(load_model("half-unet"), make_support_set([stroked]), recipe=recipe))
+    assert model.card.refinement is not None
+    assert iou(predict(model, plane) > 0.5, labels) > 0.9
+    whole = make_shot(plane, labels, whole_image=True)
+    monkeypatch.delattr(finetune, "fit_to_strokes")
+    mixed = finish(fine_tune(load_model("half-unet"), make_support_set([stroked, whole]), recipe=recipe))
+    assert mixed.card.refinement is not None
+
+
 def test_logistic_regression_is_where_its_gradient_is_zero() -> None:
     rng = np.random.default_rng(2)
     x, y = rng.normal(size=(500, 3)), (rng.random(500) < 0.3).astype(np.float32)
@@ -108,7 +161,7 @@ def fine_tuned() -> tuple[Model, Model, object]:
     return whole, partly, (plane, labels)
 
 
-def test_complete_masks_alone_refine(fine_tuned) -> None:
+def test_cells_painted_in_their_shape_refine_nothing(fine_tuned) -> None:
     whole, partly, (plane, labels) = fine_tuned
     assert partly.card.refinement is None
     rough = replace(whole, card=replace(whole.card, refinement=None))

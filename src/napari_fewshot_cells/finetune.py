@@ -23,7 +23,7 @@ from .prediction import at_full_resolution
 from .preparation import Prepared, prepare
 from .progress import Progress
 from .recipe import Recipe
-from .refinement import Refinement, fit_refinement
+from .refinement import Refinement, fit_refinement, fit_to_strokes
 from .settling import Settled, settle
 from .steps import train
 
@@ -111,7 +111,7 @@ def fine_tune(
     )
     agreement = max(sample.agreement for sample in ready.samples)
     refinement = None
-    if recipe.refine and settled.logits and any(shot.whole_image for shot in support.shots):
+    if recipe.refine and settled.logits:
         yield Progress("refining", 0, 1, 0.0)
         refinement = _refinement(support, settled, ready.mix, seed)
     card = replace(
@@ -126,11 +126,18 @@ def fine_tune(
     return Model(card, ready.network.cpu().eval())
 
 
-def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement:
-    whole = [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.whole_image]
-    logits = [at_full_resolution(z, settled.decision_logit, shot.plane.shape) for shot, z in whole]
-    images = [normalise(mixed(shot.plane, mix)) for shot, _ in whole]
-    return fit_refinement(logits, images, [shot.target for shot, _ in whole], seed)
+def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement | None:
+    """Learnt from whole masks, else from strokes, if there are any."""
+    told = [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.whole_image]
+    told = told or [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.stroked]
+    if not told:
+        return None
+    logits = [at_full_resolution(z, settled.decision_logit, shot.plane.shape) for shot, z in told]
+    images = [normalise(mixed(shot.plane, mix)) for shot, _ in told]
+    targets = [shot.target for shot, _ in told]
+    if told[0][0].whole_image:
+        return fit_refinement(logits, images, targets, seed)
+    return fit_to_strokes(logits, images, targets, [shot.weight > 0 for shot, _ in told], seed)
 
 
 def adapted_card(

@@ -38,7 +38,7 @@ class Recipe:
     calibrate : bool
         Choose the decision threshold on the shots; else 0.5, as in the paper.
     refine : bool
-        Learn from completely annotated images where exactly a cell ends; see `refinement`.
+        Learn from completely annotated images, or from strokes, where exactly a cell ends; see `refinement`.
     batch_norm : {"support", "image", "running"}
         Statistics used in prediction: those of the support set's whole images, each image's own, or the
         exponential running averages over the steps, as PyTorch keeps them.

@@ -1,9 +1,10 @@
 """A last look at full resolution: where exactly a cell ends.
 
 The network sees all objects at one size, large ones therefore in few pixels, and FCRN decodes from an eighth
-of that. Whether grey values at and around a pixel tell more of a border, the completely annotated images say:
-logistic regression of their masks on the network's logit, the grey values, and both together. Where these
-tell nothing, hardly anything but the logit gets a weight.
+of that. Whether grey values at and around a pixel tell more of a border, the annotation says: logistic
+regression of completely annotated masks on the network's logit, the grey values, and both together. Where
+these tell nothing, hardly anything but the logit gets a weight. Strokes, in cells and beside them, say it
+too, and beside it which logit decides.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ N_WEIGHTS = 13
 HALO = 17
 """A pixel depends on no other further away than this."""
 
+STROKES_DOUBT = 1.0
+"""Logit by which strokes find too much: half of what is stroked is cell, however rare cells are."""
+
 _SIGMAS = (0.0, 1.0, 2.0, 4.0)  # px, of the grey values
 _CERTAIN = 12.0  # a logit beyond it tells nothing more
 _MOST_PIXELS = 20_000  # of all images together
@@ -51,19 +55,57 @@ def fit_refinement(
     seed : int
         Of the pixels that are drawn.
     """
+    everywhere = [np.ones(target.shape, bool) for target in targets]
+    learnt = _learn(logits, images, targets, everywhere, seed)
+    as_it_is = np.r_[0.0, np.eye(len(learnt) - 1)[0]]  # the logit is the first feature
+    return _told((len(targets) * learnt + as_it_is) / (len(targets) + 1))
+
+
+def fit_to_strokes(
+    logits: Sequence[FloatImage],
+    images: Sequence[FloatImage],
+    targets: Sequence[FloatImage],
+    painted: Sequence[NDArray[np.bool_]],
+    seed: int = 0,
+) -> Refinement:
+    """Learn from the pixels that strokes touch; which logit decides, they say better than it was known.
+
+    Parameters
+    ----------
+    logits, images, targets, seed
+        As in `fit_refinement`; targets count where there is paint alone.
+    painted : sequence of ndarray, bool, (H, W)
+        Where there is paint, in cells and in background.
+    """
+    learnt = _learn(logits, images, targets, painted, seed)
+    learnt[0] -= STROKES_DOUBT
+    return _told(learnt)
+
+
+def _learn(
+    logits: Sequence[FloatImage],
+    images: Sequence[FloatImage],
+    targets: Sequence[FloatImage],
+    painted: Sequence[NDArray[np.bool_]],
+    seed: int,
+) -> Matrix:
     rng = np.random.default_rng(seed)
     columns, truth = [], []
-    for logit, image, target in zip(logits, images, targets, strict=True):
-        chosen = rng.choice(target.size, min(target.size, _MOST_PIXELS // len(targets)), replace=False)
+    for logit, image, target, there in zip(logits, images, targets, painted, strict=True):
+        places = np.flatnonzero(there)
+        chosen = rng.choice(places, min(len(places), _MOST_PIXELS // len(targets)), replace=False)
         columns.append(np.stack([feature.ravel()[chosen] for feature in _features(logit, image)], axis=1))
         truth.append(target.ravel()[chosen])
     x, y = np.concatenate(columns).astype(np.float64), np.concatenate(truth)
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-6)
     bias, weights = _logistic_regression((x - mean) / spread, y)
     weights = weights / spread
-    as_it_is = np.r_[0.0, np.eye(len(weights))[0]]  # the logit is the first feature
-    learnt = np.r_[bias - mean @ weights, weights]
-    return tuple(float(w) for w in (len(targets) * learnt + as_it_is) / (len(targets) + 1))
+    learnt: Matrix = np.r_[bias - mean @ weights, weights]
+    return learnt
+
+
+def _told(weights: Matrix) -> Refinement:
+    return tuple(float(w) for w in weights)
 
 
 def refine_steps(
