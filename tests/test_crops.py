@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -104,3 +106,16 @@ def test_rescaled_annotation_stays_binary_and_in_place(factor):
     assert result.target.sum() == pytest.approx(400 * factor**2, rel=0.1)
     assert result.weight.sum() == pytest.approx(1000 * factor**2, rel=0.1)
     assert (result.weight[result.target > 0] == 1).all()
+
+
+def test_how_much_of_the_background_is_beside_painted_cells() -> None:
+    """Up to half a cell from the paint that a person put there, whatever a network told around it."""
+    target, weight = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
+    target[20, 10:30] = weight[20, 10:30] = 1
+    weight[34, 10:20] = 1  # 14 px below
+    weight[35, 20:25] = 1  # 15 px below
+    weight[60, 10:15] = 1
+    target[21:28, 10:30], weight[21:28, 10:30] = 1, 0.2
+    sample = Sample(np.zeros((64, 64), np.float32), target, weight)
+    assert sample.beside == pytest.approx(0.5)
+    assert replace(sample, target=np.zeros_like(target)).beside == 0

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter, zoom
 from scipy.special import expit
 
 from napari_fewshot_cells import finetune
@@ -90,14 +90,17 @@ def test_strokes_tell_the_border_and_the_threshold_that_the_logit_misses() -> No
     assert iou(refined > 0, mask) > best + 0.05 > iou(logit - 4 > 0, mask) + 0.1
 
 
-def test_strokes_are_learnt_by_logistic_regression_on_painted_pixels_less_their_doubt() -> None:
+@pytest.mark.parametrize("k_shot", [1, 4])
+def test_strokes_count_as_much_as_the_logit_however_many(k_shot: int) -> None:
+    """Each image alone would teach the same."""
     logit, image, mask = blurred_case(0)
     painted = lines(mask)
-    learnt = fit_to_strokes([logit], [image], [mask], [painted])
+    learnt = fit_to_strokes([logit] * k_shot, [image] * k_shot, [mask] * k_shot, [painted] * k_shot)
     x = np.stack([feature[painted] for feature in _features(logit, image)], axis=1).astype(float)
-    bias, weights = _logistic_regression((x - x.mean(axis=0)) / x.std(axis=0), mask[painted])
+    z = (x - x.mean(axis=0)) / x.std(axis=0)
+    bias, weights = _logistic_regression(np.tile(z, (k_shot, 1)), np.tile(mask[painted], k_shot))
     weights = weights / x.std(axis=0)
-    expected = np.r_[bias - x.mean(axis=0) @ weights - 1, weights]
+    expected = (np.r_[bias - x.mean(axis=0) @ weights, weights] + np.eye(N_WEIGHTS)[1]) / 2
     np.testing.assert_allclose(learnt, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -110,7 +113,7 @@ def test_what_is_not_painted_has_no_say() -> None:
 
 
 def test_strokes_refine_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With complete masks beside them these speak alone."""
+    """If they run beside cells, too; and where there are complete masks these speak alone."""
     image, labels = fluorescent_cells((192, 192), seed=5)
     plane = to_plane(image, "cells")
     stroked = make_shot(plane, scribbles(labels, seed=1))
@@ -119,6 +122,12 @@ def test_strokes_refine_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
     model = finish(fine_tune(load_model("half-unet"), make_support_set([stroked]), recipe=recipe))
     assert model.card.refinement is not None
     assert iou(predict(model, plane) > 0.5, labels) > 0.9
+    far = np.where(stroked.labels > 1, stroked.labels, 0)
+    far[(labels == 0) & (distance_transform_edt(far == 0) > 40)] = 1  # not beside any cell
+    elsewhere = make_shot(plane, far)
+    assert elsewhere.stroked
+    alone = finish(fine_tune(load_model("half-unet"), make_support_set([elsewhere]), recipe=recipe))
+    assert alone.card.refinement is None
     whole = make_shot(plane, labels, whole_image=True)
     monkeypatch.delattr(finetune, "fit_to_strokes")
     mixed = finish(fine_tune(load_model("half-unet"), make_support_set([stroked, whole]), recipe=recipe))

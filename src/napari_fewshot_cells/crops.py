@@ -20,6 +20,10 @@ REACH = 21.0
 """Pixels at the network's scale, three quarters of a cell: so far a cell may go on beyond its paint."""
 
 
+HALF_CELL = 14.0
+"""Pixels at the network's scale: further from a stroke through a cell than its border is, and not much."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """An annotated image as the network sees it: normalised, at canonical scale.
@@ -71,6 +75,15 @@ class Sample:
         """Where an annotated cell is at most `reach` pixels away; bool, (H, W)."""
         cells = self.weight * self.target > 0
         return distance_transform_edt(~cells) <= reach if cells.any() else cells
+
+    @property
+    def beside(self) -> float:
+        """Share of the painted background that is at most half a cell away from painted cells."""
+        cells = self.painted & (self.target > 0)
+        background = self.painted & (self.target == 0)
+        if not (cells.any() and background.any()):
+            return 0.0
+        return float((distance_transform_edt(~cells)[background] <= HALF_CELL).mean())
 
     @cached_property
     def foreground(self) -> NDArray[np.intp]:

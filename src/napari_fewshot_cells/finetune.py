@@ -14,7 +14,7 @@ import torch
 
 from .annotations import SupportSet
 from .calibration import calibrated_threshold
-from .contrast import Mix, mixed
+from .contrast import mixed
 from .crops import Sample, sample_crops
 from .images import normalise
 from .models import Model, ModelCard
@@ -23,7 +23,7 @@ from .prediction import at_full_resolution
 from .preparation import Prepared, prepare
 from .progress import Progress
 from .recipe import Recipe
-from .refinement import Refinement, fit_refinement, fit_to_strokes
+from .refinement import Refinement, fit_refinement, fit_to_strokes, tells_borders
 from .settling import Settled, settle
 from .steps import train
 
@@ -113,7 +113,7 @@ def fine_tune(
     refinement = None
     if recipe.refine and settled.logits:
         yield Progress("refining", 0, 1, 0.0)
-        refinement = _refinement(support, settled, ready.mix, seed)
+        refinement = _refinement(ready, support, settled, seed)
     card = replace(
         adapted_card(model.card, support, diameter=ready.diameter, decision_logit=settled.decision_logit),
         mix=ready.mix,
@@ -126,16 +126,17 @@ def fine_tune(
     return Model(card, ready.network.cpu().eval())
 
 
-def _refinement(support: SupportSet, settled: Settled, mix: Mix | None, seed: int) -> Refinement | None:
-    """Learnt from whole masks, else from strokes, if there are any."""
-    told = [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.whole_image]
-    told = told or [(s, z) for s, z in zip(support.shots, settled.logits, strict=True) if s.stroked]
+def _refinement(ready: Prepared, support: SupportSet, settled: Settled, seed: int) -> Refinement | None:
+    """Learnt from whole masks, else from strokes that run beside cells, too, if there are any."""
+    shots = list(zip(support.shots, ready.samples, settled.logits, strict=True))
+    whole = [(shot, logit) for shot, _, logit in shots if shot.whole_image]
+    told = whole or [(shot, logit) for shot, sample, logit in shots if tells_borders(sample)]
     if not told:
         return None
     logits = [at_full_resolution(z, settled.decision_logit, shot.plane.shape) for shot, z in told]
-    images = [normalise(mixed(shot.plane, mix)) for shot, _ in told]
+    images = [normalise(mixed(shot.plane, ready.mix)) for shot, _ in told]
     targets = [shot.target for shot, _ in told]
-    if told[0][0].whole_image:
+    if whole:
         return fit_refinement(logits, images, targets, seed)
     return fit_to_strokes(logits, images, targets, [shot.weight > 0 for shot, _ in told], seed)
 

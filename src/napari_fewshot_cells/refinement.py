@@ -17,6 +17,7 @@ from scipy.ndimage import gaussian_filter, gaussian_gradient_magnitude
 from scipy.optimize import minimize
 from scipy.special import expit
 
+from .crops import Sample
 from .images import FloatImage
 
 Matrix = NDArray[np.float64]
@@ -30,8 +31,8 @@ N_WEIGHTS = 13
 HALO = 17
 """A pixel depends on no other further away than this."""
 
-STROKES_DOUBT = 1.0
-"""Logit by which strokes find too much: half of what is stroked is cell, however rare cells are."""
+_BESIDE = 0.2
+"""Share of the painted background that is beside cells: where it is less, paint says nothing of borders."""
 
 _SIGMAS = (0.0, 1.0, 2.0, 4.0)  # px, of the grey values
 _CERTAIN = 12.0  # a logit beyond it tells nothing more
@@ -56,9 +57,7 @@ def fit_refinement(
         Of the pixels that are drawn.
     """
     everywhere = [np.ones(target.shape, bool) for target in targets]
-    learnt = _learn(logits, images, targets, everywhere, seed)
-    as_it_is = np.r_[0.0, np.eye(len(learnt) - 1)[0]]  # the logit is the first feature
-    return _told((len(targets) * learnt + as_it_is) / (len(targets) + 1))
+    return _drawn_to_the_logit(_learn(logits, images, targets, everywhere, seed), len(targets))
 
 
 def fit_to_strokes(
@@ -68,7 +67,9 @@ def fit_to_strokes(
     painted: Sequence[NDArray[np.bool_]],
     seed: int = 0,
 ) -> Refinement:
-    """Learn from the pixels that strokes touch; which logit decides, they say better than it was known.
+    """Learn from the pixels that strokes touch; the logit as it is counts as much, however many they are.
+
+    Where it decides is learnt, too: strokes beside cells know it better than the share of cells does.
 
     Parameters
     ----------
@@ -77,9 +78,12 @@ def fit_to_strokes(
     painted : sequence of ndarray, bool, (H, W)
         Where there is paint, in cells and in background.
     """
-    learnt = _learn(logits, images, targets, painted, seed)
-    learnt[0] -= STROKES_DOUBT
-    return _told(learnt)
+    return _drawn_to_the_logit(_learn(logits, images, targets, painted, seed), 1)
+
+
+def tells_borders(sample: Sample) -> bool:
+    """Whether strokes run through cells and beside them: then `fit_to_strokes` is worth it."""
+    return sample.stroked and sample.beside >= _BESIDE
 
 
 def _learn(
@@ -104,8 +108,9 @@ def _learn(
     return learnt
 
 
-def _told(weights: Matrix) -> Refinement:
-    return tuple(float(w) for w in weights)
+def _drawn_to_the_logit(learnt: Matrix, weight: float) -> Refinement:
+    as_it_is = np.r_[0.0, np.eye(len(learnt) - 1)[0]]  # the logit is the first feature
+    return tuple(float(w) for w in (weight * learnt + as_it_is) / (weight + 1))
 
 
 def refine_steps(
