@@ -189,8 +189,8 @@ def test_no_such_model(tmp_path):
 @pytest.mark.parametrize(
     ("name", "command", "settings"),
     [
-        ("fcrn", "meta", {"alpha": 0.01, "beta": 0.01}),
-        ("unet", "meta", {"alpha": 0.01, "beta": 0.01}),
+        ("fcrn", "transfer", {"by_set": True, "anneal": True}),
+        ("unet", "transfer", {"by_set": True, "anneal": True}),
         ("half-unet", "transfer", {"by_set": True, "anneal": True}),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -12,11 +12,11 @@ from functools import partial
 import numpy as np
 import torch
 
-from .annotations import SupportSet
+from .annotations import Shot, SupportSet
 from .calibration import calibrated_threshold
-from .contrast import mixed
+from .contrast import Mix, mixed
 from .crops import Sample, sample_crops
-from .images import normalise
+from .images import FloatImage, normalise
 from .models import Model, ModelCard
 from .networks import store_statistics
 from .prediction import at_full_resolution
@@ -24,7 +24,7 @@ from .preparation import Prepared, prepare
 from .progress import Progress
 from .recipe import Recipe
 from .refinement import Refinement, fit_refinement, fit_to_strokes, tells_borders
-from .settling import Settled, settle
+from .settling import settle
 from .steps import train
 
 
@@ -111,9 +111,11 @@ def fine_tune(
     )
     agreement = max(sample.agreement for sample in ready.samples)
     refinement = None
-    if recipe.refine and settled.logits:
+    told = _telling(support, ready.samples) if recipe.refine and settled.logits else []
+    if told:
         yield Progress("refining", 0, 1, 0.0)
-        refinement = _refinement(ready, support, settled, seed)
+        shots = [(support.shots[i], settled.logits[i]) for i in told]
+        refinement = _refinement(ready.mix, shots, settled.decision_logit, seed)
     card = replace(
         adapted_card(model.card, support, diameter=ready.diameter, decision_logit=settled.decision_logit),
         mix=ready.mix,
@@ -126,17 +128,19 @@ def fine_tune(
     return Model(card, ready.network.cpu().eval())
 
 
-def _refinement(ready: Prepared, support: SupportSet, settled: Settled, seed: int) -> Refinement | None:
-    """Learnt from whole masks, else from strokes that run beside cells, too, if there are any."""
-    shots = list(zip(support.shots, ready.samples, settled.logits, strict=True))
-    whole = [(shot, logit) for shot, _, logit in shots if shot.whole_image]
-    told = whole or [(shot, logit) for shot, sample, logit in shots if tells_borders(sample)]
-    if not told:
-        return None
-    logits = [at_full_resolution(z, settled.decision_logit, shot.plane.shape) for shot, z in told]
-    images = [normalise(mixed(shot.plane, ready.mix)) for shot, _ in told]
+def _telling(support: SupportSet, samples: Sequence[Sample]) -> list[int]:
+    """Shots that say where exactly a cell ends: complete ones, else strokes that run beside cells, too."""
+    whole = [i for i, shot in enumerate(support.shots) if shot.whole_image]
+    return whole or [i for i, sample in enumerate(samples) if tells_borders(sample)]
+
+
+def _refinement(
+    mix: Mix | None, told: Sequence[tuple[Shot, FloatImage]], decision_logit: float, seed: int
+) -> Refinement:
+    logits = [at_full_resolution(z, decision_logit, shot.plane.shape) for shot, z in told]
+    images = [normalise(mixed(shot.plane, mix)) for shot, _ in told]
     targets = [shot.target for shot, _ in told]
-    if whole:
+    if told[0][0].whole_image:
         return fit_refinement(logits, images, targets, seed)
     return fit_to_strokes(logits, images, targets, [shot.weight > 0 for shot, _ in told], seed)
 
