@@ -19,7 +19,6 @@ from .images import FloatImage, normalise, rescale
 REACH = 21.0
 """Pixels at the network's scale, three quarters of a cell: so far a cell may go on beyond its paint."""
 
-
 HALF_CELL = 14.0
 """Pixels at the network's scale: further from a stroke through a cell than its border is, and not much."""
 

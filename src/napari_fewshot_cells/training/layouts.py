@@ -185,7 +185,10 @@ def _decode(archive: zipfile.ZipFile, member: str) -> Image.Image:
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """Damage that shows only on reading: each layer (zip, deflate, image) has an error of its own."""
+    """Damage that shows only on reading: each layer (zip, deflate, image) has an error of its own.
+
+    A damaged entry may name a compression that there is not: then `zipfile` raises `NotImplementedError`.
+    """
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, SyntaxError) as error:
