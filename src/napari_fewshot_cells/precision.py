@@ -1,7 +1,8 @@
 """bfloat16 where the processor itself multiplies it: a training step then takes half the time.
 
-So do the passes that find a threshold. Weights, losses, statistics and the optimiser stay float32, and so
-does prediction: a model finds the same cells on every machine. A processor without such units would emulate
+So do the passes that find a threshold, a preview, or how far models agree with what is painted. Weights,
+losses, statistics and the optimiser stay float32, and so does prediction: a model finds the same cells on
+every machine. A processor without such units would emulate
 them, and take longer.
 """
 

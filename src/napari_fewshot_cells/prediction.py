@@ -104,7 +104,8 @@ def predict_window(
     Returns
     -------
     ndarray, float32, (rows, columns) of the window
-        As `predict` gives them from a single view, but for how the pixels of the scaled image fall.
+        As `predict` gives them from a single view, but for how the pixels of the scaled image fall, and in
+        bfloat16 where the processor multiplies it itself.
     """
     factor = model.card.factor
     margin = max(HALO, int(np.ceil(model.network.receptive_radius / factor)))
@@ -115,7 +116,7 @@ def predict_window(
     around = np.ascontiguousarray(image[outer])
     scaled = rescale(around, factor)
     network = network_for(model, scaled, device=device)
-    logits = finish(logit_steps(network, scaled, device=device, tile=_WHOLE))
+    logits = finish(logit_steps(network, scaled, device=device, tile=_WHOLE, quick=True))
     logits = at_full_resolution(logits, model.card.decision_logit, around.shape)
     probability = _sigmoid(finish(_refined(model, logits, around)))
     inner = tuple(slice(p.start - o.start, p.stop - o.start) for p, o in zip(window, outer, strict=True))
@@ -166,7 +167,7 @@ def logit_steps(
         Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
         way an edge runs, then matter less.
     quick : bool
-        In bfloat16 where the processor multiplies it itself: enough to find a threshold by.
+        In bfloat16 where the processor multiplies it itself: enough for what does not last.
 
     Returns
     -------
