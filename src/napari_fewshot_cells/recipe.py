@@ -48,7 +48,7 @@ class Recipe:
 
     steps: int = 60
     steps_per_shot: int = 5
-    stroked_steps: float = 2.0
+    stroked_steps: float = 1.5
     crops: int = 4
     crop_size: int = 128
     lr: float = 1e-3
