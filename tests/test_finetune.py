@@ -114,7 +114,7 @@ def test_more_shots_and_strokes_get_more_steps(start, support):
     (part,) = [to_sample(shot, 1) for shot in support.shots]
     painted, stroked = replace(part, stroked=False), replace(part, stroked=True)
     assert [Recipe().steps_for([painted] * k_shot) for k_shot in (1, 5, 10)] == [60, 80, 105]
-    assert [Recipe().steps_for([painted] * (k_shot - 1) + [stroked]) for k_shot in (1, 5)] == [120, 160]
+    assert [Recipe().steps_for([painted] * (k_shot - 1) + [stroked]) for k_shot in (1, 5)] == [90, 120]
     assert Recipe().with_steps(7).steps_for([stroked] * 5) == 7
     shots = []
     for seed in (1, 2, 3):
