@@ -386,7 +386,9 @@ def test_damaged_archives_are_one_line(server: Server, tmp_path: Path):
     whole = server.files["B39/masks.zip"]
     hole = bytearray(whole)
     hole[60:90] = bytes(30)  # inside the compressed data
-    for damage in (b"<html>not found</html>", bytes(hole)):
+    unknown = bytearray(whole)
+    unknown[whole.index(b"PK\1\2") + 10] = 99  # in the directory: a compression that there is not
+    for damage in (b"<html>not found</html>", bytes(hole), bytes(unknown)):
         server.files["B39/masks.zip"] = damage
         folder = tmp_path / hashlib.sha256(damage).hexdigest()[:6]
         with pytest.raises(DataError, match=r"masks.zip|damaged"):

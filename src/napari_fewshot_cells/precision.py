@@ -2,8 +2,7 @@
 
 So do the passes that find a threshold, a preview, or how far models agree with what is painted. Weights,
 losses, statistics and the optimiser stay float32, and so does prediction: a model finds the same cells on
-every machine. A processor without such units would emulate
-them, and take longer.
+every machine. A processor without such units would emulate them, and take longer.
 """
 
 from __future__ import annotations

@@ -167,7 +167,7 @@ def logit_steps(
         Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
         way an edge runs, then matter less.
     quick : bool
-        In bfloat16 where the processor multiplies it itself: enough for what does not last.
+        In bfloat16 where the processor multiplies it itself: enough for thresholds, previews and scores.
 
     Returns
     -------
