@@ -1,4 +1,4 @@
-"""Writes the tables of docs/scaling.md, from docs/results/scaling.csv, between their markers.
+"""Writes the tables of docs/scaling.md between their markers, from scaling.csv and ranks.csv beside it.
 
 python benchmarks/scaling_report.py
 """
@@ -18,10 +18,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_fewshot_cells.models import CANONICAL_DIAMETER
 from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.recipe import Recipe
 from napari_fewshot_cells.training.matrix import K_SHOTS, SELECTIONS
 from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe
-from napari_fewshot_cells.training.schedules import METHODS, PAPER_TRANSFER_STEPS, SCHEDULES
+from napari_fewshot_cells.training.schedules import CPU_FINE_TUNING, METHODS, PAPER_TRANSFER_STEPS, SCHEDULES
 from napari_fewshot_cells.training.sources import FACTS
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -60,9 +59,14 @@ class Hours:
 
 def main() -> None:
     """Replace what lies between the markers."""
-    with (DOCS / "results" / "scaling.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row.items() >= PLACE.items()]
-    text = (DOCS / "scaling.md").read_text(encoding="utf-8")
+    text = write_tables((DOCS / "scaling.md").read_text(encoding="utf-8"))
+    (DOCS / "scaling.md").write_text(text, encoding="utf-8")
+    print(DOCS / "scaling.md")
+
+
+def write_tables(text: str) -> str:
+    """The text with all tables made from the stored results."""
+    rows = [row for row in read("scaling.csv") if row.items() >= PLACE.items()]
     for name, content in {
         "origin": origin(rows),
         "inner loops": inner_loops(rows),
@@ -70,13 +74,19 @@ def main() -> None:
         "fine-tunings": fine_tunings(rows),
         "matrix": matrix_table(rows),
         "estimates": estimates(rows),
+        "ranks": ranks(read("ranks.csv")),
     }.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text, n = re.subn(pattern, lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.DOTALL)
         if n != 1:
             raise SystemExit(f"docs/scaling.md has {n} places for '{name}'.")
-    (DOCS / "scaling.md").write_text(text, encoding="utf-8")
-    print(DOCS / "scaling.md")
+    return text
+
+
+def read(name: str) -> list[Row]:
+    """A table of results."""
+    with (DOCS / "results" / name).open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def seconds(rows: Iterable[Row], what: str, arch: str, **numbers: int) -> float:
@@ -113,6 +123,25 @@ def meta_steps(rows: Sequence[Row]) -> str:
         step = seconds(rows, "meta step", "fcrn", sources=sources, k_shot=k_shot)
         lines.append([str(sources), str(k_shot), f"{step:.2f}", f"{step / sources - loop:.2f}"])
     return table(["source sets", "K", "meta step, s", "drawing an episode, s"], lines)
+
+
+def ranks(rows: Sequence[Row]) -> str:
+    """Iterations on one rank and on several, in one run of the benchmark."""
+    by_ranks: dict[int, list[float]] = {}
+    for row in rows:
+        by_ranks.setdefault(int(row["ranks"]), []).append(float(row["seconds"]))
+    alone = median(by_ranks[1])
+    lines = [
+        [
+            str(n),
+            f"{median(of):.1f}",
+            f"{min(of):.1f} to {max(of):.1f}",
+            f"{alone / median(of):.2f}",
+            str(len(of)),
+        ]
+        for n, of in sorted(by_ranks.items())
+    ]
+    return table(["ranks", "an iteration, s (median)", "from … to", "times as fast", "n"], lines)
 
 
 def fine_tunings(rows: Sequence[Row]) -> str:
@@ -205,11 +234,11 @@ def hours(rows: Sequence[Row], schedule: str, arch: str) -> Hours:
 
 
 def quick(rows: Sequence[Row], arch: str, k_shot: int) -> float:
-    """Seconds of the default fine-tuning: measured with few steps, extrapolated to all."""
+    """Seconds of the schedule "cpu"'s fine-tuning: measured with few steps, extrapolated to all."""
     few, more = (seconds(rows, "fine-tuning", arch, k_shot=5, inner_steps=steps) for steps in (5, 15))
     step = (more - few) / 10
     measured = {k: seconds(rows, "fine-tuning", arch, k_shot=k, inner_steps=5) for k in (1, 5, 10)}
-    return measured.get(k_shot, (measured[1] + measured[10]) / 2) + (Recipe().steps - 5) * step
+    return measured.get(k_shot, (measured[1] + measured[10]) / 2) + (CPU_FINE_TUNING.steps - 5) * step
 
 
 def crop(rows: Iterable[Row], arch: str) -> float:

@@ -187,6 +187,7 @@ def test_published_selections_and_what_they_lack(evaluate, tmp_path):
         ("1", "1"),
         ("1", "3"),
     ]
+    assert {row["schedule"] for row in rows(tmp_path / "out.csv")} == {"quick.toml, selections of published"}
 
 
 def test_a_folder_of_ones_own_as_the_target(evaluate, data, tmp_path):
@@ -227,6 +228,10 @@ def test_the_method_by_the_card():
     assert method(alpha=0.1, beta=0.0) == "bce+er"
     assert method(alpha=0.5, beta=0.0) == "alpha 0.5 beta 0"
     assert method(batch=64) == "transfer"
+    assert method(by_set=False, balance=1.0) == "transfer"
+    assert method(by_set=True, balance=0.5) == "transfer by set balance 0.5"
+    begun = replace(CARD, parent="lab", hyper_parameters={"alpha": 0.01, "beta": 0.01})
+    assert method_of(begun) == "complete after lab"
 
 
 def test_a_killed_run_goes_on_where_it_was(data, run_folder, schedule, tmp_path):

@@ -89,6 +89,16 @@ def test_an_own_source_becomes_a_start_that_the_panel_can_use(lab: Path, tmp_pat
     assert [s["name"] for s in adapted.card.sources] == ["nuclei"]
 
 
+def test_switches_are_in_the_card(lab: Path, tmp_path: Path):
+    switches = ("--by-set", "--balance", 0.5, "--anneal", "--grey", "--native-scale")
+    own = ("--sources", lab / "nuclei", "--sources", lab / "em")
+    done = start("transfer", *own, "--out", tmp_path, "--steps", 2, *TINY, *switches)
+    assert done.returncode == 0, done.stderr
+    told = read_model(tmp_path / "model.safetensors").card.hyper_parameters
+    found = [told[name] for name in ("by_set", "balance", "anneal", "mix", "rescale")]
+    assert found == [True, 0.5, True, False, False]
+
+
 def test_meta_training_on_own_sources(lab: Path, tmp_path: Path):
     tiny = ("--k-shot", 2, "--inner-steps", 1, "--crops", 1, "--crop-size", 32, "--meta-steps", 1)
     own = ("--sources", lab / "nuclei", "--sources", f"mitochondria={lab / 'em'}")

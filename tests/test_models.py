@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -205,6 +206,26 @@ def test_bundled_cards_say_where_the_weights_come_from(name, command, settings):
     assert card.hyper_parameters["seconds"] >= 1800
     readable = json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))
     assert readable["date"] == card.date
+
+
+LEAVE_ONE_OUT = Path(__file__).parents[1] / "pretrained" / "leave-one-out"
+
+
+@pytest.mark.parametrize("architecture", ["fcrn", "unet"])
+@pytest.mark.parametrize("target", ["B5", "B39", "ssTEM", "EM", "TNBC"])
+def test_starts_of_the_complete_loss_are_in_half_precision_and_say_what_they_saw(architecture, target):
+    path = LEAVE_ONE_OUT / f"{architecture}-without-{target}.safetensors"
+    card = read_model(path).card
+    assert card.architecture == architecture
+    assert {source["name"] for source in card.sources} == {"B5", "B39", "ssTEM", "EM", "TNBC"} - {target}
+    assert all(source["licence"] for source in card.sources)
+    assert (card.hyper_parameters["alpha"], card.hyper_parameters["beta"]) == (0.01, 0.01)
+    assert card.hyper_parameters["iterations"] > 0
+    assert all((card.commit, card.command, card.machine, card.date))
+    beside = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert beside["command"] == card.command
+    weights = safetensors.torch.load_file(path)
+    assert {value.dtype for value in weights.values() if value.is_floating_point()} == {torch.float16}
 
 
 def test_a_score_goes_into_the_file_and_the_card_beside_it(model):

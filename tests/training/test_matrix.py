@@ -14,6 +14,7 @@ from distributed import Client, LocalCluster
 
 from napari_fewshot_cells.errors import DataError, FewShotError
 from napari_fewshot_cells.models import read_model
+from napari_fewshot_cells.progress import finish
 from napari_fewshot_cells.training import jobs
 from napari_fewshot_cells.training.matrix import (
     COLUMNS,
@@ -26,8 +27,11 @@ from napari_fewshot_cells.training.matrix import (
     untrained_starts,
     write_csv,
 )
+from napari_fewshot_cells.training.meta_training import meta_train, new_card
 from napari_fewshot_cells.training.plan import Cell, Plan, Start, is_trained, iterations, read_cell
-from napari_fewshot_cells.training.schedules import METHODS, get_schedule
+from napari_fewshot_cells.training.schedules import METHODS, get_schedule, reptile_config
+from napari_fewshot_cells.training.sources import find_sources
+from napari_fewshot_cells.training.tasks import load_task
 
 TARGETS = ("B5", "B39", "ssTEM", "EM", "TNBC")
 TINY = """
@@ -98,7 +102,8 @@ def test_what_a_cell_leaves(plan):
     for selection in (0, 1):
         run_cell(plan, Cell("fcrn", "EM", "bce", 3, selection), start)
     row = json.loads((plan.out / "cells" / "fcrn-EM-bce-k3-s1.json").read_text())
-    assert {*COLUMNS, "settings"} == set(row)
+    assert {*COLUMNS, "settings", "trained_on"} == set(row)
+    assert row["trained_on"] == read_model(start).card.machine
     assert 0 <= row["iou"] <= 1
     assert (row["iterations"], row["n_test"], row["schedule"]) == (3, 1, "tiny.toml")
     assert row["settings"]["schedule"]["reptile"]["episode"]["inner_steps"] == 1
@@ -154,6 +159,23 @@ def test_a_half_trained_start_goes_on_bit_for_bit(plan, tmp_path, monkeypatch, m
     assert iterations(plan, start) == 7
     for name, value in weights[0].items():
         assert torch.equal(value, weights[1][name]), name
+
+
+def test_what_meta_trained_by_itself_is_taken_over(plan):
+    """Say on several ranks: with the schedule's settings it counts as trained, and nothing is added."""
+    start = Start("fcrn", "EM", "complete")
+    folder = plan.start_folder(start)
+    sources = list(find_sources(plan.data, [name for name in TARGETS if name != "EM"]).values())
+    config = reptile_config(plan.schedule, "complete", plan.seed)
+    card = new_card("fcrn", sources, config, command="meta", device="cpu")
+    tasks = [load_task(source) for source in sources]
+    finish(meta_train(folder, card, tasks, config, plan.schedule.meta_budget))
+    before = (folder / "curves.csv").read_text()
+    assert not is_trained(plan, start)
+    trained = read_model(train_start(plan, start)).card
+    assert is_trained(plan, start)
+    assert (trained.command, trained.hyper_parameters["iterations"]) == ("meta", 3)
+    assert (folder / "curves.csv").read_text() == before
 
 
 def test_results_of_another_schedule_in_the_same_folder(plan):

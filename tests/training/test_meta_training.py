@@ -237,6 +237,16 @@ def test_switches_of_the_command_line_are_in_the_card(tmp_path, own):
     assert found == ["full", "matched", True, True]
 
 
+def test_switches_that_turn_something_off(tmp_path, own, two_sources):
+    three = [*own, "--sources", f"more={two_sources / 'B39'}"]
+    switches = ["--distinct-others", "--grey", "--native-scale", "--scale-jitter", "1"]
+    result = cli(*three, "--out", str(tmp_path), *TINY, *switches, "--meta-steps", "1")
+    assert result.returncode == 0, result.stderr
+    hyper = read_model(tmp_path / MODEL_FILE).card.hyper_parameters
+    found = [hyper[key] for key in ("allow_same", "mix", "rescale", "scale_jitter", "entropy", "anneal")]
+    assert found == [False, False, False, 1, "printed", False]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_the_last_complete_iteration(tmp_path, own, number):
     out = tmp_path / "run"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_fewshot_cells.annotations import SupportSet
+from napari_fewshot_cells.annotations import SupportSet, median_diameter
 from napari_fewshot_cells.images import normalise
 from napari_fewshot_cells.metrics import iou
 from napari_fewshot_cells.models import Model, ModelCard, read_model, write_model
@@ -119,6 +119,30 @@ def test_it_learns(tasks, support):
     shot = tasks[0].shots[2]
     assert iou(predict(model, shot.plane) > 0.5, shot.labels) > 0.6
     assert iou(predict(start(), shot.plane) > 0.5, shot.labels) < 0.5
+
+
+def test_the_threshold_is_a_half_or_calibrated_on_the_shots(support):
+    """The same weights either way."""
+    recipe = replace(QUICK, epochs=4, lr=3e-3)
+    plain, calibrated = (
+        finish(paper_fine_tune(start(), support, recipe=replace(recipe, calibrate=calibrate)))
+        for calibrate in (False, True)
+    )
+    for value, other in zip(calibrated.network.parameters(), plain.network.parameters(), strict=True):
+        assert torch.equal(value, other)
+    assert plain.card.decision_logit == 0
+    assert calibrated.card.decision_logit != 0
+    ious = [
+        np.mean([iou(predict(model, shot.plane) > 0.5, shot.labels) for shot in support.shots])
+        for model in (plain, calibrated)
+    ]
+    assert ious[1] > ious[0]
+
+
+def test_objects_can_be_brought_to_one_diameter(support, adapted):
+    rescaled = finish(paper_fine_tune(start(), support, recipe=replace(QUICK, rescale=True)))
+    assert rescaled.card.diameter == pytest.approx(median_diameter(support))
+    assert adapted.card.diameter == adapted.card.canonical_diameter != rescaled.card.diameter
 
 
 def test_whose_statistics_predict(tasks, support):

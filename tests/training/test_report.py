@@ -246,6 +246,22 @@ def test_verdict_of_an_anchor(ious: list[float], verdict: str) -> None:
     assert claim(check_orderings(rows, {}), "B5 reaches 0.90", "FCRN").verdict == verdict
 
 
+@pytest.mark.parametrize(("gain", "verdict"), [(0.08, "holds"), (0.04, "does not hold")])
+def test_only_more_shots_help_where_methods_are_nearer_than_shots(gain: float, verdict: str) -> None:
+    rows = [
+        fine_tuning(
+            target=target, k_shot=k, selection=s, method=m,
+            iou=0.85 + s / 100 + gain * (k == 10) - 0.06 * (m == "transfer"),
+        )
+        for target in ("B5", "B39") for s in range(3) for k in (1, 10) for m in ("complete", "transfer")
+    ]  # fmt: skip
+    found = claim(check_orderings(rows, {}), "Where results are around 90 %", "FCRN")
+    assert found.verdict == verdict
+    assert found.measured is not None
+    assert found.measured.mean == pytest.approx(gain - 0.06)
+    assert found.unit == "selections of 2 targets"
+
+
 @pytest.mark.parametrize(
     ("gap", "verdict"), [(0.02, "holds"), (-0.02, "holds"), (0.1, "does not hold"), (-0.1, "does not hold")]
 )
@@ -479,6 +495,7 @@ def test_csv_tables(page: Path) -> None:
         orderings = list(csv.DictReader(file))
     assert {row["threshold"] for row in orderings} == {"calibrated", "0.5"}
     assert len(orderings) == 2 * len(check_orderings(rows, {}))
+    assert all("seed 0; schedule cpu; commit 0123abc;" in row["made from"] for row in orderings)
 
 
 def test_schedules_are_not_mixed() -> None:

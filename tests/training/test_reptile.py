@@ -84,6 +84,36 @@ def test_inner_loop_is_adam_on_the_sum_of_the_three_losses(tasks, entropy_kind, 
         torch.testing.assert_close(theta_m[name], theta[name] - first_adam_step, atol=2e-6, rtol=1e-3)
 
 
+def test_the_inner_loop_keeps_adams_moments_over_its_steps(tasks):
+    """Three steps against Adam written out in float64, with the gradients of the loss itself."""
+    config = ReptileConfig(0.5, 0.25, lr=1e-3, episode=replace(SMALL, inner_steps=3))
+    episode = draw_episode(tasks, 0, config.episode, np.random.default_rng(0))
+    network = build_network("unet", 1)
+    theta_m, _ = inner_loop(network, get_theta(network), episode, config, FABRIC)
+
+    by_hand = build_network("unet", 1).train()
+    m = v = dict.fromkeys(dict(by_hand.named_parameters()), 0.0)
+    for step in (1, 2, 3):
+        s_m = episode.annotated[step - 1]
+        by_hand.zero_grad()
+        logits, latent = by_hand(s_m.image)
+        entropy = entropy_regularisation(by_hand(episode.other_n[step - 1])[0], full=False)
+        distance = distillation(latent, by_hand(episode.other_p[step - 1])[1], matched=False)
+        (weighted_bce(logits, s_m.target, s_m.weight) + 0.5 * entropy + 0.25 * distance).backward()
+        g = {n: (p.grad + config.weight_decay * p.detach()).double() for n, p in by_hand.named_parameters()}
+        m = {n: 0.9 * m[n] + 0.1 * g[n] for n in g}
+        v = {n: 0.999 * v[n] + 0.001 * g[n] ** 2 for n in g}
+        with torch.no_grad():
+            for n, p in by_hand.named_parameters():
+                m_hat, v_hat = m[n] / (1 - 0.9**step), v[n] / (1 - 0.999**step)
+                p -= (config.lr * m_hat / (v_hat.sqrt() + 1e-8)).float()
+    # where a gradient is about zero, its sign is noise and a step is ±lr: compare the others
+    for name, parameter in by_hand.named_parameters():
+        apart = (theta_m[name] - parameter.detach()).abs()
+        assert apart.max() <= 6 * config.lr, name
+        assert apart.median() < 0.02 * config.lr, name
+
+
 def test_alpha_and_beta_zero_is_plain_bce(tasks):
     config = replace(CONFIG, alpha=0.0, beta=0.0)
     episode = episode_of(tasks, 0)
@@ -141,6 +171,30 @@ def test_what_is_not_needed_is_not_drawn_and_does_not_change_the_task_s_own_crop
             for one, other in zip(whole.annotated, episode.annotated, strict=True)
         )
     assert all(map(torch.equal, whole.other_n, without_p.other_n))
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+@pytest.mark.parametrize("jitter", [1.0, 1.5])
+def test_the_scale_of_an_episode(tasks, monkeypatch, rescale, jitter):
+    factors = []
+
+    def noted(sample, factor):
+        factors.append(factor)
+        return sample
+
+    monkeypatch.setattr(training_tasks, "rescale_sample", noted)
+    shape = replace(SMALL, k_shot=3, scale_jitter=jitter, rescale=rescale)
+    drawn = []
+    for seed in range(20):
+        factors.clear()
+        draw_episode(tasks[:1], 0, shape, np.random.default_rng(seed), needs_n=False, needs_p=False)
+        drawn.append(sorted(factors))
+    canonical = 28 / np.array(tasks[0].diameters) if rescale else np.ones(3)
+    ratios = np.array(drawn) / np.sort(canonical)
+    np.testing.assert_allclose(ratios, ratios[:, :1].repeat(3, axis=1))  # one domain, one scale
+    assert ratios.min() >= 1 / jitter - 1e-9
+    assert ratios.max() <= jitter + 1e-9
+    assert np.ptp(ratios) > 0.4 * (jitter - 1 / jitter) or jitter == 1
 
 
 def test_one_source_will_do_for_plain_bce_alone(tasks):

@@ -37,11 +37,19 @@ def test_the_papers_numbers():
     paper = get_schedule("paper")
     assert paper.reptile.episode == EpisodeShape(5, 30, 5, 5, 256, scale_jitter=1, mix=False, rescale=False)
     assert (paper.reptile.meta_lr, paper.reptile.lr, paper.reptile.weight_decay) == (1, 1e-3, 5e-4)
+    switches = (
+        paper.reptile.entropy,
+        paper.reptile.distillation,
+        paper.reptile.allow_same,
+        paper.reptile.anneal,
+    )
+    assert switches == ("printed", "pairwise", True, False)
     assert paper.meta_budget == Budget(meta_steps=300)
     transfer = paper.transfer
     assert (transfer.batch, transfer.crop_size, transfer.lr, transfer.weight_decay) == (64, 256, 1e-3, 5e-4)
     assert transfer.stride is not None
     assert not transfer.rescale
+    assert (transfer.by_set, transfer.balance, transfer.anneal) == (False, 1, False)
     crops = 4 * (8450 + 9000 + 9600 + 11550 + 12500) / 5 - 4 * 1000
     assert paper.transfer_budget.meta_steps == pytest.approx(50 * crops / 64, rel=0.05)
     assert paper.fine_tuning == PaperRecipe()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from ..allocation import keep_all_freed_memory
+from .config import configure
 from .entry import run
 from .train_data import data
 from .train_evaluate import evaluate
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.callback()(configure)
 app.command()(data)
 app.command()(meta)
 app.command()(evaluate)

@@ -44,7 +44,7 @@ class Evaluation:
 
     start: Model
     target: Task
-    schedule: Schedule
+    schedule: Schedule  # of the fine-tuning; how the start was trained its card says
     selections: str  # "seeded", or the name and hash of a file
     n_test: int | None
     seed: int
@@ -115,6 +115,8 @@ def evaluate(
         torch.set_num_threads(threads)
     k_shots = sorted(set(k_shot or (1, 3, 5, 7, 10)))
     chosen = _with_statistics(get_schedule(schedule), batch_norm)
+    if not selections.isdecimal():  # selection 1 of a file has other images than the seeded one
+        chosen = replace(chosen, name=f"{chosen.name}, selections of {Path(selections).stem}")
     where = str(choose_device(device))
     model = _find_start(start)
     task = load_task(_find_target(target, data))
@@ -128,14 +130,18 @@ def evaluate(
 
 
 def method_of(card: ModelCard) -> str:
-    """The method that trained a start: one of `schedules.METHODS`, or the weights of its losses."""
+    """The method that trained a start: one of `schedules.METHODS`, or what tells it from these."""
     from ..training.schedules import METHOD_WEIGHTS
 
-    if "alpha" not in card.hyper_parameters:
-        return "transfer"
-    weights = card.hyper_parameters["alpha"], card.hyper_parameters["beta"]
-    by_weights = {pair: method for method, pair in METHOD_WEIGHTS.items()}
-    return by_weights.get(weights, f"alpha {weights[0]:g} beta {weights[1]:g}")
+    told = card.hyper_parameters
+    if "alpha" in told:
+        weights = told["alpha"], told["beta"]
+        by_weights = {pair: method for method, pair in METHOD_WEIGHTS.items()}
+        parts = [by_weights.get(weights, f"alpha {weights[0]:g} beta {weights[1]:g}")]
+    else:
+        by_set, balance = told.get("by_set", False), told.get("balance", 1.0)
+        parts = ["transfer"] + ["by set"] * by_set + [f"balance {balance:g}"] * (balance != 1)
+    return " ".join(parts + [f"after {card.parent}"] * bool(card.parent))
 
 
 def _with_statistics(schedule: Schedule, batch_norm: Statistics | None) -> Schedule:
@@ -232,6 +238,7 @@ def _resume(evaluation: Evaluation, out: Path) -> dict[tuple[int, int], FineTuni
 def _row(evaluation: Evaluation, split: Split, iou: float, plain_iou: float, seconds: float) -> FineTuning:
     from ..training import provenance
     from ..training.jobs import software
+    from ..training.protocol import machine_of
     from ..training.results import FineTuning
 
     card = evaluation.start.card
@@ -252,7 +259,7 @@ def _row(evaluation: Evaluation, split: Split, iou: float, plain_iou: float, sec
         iterations=card.hyper_parameters.get("iterations", 0),
         train_seconds=card.hyper_parameters.get("seconds", 0.0),
         date=provenance.now(),
-        machine=provenance.machine(evaluation.device),
+        machine=machine_of(evaluation.schedule.fine_tuning, evaluation.device),
         software=software(),
     )
 

@@ -35,7 +35,7 @@ from .plan import (
     read_cell,
     write_json,
 )
-from .protocol import Example, few_shot_iou, select
+from .protocol import Example, few_shot_iou, machine_of, select
 from .schedules import reptile_config
 from .sources import SOURCE_NAMES, find_sources
 from .tasks import Task, load_task
@@ -130,7 +130,8 @@ def run_cell(plan: Plan, cell: Cell, start: Path) -> dict[str, Any]:
         "iterations": model.card.hyper_parameters["iterations"],
         "train_seconds": model.card.hyper_parameters["seconds"],
         "date": provenance.now(),
-        "machine": provenance.machine(device),
+        "machine": machine_of(plan.schedule.fine_tuning, device),
+        "trained_on": model.card.machine,
         "software": software(),
         "settings": plan.settings,
     }

@@ -20,6 +20,9 @@ from .results import ARCHITECTURES, METHODS, Curve, FineTuning, Start
 ANCHORS = {"B5": 0.90, "B39": 0.90, "EM": 0.70, "TNBC": 0.50}
 """IoU at 10 shots: "around 90 % or more", "around 70 % range", "within 50 % range"."""
 
+AROUND_90 = ("B5", "B39")
+"""Sets whose results are "around 90 % or more"."""
+
 CLOSE = 0.05
 """Our reading of "close": the mean IoUs differ by no more than this."""
 
@@ -97,6 +100,7 @@ def check_orderings(
         _networks(rows, measure),
         *(_methods(own[arch], arch, a, b, measure) for a, b in pairs for arch in ARCHITECTURES),
         *(_close_on_b39(own[arch], arch, measure) for arch in ARCHITECTURES),
+        *(_only_shots_help(own[arch], arch, measure) for arch in ARCHITECTURES),
         *(_five_shots(own[arch], arch, measure) for arch in ARCHITECTURES),
         *(_spread_shrinks(own[arch], arch, measure) for arch in ARCHITECTURES),
         *(_converges_faster(curves, arch) for arch in ARCHITECTURES),
@@ -154,6 +158,23 @@ def _close_on_b39(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Cl
         CLOSE,
         within=True,
         detail=_both_means(both),
+    )
+
+
+def _only_shots_help(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Claim:
+    cells = [row for row in rows if row.target in AROUND_90]
+    conditions = [("complete", 1), ("complete", 10), ("transfer", 10)]
+    found = sides(cells, [{"method": method, "k_shot": k} for method, k in conditions], measure)
+    gains = [ten - one for one, ten, _ in found.values()]
+    apart = [abs(ten - other) for _, ten, other in found.values()]
+    detail = f"{np.mean(gains):+.3f} against {np.mean(apart):.3f}" if found else ""
+    return Claim(
+        f"Where results are around 90 %, {' and '.join(AROUND_90)}, only more shots help",
+        ARCHITECTURES[arch],
+        f"gain K = 1 → 10, {METHODS['complete']}, less the distance from {METHODS['transfer']} at K = 10",
+        spread(float(gain - distance) for gain, distance in zip(gains, apart, strict=True)),
+        detail=detail,
+        unit=_unit(found),
     )
 
 

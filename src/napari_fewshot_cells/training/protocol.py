@@ -17,6 +17,7 @@ from ..models import Model
 from ..prediction import predict
 from ..progress import Progress, finish
 from ..recipe import Recipe
+from . import provenance
 from .paper_fine_tuning import PaperRecipe, paper_fine_tune
 from .tasks import Task
 
@@ -147,6 +148,15 @@ def few_shot_iou(
 ) -> Result:
     """As `few_shot_steps`, without progress."""
     return finish(few_shot_steps(model, target, support, test, recipe=recipe, seed=seed, device=device))
+
+
+def machine_of(recipe: Recipe | PaperRecipe, device: str) -> str:
+    """The machine, and the precision of the paper's recipe where it is no plain float32.
+
+    Our own recipe takes bfloat16 where the machine is said to have units for it.
+    """
+    precision = recipe.precision if isinstance(recipe, PaperRecipe) else "32-true"
+    return provenance.machine(device, precision)
 
 
 def _example(shot: Shot, probability: FloatImage) -> Example:

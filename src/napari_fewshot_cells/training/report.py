@@ -268,8 +268,8 @@ def _write_orderings(parts: Sequence[SchedulePart], path: Path) -> None:
         writer = csv.writer(file)
         for i, part in enumerate(parts):
             if i == 0:
-                writer.writerow(["schedule", "threshold", *part.claims_table.header])
-            writer.writerows([part.name, "calibrated" if part.plain_table else "0.5", *line]
-                             for line in part.claims_table.rows)  # fmt: skip
-            if part.plain_table is not None:
-                writer.writerows([part.name, "0.5", *line] for line in part.plain_table.rows)
+                writer.writerow(["schedule", "threshold", *part.claims_table.header, "made from"])
+            for threshold, table in (("calibrated", part.claims_table), ("0.5", part.plain_table)):
+                if table is not None:
+                    told = threshold if part.plain_table else "0.5"
+                    writer.writerows([part.name, told, *line, table.foot] for line in table.rows)
