@@ -94,6 +94,17 @@ def test_what_is_wrong_is_one_line(config, tmp_path: Path, text: str, says: str)
     assert not (tmp_path / "run").exists()
 
 
+def test_the_file_in_the_documentation(config, tmp_path: Path, five_sources: Path) -> None:
+    text = (Path(__file__).parents[1] / "docs" / "schedules.md").read_text(encoding="utf-8")
+    text = text.split("## Options from a file")[1].split("```toml\n")[1].split("```")[0]
+    folders = ("--data", five_sources, "--out", tmp_path / "out")
+    result = config(text, "protocol", *folders, "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert (
+        "375 of 375 fine-tunings by the schedule 'cpu'" in result.stdout
+    )  # 5 targets, methods, selections, 3 K
+
+
 def test_no_such_file(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--config", str(tmp_path / "none.toml"), "data"])
     assert result.exit_code == 2
