@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
@@ -65,6 +66,32 @@ def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks
     assert f"{ranks} ranks" in read_model(out / MODEL_FILE).card.machine
     assert torch.equal(weights(out), weights(one_rank))  # each rank has one thread, as the one had
     assert rows(out) == rows(one_rank)
+
+
+def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
+    out = tmp_path / "out"
+    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, *torchrun(2), *arguments, "--meta-steps", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 200
+    while not ((out / CURVES_FILE).exists() and len(rows(out)) >= 6) and time.monotonic() < deadline:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    children = psutil.Process(process.pid).children()
+    (rank_1,) = [child for child in children if child.environ().get("RANK") == "1"]
+    rank_1.kill()
+    process.communicate(timeout=90)
+    assert process.returncode != 0
+    done = read_model(out / MODEL_FILE).card.hyper_parameters["iterations"]
+    assert done >= 2
+    resumed = train(*arguments, "--meta-steps", str(done + 1))
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_model(out / MODEL_FILE).card.hyper_parameters["iterations"] == done + 1
+    assert len(rows(out)) == 3 * (done + 1)
 
 
 def test_a_signal_ends_all_ranks_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
