@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 from scipy.stats import ttest_1samp
 from skimage.color import deltaE_ciede2000, rgb2lab
@@ -394,6 +395,27 @@ def test_without_overlays_no_pixel_of_the_data_is_written(stored: Path, page: Pa
     assert "<img" not in written.read_text()
     with pytest.raises(DataError, match="overlays of an earlier report"):
         report(results, page.parent, overlays=False)
+
+
+def test_bars_are_as_high_as_the_means_and_their_errors_are_the_sds(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[list[float], list[float]]] = []
+    draw = Axes.bar
+
+    def noted(self: Axes, x: object, height: list[float], *args: object, **options: object) -> object:
+        drawn.append((height, options["yerr"]))  # type: ignore[arg-type]
+        return draw(self, x, height, *args, **options)
+
+    monkeypatch.setattr(Axes, "bar", noted)
+    rows = [row for row in whole_matrix() if row.arch == "unet"]
+    bars_figure(rows, ["EM", "B5"], [1, 10])
+    assert len(drawn) == 3 * len(METHODS)  # EM, B5, their mean
+    ious = {(r.target, r.method, r.k_shot, r.selection): r.iou for r in rows}
+    for (heights, errors), (targets, method) in zip(
+        drawn, product((["EM"], ["B5"], ["EM", "B5"]), METHODS), strict=True
+    ):
+        over = [[np.mean([ious[t, method, k, s] for t in targets]) for s in range(10)] for k in (1, 10)]
+        assert heights == pytest.approx(np.mean(over, axis=1))
+        assert errors == pytest.approx(np.std(over, axis=1, ddof=1))
 
 
 def test_a_missing_bar_is_a_cross_and_not_a_zero() -> None:
