@@ -62,10 +62,10 @@ def simulate_sources(folder: Path) -> list[Path]:
         for seed in range(IMAGES):
             image, labels = SIMULATIONS[name]((SIDE, SIDE), seed=100 * number + seed)
             for kind, pixels in {"images": image, "masks": labels.astype("uint16")}.items():
-                path = folder / f"{name} {number}" / kind / f"{seed}.png"
+                path = folder / f"{name}-{number}" / kind / f"{seed}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 io.imsave(path, pixels, check_contrast=False)
-    return [folder / f"{name} {number}" for name, number in sets]
+    return [folder / f"{name}-{number}" for name, number in sets]
 
 
 def train(out: Path, sources: list[Path], ranks: int, arch: str, iterations: int) -> None:
