@@ -4,7 +4,7 @@ python benchmarks/scaling.py [--threads 1] [--device cpu]
 
 Seconds against inner steps, crops, crop size, |S|, K and network, on simulated images: what they show does
 not matter here. Appends to docs/results/scaling.csv row by row, and a stopped run goes on where it was; rows
-of another device or number of threads stay. About 5 minutes on one thread: run it when nothing else runs.
+of another device or number of threads stay. About 8 minutes on one thread: run it when nothing else runs.
 `benchmarks/scaling_report.py` makes the tables of docs/scaling.md from it.
 """
 
@@ -109,6 +109,7 @@ def main() -> None:
         if not missing:
             continue
         work = prepare(case, arguments.device)
+        work()  # the first finds its memory, which a training does once
         for repeat in missing:
             begun = time.perf_counter()
             work()
