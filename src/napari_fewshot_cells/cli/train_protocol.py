@@ -223,7 +223,8 @@ def _connect(scheduler: str | None, workers: int | None, plan: Plan) -> Iterator
             threads_per_worker=1,
             processes=True,
             memory_limit=0,  # the images of a training are not Dask's to spill or to kill for
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # another run may have the usual port
+            scheduler_kwargs={"dashboard": False},
             silence_logs=logging.CRITICAL,  # what fails is said at the end
         )
     with cluster, Client(cluster) as client:
