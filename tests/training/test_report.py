@@ -484,6 +484,15 @@ def test_methods_stay_apart_for_the_colour_blind(palette: dict[str, str]) -> Non
         assert min(deltaE_ciede2000(lab[i], lab[j]) for i, j in combinations(range(5), 2)) > 10
 
 
+# --- published ---------------------------------------------------------------------------------------------
+
+
+def test_the_published_tables_are_those_of_the_published_results() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "results"
+    results = read_results([folder / "paper-cpu.csv", folder / "paper-schedule.csv"])
+    assert markdown(results) == (folder / "paper.md").read_text(encoding="utf-8")
+
+
 # --- the page ----------------------------------------------------------------------------------------------
 
 
