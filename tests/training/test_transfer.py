@@ -254,6 +254,27 @@ def test_interrupted_inside_a_step(tmp_path, monkeypatch, whole, sources, tasks)
     assert_same_weights(whole[1], run(tmp_path, sources, tasks, 4))
 
 
+@pytest.mark.parametrize("written", [False, True])
+def test_interrupted_at_the_curves(tmp_path, monkeypatch, whole, sources, tasks, written):
+    """Before or after the row of the second step: rows and weights are of the same steps."""
+    append, calls = transfer.append_rows, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) < 2 or written:
+            append(*arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transfer, "append_rows", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, sources, tasks, 4)
+    assert [row["iteration"] for row in rows(tmp_path)] == ["1"]
+    assert_same_weights(whole[1], run(tmp_path, sources, tasks, 4))
+    assert len(rows(tmp_path)) == 4
+
+
 def test_killed_between_state_and_model(tmp_path, whole, sources, tasks):
     run(tmp_path, sources, tasks, 2)
     older = {file.name: file.read_bytes() for file in tmp_path.iterdir()}

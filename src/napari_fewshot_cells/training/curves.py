@@ -26,6 +26,7 @@ def cut_rows(path: Path, iteration: int) -> None:
         return
     with path.open(newline="") as file:
         header, *rows = csv.reader(file)
-    whole = (row for row in rows if len(row) == len(header) and int(row[0]) <= iteration)
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([header, *whole])
+    whole = [row for row in rows if len(row) == len(header) and int(row[0]) <= iteration]
+    if len(whole) < len(rows):
+        with path.open("w", newline="") as file:
+            csv.writer(file).writerows([header, *whole])

@@ -181,13 +181,15 @@ def meta_train(
                     trained = before + time.perf_counter() - started
                     rows.append(MetaProgress(iteration + 1, trained, losses))
                     yield rows[-1]
-                iteration, theta = iteration + 1, get_theta(network)
                 if writes:
                     _append_curves(folder / CURVES_FILE, rows)
+                iteration, theta = iteration + 1, get_theta(network)
                 if writes and time.perf_counter() - last_save > _CHECKPOINT_SECONDS:
                     _save(folder, network, theta, card, iteration, trained)
                     saved, last_save = iteration, time.perf_counter()
         finally:
+            if writes:
+                cut_rows(folder / CURVES_FILE, iteration)  # Ctrl-C may have come between rows and their θ
             if writes and (saved < iteration or iteration == 0):
                 _save(folder, network, theta, card, iteration, trained)
     if share == math.inf:

@@ -215,15 +215,17 @@ def transfer_train(
             adam.step()
             # Ctrl-C may come inside any of these steps: what is saved is this copy, always of a whole one
             seconds = before + time.perf_counter() - started
-            last = take_checkpoint(last.iteration + 1, seconds, network, adam)
-            event = TransferProgress(last.iteration, last.seconds, loss.item())
+            step = take_checkpoint(last.iteration + 1, seconds, network, adam)
+            event = TransferProgress(step.iteration, step.seconds, loss.item())
             row = (event.iteration, f"{event.seconds:.1f}", f"{event.bce:.6f}")
             append_rows(folder / CURVES_FILE, CURVES, [row])
+            last = step
             yield event
             if time.perf_counter() - last_save > _CHECKPOINT_SECONDS:
                 _save(folder, card, last)
                 saved, last_save = last, time.perf_counter()
     finally:
+        cut_rows(folder / CURVES_FILE, last.iteration)  # Ctrl-C may have come between a row and its step
         if last is not saved:
             _save(folder, card, last)
     return read_model(folder / MODEL_FILE)
