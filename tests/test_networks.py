@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from napari_fewshot_cells.networks import (
     ARCHITECTURES,
     build_network,
+    double,
     fused,
     learn_affine,
     norm_layers,
@@ -126,3 +128,19 @@ def test_receptive_radius_bounds_what_a_logit_sees(architecture):
         moved = (network(changed)[0] - network(x)[0]).abs().amax(dim=(0, 1, 2)).nonzero().flatten()
         reach = max(80 + offset - moved.min().item(), moved.max().item() - 80 - offset)
         assert 0 < reach <= network.receptive_radius
+
+
+def test_gradients_reach_an_upsampling_in_its_own_layout():
+    """A part of a concatenation is contiguous in no layout: the way back would take five times as long."""
+    x = torch.rand(2, 8, 6, 5).to(memory_format=torch.channels_last).requires_grad_()
+    strides = []
+    doubled = double(x)
+    doubled.register_hook(lambda gradient: strides.append(gradient.stride()))
+    both = torch.cat([doubled, torch.rand(2, 3, 12, 10).to(memory_format=torch.channels_last)], dim=1)
+    weights = torch.rand(both.shape).to(memory_format=torch.channels_last)
+    (both * weights).sum().backward()
+    assert strides == [doubled.stride()]
+    (expected,) = torch.autograd.grad(
+        (F.interpolate(x, scale_factor=2, mode="bilinear") * weights[:, :8]).sum(), x
+    )
+    torch.testing.assert_close(x.grad, expected)

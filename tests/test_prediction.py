@@ -83,8 +83,15 @@ def test_image_statistics_make_contrast_irrelevant():
     np.testing.assert_allclose(predict(model, plane), predict(model, noisy), atol=1e-3)
 
 
+@pytest.mark.parametrize(("shape", "tiles"), [((628, 513), 1), ((628, 900), 2), ((1025, 1279), 4)])
+def test_a_side_that_is_little_longer_than_a_tile_is_one(shape, tiles):
+    network = random_model("half-unet").network
+    first = next(logit_steps(network, np.zeros(shape, np.float32)))
+    assert (first.done, first.total) == (0, tiles)
+
+
 def test_progress_and_cancel():
-    steps = predict_steps(random_model(), random_plane(800, 400))
+    steps = predict_steps(random_model(), random_plane(1500, 1000))
     events = [next(steps), next(steps)]
     assert [(e.done, e.total) for e in events] == [(0, 6), (1, 6)]
     assert events[0].remaining is None

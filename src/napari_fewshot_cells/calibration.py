@@ -33,7 +33,7 @@ _TOLERANCE = 0.3
 KNOWS_HARDLY = 0.7
 """IoU with the strokes of a network whose outlines have no say in the threshold."""
 
-_ROUNDS = 100
+_ROUNDS, _CONVERGED = 100, 1e-6
 _MOST_PIXELS = 100_000
 _SHARES = (1e-4, 0.9)
 """Cells cover no less and no more of an image."""
@@ -99,7 +99,9 @@ def share_threshold(logit: FloatImage, brought_in: float = 0.0) -> float:
     threshold = TYPICAL_LOGIT
     for _ in range(_ROUNDS):
         share = np.clip(np.mean(1 / (1 + np.exp(threshold - odds))), *_SHARES)
-        threshold = float(np.log((1 - share) / share))
+        before, threshold = threshold, float(np.log((1 - share) / share))
+        if abs(threshold - before) < _CONVERGED:
+            break
     return threshold - brought_in
 
 

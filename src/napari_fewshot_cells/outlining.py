@@ -23,6 +23,7 @@ from .crops import Sample
 from .images import FloatImage
 from .models import ModelCard
 from .networks import SegmentationNetwork, store_statistics
+from .precision import quick_passes
 from .prediction import logit_steps
 from .progress import Progress
 
@@ -66,7 +67,8 @@ def outline_steps(
     started = time.perf_counter()
     network = copy.deepcopy(network)
     images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
-    store_statistics(network, images)
+    with quick_passes(device):
+        store_statistics(network, images)
     logits: list[FloatImage] = []
     for i in stroked:
         yield Progress("outlining", len(logits), len(stroked), time.perf_counter() - started)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Generator, Iterator
 
@@ -17,8 +18,8 @@ from .precision import quick_passes
 from .progress import Progress, finish
 from .refinement import HALO, refine_steps
 
-TILE = 384
-"""Side of a tile's inner part at the network's scale; Cancel is looked at after each."""
+TILE = 512
+"""About the side of a tile's inner part at the network's scale; Cancel is looked at after each."""
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
 """Axes that are mirrored in each view of an image: as it is, turned by 180°, upside down, left to right."""
@@ -162,7 +163,7 @@ def logit_steps(
         Stays untouched; its stored batch-norm statistics are used.
     image : ndarray, float32, (H, W)
     tile : int
-        Side of a tile's inner part; a multiple of the network's stride.
+        About the side of a tile's inner part: as many tiles of one size as come nearest to it.
     views : int
         Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
         way an edge runs, then matter less.
@@ -176,7 +177,7 @@ def logit_steps(
     started = time.perf_counter()
     network = fused(network).to(device)
     logits = np.zeros(image.shape, np.float32)
-    windows = list(_windows(image.shape, tile, network.receptive_radius))
+    windows = list(_windows(image.shape, tile, network.receptive_radius, network.stride))
     tiles = [(axes, window) for axes in FLIPS[:views] for window in windows]
     for done, (axes, (outer, inner, place)) in enumerate(tiles):
         yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
@@ -192,15 +193,27 @@ def logit_steps(
 Window = tuple[slice, slice]
 
 
-def _windows(shape: tuple[int, ...], tile: int, halo: int) -> Iterator[tuple[Window, Window, Window]]:
+def _windows(
+    shape: tuple[int, ...], tile: int, halo: int, stride: int
+) -> Iterator[tuple[Window, Window, Window]]:
     """What to read, what to keep of it, and where that goes, for each tile."""
-    for row in range(0, shape[0], tile):
-        for column in range(0, shape[1], tile):
+    height, width = (_even(side, tile, stride) for side in shape)
+    for row in range(0, shape[0], height):
+        for column in range(0, shape[1], width):
             outer, inner, place = zip(
-                *(_span(at, tile, halo, side) for at, side in zip((row, column), shape, strict=True)),
+                *(
+                    _span(at, length, halo, side)
+                    for at, length, side in zip((row, column), (height, width), shape, strict=True)
+                ),
                 strict=True,
             )
             yield outer, inner, place
+
+
+def _even(side: int, tile: int, stride: int) -> int:
+    """Multiple of `stride` that cuts a side into equal parts of about `tile`: halos are computed twice."""
+    number = max(1, round(side / tile))
+    return math.ceil(side / (number * stride)) * stride
 
 
 def _span(at: int, tile: int, halo: int, side: int) -> tuple[slice, slice, slice]:

@@ -90,9 +90,10 @@ class UnpaintedBackground:
         crops = torch.from_numpy(np.stack([self._crop(sample) for sample in turns]))[:, None].to(device)
         crops = crops.contiguous(memory_format=torch.channels_last)
         copied = copy.deepcopy(network)
-        store_statistics(copied, [crops])
-        with torch.inference_mode(), quick_passes(device.type):
-            logits, _ = copied.eval()(crops)
+        with quick_passes(device.type):
+            store_statistics(copied, [crops])
+            with torch.inference_mode():
+                logits, _ = copied.eval()(crops)
         expected = float(np.mean([brought_in(sample, self._balance, self.weight) for sample in turns]))
         return share_threshold(logits.float().cpu().numpy(), expected) + expected
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import pytest
 from skimage import io
 
@@ -33,3 +35,25 @@ def sources(two_sources):
 @pytest.fixture(scope="session")
 def tasks(sources):
     return [load_task(source) for source in sources]
+
+
+@pytest.fixture
+def interrupted_at_second_rows(monkeypatch):
+    """Ctrl-C at the second rows that a module appends to its curves, before or after they are written."""
+
+    @contextmanager
+    def interrupted_at_second_rows(module, written):
+        append, calls = module.append_rows, []
+
+        def interrupted(*arguments):
+            calls.append(arguments)
+            if len(calls) < 2 or written:
+                append(*arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "append_rows", interrupted)
+            yield
+
+    return interrupted_at_second_rows

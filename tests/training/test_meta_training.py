@@ -80,21 +80,10 @@ def test_interrupted_in_the_middle_of_an_iteration(tmp_path, sources, tasks):
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_interrupted_at_the_curves(tmp_path, monkeypatch, sources, tasks, written):
+def test_interrupted_at_the_curves(tmp_path, interrupted_at_second_rows, sources, tasks, written):
     """Before or after the rows of the second iteration: rows and weights are of the same iterations."""
-    append, calls = meta_training.append_rows, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) < 2 or written:
-            append(*arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(meta_training, "append_rows", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, sources, tasks, 3)
+    with interrupted_at_second_rows(meta_training, written), pytest.raises(KeyboardInterrupt):
+        run(tmp_path, sources, tasks, 3)
     assert read_model(tmp_path / MODEL_FILE).card.hyper_parameters["iterations"] == 1
     assert {int(row["iteration"]) for row in rows(tmp_path)} == {1}
     assert_same_weights(run(tmp_path, sources, tasks, 2), run(tmp_path / "unbroken", sources, tasks, 2))

@@ -68,9 +68,8 @@ def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks
     assert rows(out) == rows(one_rank)
 
 
-def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
-    out = tmp_path / "out"
-    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
+def two_ranks(arguments, out):
+    """A run without end that has written two iterations of three sources."""
     process = subprocess.Popen(
         [sys.executable, *torchrun(2), *arguments, "--meta-steps", "100000"],
         stdout=subprocess.PIPE,
@@ -81,6 +80,13 @@ def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iterati
     while not ((out / CURVES_FILE).exists() and len(rows(out)) >= 6) and time.monotonic() < deadline:
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.1)
+    return process
+
+
+def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
+    out = tmp_path / "out"
+    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
+    process = two_ranks(arguments, out)
     children = psutil.Process(process.pid).children()
     (rank_1,) = [child for child in children if child.environ().get("RANK") == "1"]
     rank_1.kill()
@@ -97,16 +103,7 @@ def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iterati
 def test_a_signal_ends_all_ranks_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
     out = tmp_path / "out"
     arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
-    process = subprocess.Popen(
-        [sys.executable, *torchrun(2), *arguments, "--meta-steps", "100000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 200
-    while not ((out / CURVES_FILE).exists() and len(rows(out)) >= 6) and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
+    process = two_ranks(arguments, out)
     process.terminate()
     _, stderr = process.communicate(timeout=60)
     assert process.returncode != 0

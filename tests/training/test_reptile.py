@@ -27,6 +27,8 @@ from napari_fewshot_cells.training.reptile import (
 )
 from napari_fewshot_cells.training.tasks import Episode, EpisodeShape, draw_episode, seen_bright, to_device
 
+from .adam import adam_by_hand, assert_same_steps
+
 FABRIC = open_fabric()
 SMALL = EpisodeShape(k_shot=2, inner_steps=2, crops=2, other_crops=1, crop_size=32)
 CONFIG = ReptileConfig(episode=SMALL, seed=3)
@@ -92,26 +94,16 @@ def test_the_inner_loop_keeps_adams_moments_over_its_steps(tasks):
     theta_m, _ = inner_loop(network, get_theta(network), episode, config, FABRIC)
 
     by_hand = build_network("unet", 1).train()
-    m = v = dict.fromkeys(dict(by_hand.named_parameters()), 0.0)
-    for step in (1, 2, 3):
+
+    def loss_of_step(step):
         s_m = episode.annotated[step - 1]
-        by_hand.zero_grad()
         logits, latent = by_hand(s_m.image)
         entropy = entropy_regularisation(by_hand(episode.other_n[step - 1])[0], full=False)
         distance = distillation(latent, by_hand(episode.other_p[step - 1])[1], matched=False)
-        (weighted_bce(logits, s_m.target, s_m.weight) + 0.5 * entropy + 0.25 * distance).backward()
-        g = {n: (p.grad + config.weight_decay * p.detach()).double() for n, p in by_hand.named_parameters()}
-        m = {n: 0.9 * m[n] + 0.1 * g[n] for n in g}
-        v = {n: 0.999 * v[n] + 0.001 * g[n] ** 2 for n in g}
-        with torch.no_grad():
-            for n, p in by_hand.named_parameters():
-                m_hat, v_hat = m[n] / (1 - 0.9**step), v[n] / (1 - 0.999**step)
-                p -= (config.lr * m_hat / (v_hat.sqrt() + 1e-8)).float()
-    # where a gradient is about zero, its sign is noise and a step is ±lr: compare the others
-    for name, parameter in by_hand.named_parameters():
-        apart = (theta_m[name] - parameter.detach()).abs()
-        assert apart.max() <= 6 * config.lr, name
-        assert apart.median() < 0.02 * config.lr, name
+        return weighted_bce(logits, s_m.target, s_m.weight) + 0.5 * entropy + 0.25 * distance
+
+    adam_by_hand(by_hand, loss_of_step, 3, config.lr, config.weight_decay)
+    assert_same_steps(theta_m, by_hand, 3, config.lr)
 
 
 def test_alpha_and_beta_zero_is_plain_bce(tasks):

@@ -26,6 +26,8 @@ from napari_fewshot_cells.training.transfer import (
     transfer_train,
 )
 
+from .adam import adam_by_hand, assert_same_steps
+
 CONFIG = TransferConfig(batch=3, crop_size=32, seed=1)
 PLAIN = replace(CONFIG, scale_jitter=1.0, mix=False, rescale=False)
 
@@ -59,23 +61,13 @@ def test_the_steps_are_adams_on_eq_3(tmp_path, sources, tasks):
     """Two steps against Adam written out in float64, with the gradients of the loss itself."""
     trained = run(tmp_path, sources, tasks, 2)
     draw, network = crop_source(tasks, CONFIG), build_network("fcrn", CONFIG.seed).train()
-    m = v = dict.fromkeys(dict(network.named_parameters()), 0.0)
-    for step in (1, 2):
+
+    def loss_of_step(step):
         batch = draw(step - 1)
-        network.zero_grad()
-        weighted_bce(network(batch.image)[0], batch.target, batch.weight).backward()
-        g = {n: (p.grad + CONFIG.weight_decay * p.detach()).double() for n, p in network.named_parameters()}
-        m = {n: 0.9 * m[n] + 0.1 * g[n] for n in g}
-        v = {n: 0.999 * v[n] + 0.001 * g[n] ** 2 for n in g}
-        with torch.no_grad():
-            for n, p in network.named_parameters():
-                m_hat, v_hat = m[n] / (1 - 0.9**step), v[n] / (1 - 0.999**step)
-                p -= (CONFIG.lr * m_hat / (v_hat.sqrt() + 1e-8)).float()
-    # where a gradient is about zero, its sign is noise and a step is ±lr: compare the others
-    for name, parameter in network.named_parameters():
-        apart = (trained.network.get_parameter(name) - parameter).abs()
-        assert apart.max() <= 4 * CONFIG.lr, name
-        assert apart.median() < 0.02 * CONFIG.lr, name
+        return weighted_bce(network(batch.image)[0], batch.target, batch.weight)
+
+    adam_by_hand(network, loss_of_step, 2, CONFIG.lr, CONFIG.weight_decay)
+    assert_same_steps(dict(trained.network.named_parameters()), network, 2, CONFIG.lr)
 
 
 def test_it_learns_what_it_is_shown(tmp_path, sources, tasks):
@@ -255,21 +247,10 @@ def test_interrupted_inside_a_step(tmp_path, monkeypatch, whole, sources, tasks)
 
 
 @pytest.mark.parametrize("written", [False, True])
-def test_interrupted_at_the_curves(tmp_path, monkeypatch, whole, sources, tasks, written):
+def test_interrupted_at_the_curves(tmp_path, interrupted_at_second_rows, whole, sources, tasks, written):
     """Before or after the row of the second step: rows and weights are of the same steps."""
-    append, calls = transfer.append_rows, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) < 2 or written:
-            append(*arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(transfer, "append_rows", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            run(tmp_path, sources, tasks, 4)
+    with interrupted_at_second_rows(transfer, written), pytest.raises(KeyboardInterrupt):
+        run(tmp_path, sources, tasks, 4)
     assert [row["iteration"] for row in rows(tmp_path)] == ["1"]
     assert_same_weights(whole[1], run(tmp_path, sources, tasks, 4))
     assert len(rows(tmp_path)) == 4

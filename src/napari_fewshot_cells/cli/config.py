@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from ..errors import FewShotError
+from ..toml_file import read_toml
 from .errors import one_line_errors
 
 
@@ -34,12 +34,7 @@ def configure(
 
 
 def _read(path: Path, commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FewShotError(f"The configuration '{path}' cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise FewShotError(f"The configuration '{path}' is no TOML ({error}).") from error
+    tables = read_toml(path, "configuration")
     for name, table in tables.items():
         if name not in commands or not isinstance(table, dict):
             raise FewShotError(

@@ -266,10 +266,10 @@ def _write_summary(rows: Sequence[FineTuning], path: Path) -> None:
 def _write_orderings(parts: Sequence[SchedulePart], path: Path) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        for i, part in enumerate(parts):
-            if i == 0:
-                writer.writerow(["schedule", "threshold", *part.claims_table.header, "made from"])
-            for threshold, table in (("calibrated", part.claims_table), ("0.5", part.plain_table)):
-                if table is not None:
-                    told = threshold if part.plain_table else "0.5"
-                    writer.writerows([part.name, told, *line, table.foot] for line in table.rows)
+        writer.writerow(["schedule", "threshold", *parts[0].claims_table.header, "made from"])
+        for part in parts:
+            by_threshold = {"0.5": part.claims_table}
+            if part.plain_table is not None:
+                by_threshold = {"calibrated": part.claims_table, "0.5": part.plain_table}
+            for threshold, table in by_threshold.items():
+                writer.writerows([part.name, threshold, *line, table.foot] for line in table.rows)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from ..errors import FewShotError
 from ..models import write_atomically
 from ..recipe import Recipe
+from ..toml_file import read_toml
 from .meta_training import Budget
 from .paper_fine_tuning import PaperRecipe
 from .reptile import ReptileConfig
@@ -141,13 +141,7 @@ def get_schedule(name_or_file: str) -> Schedule:
     path = Path(name_or_file)
     if path.suffix != ".toml":
         raise FewShotError(f"There is no schedule '{name_or_file}'; choose paper, cpu or a .toml file.")
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FewShotError(f"The schedule '{path}' cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise FewShotError(f"The schedule '{path}' is no TOML ({error}).") from error
-    return _from_tables(tables, path)
+    return _from_tables(read_toml(path, "schedule"), path)
 
 
 def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
