@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from threading import Event
 from typing import Any
 
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
-from superqt.utils import create_worker
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
+from superqt.utils import WorkerBase, create_worker
 
 from ..errors import FewShotError
 from ..progress import Progress
@@ -87,11 +88,34 @@ def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
         yield tuple(held)
 
 
+_started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
+
+
+@lru_cache(maxsize=1)
+def _pool() -> QThreadPool:
+    """Threads that end with their work.
+
+    A thread that has used PyTorch keeps helpers, one for each further core, as long as it lives, in Qt's own
+    pool half a minute longer than its work. With those of the next thread they are more than the cores, all
+    then sleep whenever they wait, and a training takes half as long again; see also `threads.give_way`.
+    """
+    pool = QThreadPool()
+    pool.setExpiryTimeout(0)
+    return pool
+
+
+def start(worker: WorkerBase) -> None:
+    """Start a worker, made with ``_start_thread=False``, that may use PyTorch."""
+    _started[id(worker)] = worker
+    worker.finished.connect(partial(_started.pop, id(worker), None))
+    _pool().start(worker)
+
+
 def run_function(
     function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
 ) -> None:
     """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
-    create_worker(function, *args, _connect={"returned": then, "errored": failed})
+    start(create_worker(function, *args, _start_thread=False, _connect={"returned": then, "errored": failed}))
 
 
 class Runner(QObject):
@@ -121,7 +145,7 @@ class Runner(QObject):
         self._worker.yielded.connect(self._on_yielded)
         self._worker.returned.connect(self._on_returned)
         self._worker.finished.connect(self._on_finished)
-        self._worker.start()
+        start(self._worker)
 
     def cancel(self) -> None:
         """Stop the job after the step that is under way."""
@@ -134,8 +158,9 @@ class Runner(QObject):
         if worker is None:
             return
         worker.quit()
-        for signal in (worker.yielded, worker.returned, worker.finished):
-            signal.disconnect()
+        worker.yielded.disconnect(self._on_yielded)
+        worker.returned.disconnect(self._on_returned)
+        worker.finished.disconnect(self._on_finished)
         deadline = time.monotonic() + LONGEST_WAIT
         while worker.is_running and time.monotonic() < deadline:
             time.sleep(0.005)
