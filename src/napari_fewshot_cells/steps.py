@@ -54,7 +54,10 @@ def train(
     network, samples, unpainted = ready.network, ready.samples, ready.unpainted
     network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     lr = recipe.lr_for(samples)
-    optimiser = torch.optim.Adam(network.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=True)
+    in_one_pass = torch.device(device).type == "cpu"  # elsewhere as PyTorch chooses
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=in_one_pass or None
+    )
     elapsed = 0.0
     steps = recipe.steps_for(samples)
     for step in range(1, steps + 1):
