@@ -45,8 +45,8 @@ def test_steps_that_are_held_at_the_end_are_told_too() -> None:
     assert [step for bundle in bundles for step in bundle] == STEPS[:3]
 
 
-def test_a_thread_ends_with_its_job_and_takes_pytorchs_helpers_along(qtbot: Any) -> None:
-    """Those of a thread that lives on, as in Qt's pool, slow the next training down by a half."""
+def test_a_thread_ends_with_its_job(qtbot: Any) -> None:
+    """PyTorch's helpers of one that lives on, as in Qt's pool, slow the next training down by a half."""
     threads: list[int] = []
 
     def job() -> Job:
