@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from threading import Event, get_native_id
 from typing import Any
 
@@ -60,3 +61,21 @@ def test_a_thread_ends_with_its_job(qtbot: Any) -> None:
     living = psutil.Process().threads
     qtbot.waitUntil(lambda: not {thread.id for thread in living()} & set(threads))
     assert len(threads) == 2
+
+
+def test_those_that_take_turns_share_one_thread(qtbot: Any) -> None:
+    """The memory that one round's training frees serves the next, and two trainings never run at once."""
+    told: list[tuple[str, int]] = []
+
+    def job(name: str) -> Job:
+        told.append((f"{name} begins", get_native_id()))
+        yield STEPS[0]
+        time.sleep(0.05)
+        told.append((f"{name} ends", get_native_id()))
+
+    first, second = Runner(takes_turns=True), Runner(takes_turns=True)
+    with qtbot.waitSignals([first.ended, second.ended]):
+        first.start(job, "first")
+        second.start(job, "second")
+    assert [what for what, _ in told] == ["first begins", "first ends", "second begins", "second ends"]
+    assert len({thread for _, thread in told}) == 1

@@ -55,7 +55,7 @@ class FewShotWidget(QWidget):
         self.autosave = Autosave(self.session, self.refiner, self.rounds)
         self.restoring = Restoring(self.session, self.refiner, self.rounds)
         self._waiting = Waiting(self.session)
-        self._runner = Runner()
+        self._runner = Runner(takes_turns=True)
         self._actions = Actions(self.session, self.refiner, self.rounds, self._runner)
         self.image_box = ImageBox(self.session)
         self.annotation_box = AnnotationBox(self.session)

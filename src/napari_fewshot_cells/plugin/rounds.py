@@ -53,7 +53,7 @@ class Rounds(QObject):
         self._session = session
         self._withheld = False
         self._unscored: Trained | None = None
-        self._scorer = Runner(self)
+        self._scorer = Runner(self, takes_turns=True)
         self._scorer.happened.connect(self._on_scoring)
         self._scorer.ended.connect(self._on_scored)
         self._ready = QTimer(self)  # not while layers come and go

@@ -92,7 +92,7 @@ _started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
 
 
 @lru_cache(maxsize=1)
-def _pool() -> QThreadPool:
+def _passing() -> QThreadPool:
     """Threads that end with their work.
 
     A thread that has used PyTorch keeps helpers, one for each further core, as long as it lives, in Qt's own
@@ -104,11 +104,20 @@ def _pool() -> QThreadPool:
     return pool
 
 
-def start(worker: WorkerBase) -> None:
+@lru_cache(maxsize=1)
+def _lasting() -> QThreadPool:
+    """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
+    pool = QThreadPool()
+    pool.setMaxThreadCount(1)
+    pool.setExpiryTimeout(-1)
+    return pool
+
+
+def start(worker: WorkerBase, pool: QThreadPool | None = None) -> None:
     """Start a worker, made with ``_start_thread=False``, that may use PyTorch."""
     _started[id(worker)] = worker
     worker.finished.connect(partial(_started.pop, id(worker), None))
-    _pool().start(worker)
+    (_passing() if pool is None else pool).start(worker)
 
 
 def run_function(
@@ -119,13 +128,21 @@ def run_function(
 
 
 class Runner(QObject):
-    """One job at a time in a thread; every signal arrives in the main thread."""
+    """One job at a time in a thread; every signal arrives in the main thread.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+    takes_turns : bool
+        With all others that do: where one's job runs, this one's waits for its end.
+    """
 
     happened = Signal(object)
     ended = Signal(object)
 
-    def __init__(self, parent: QObject | None = None) -> None:
+    def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
+        self._pool = _lasting() if takes_turns else _passing()
         self._worker: Any = None
         self._shown = Event()
         self._outcome: Outcome = Cancelled()
@@ -145,7 +162,7 @@ class Runner(QObject):
         self._worker.yielded.connect(self._on_yielded)
         self._worker.returned.connect(self._on_returned)
         self._worker.finished.connect(self._on_finished)
-        start(self._worker)
+        start(self._worker, self._pool)
 
     def cancel(self) -> None:
         """Stop the job after the step that is under way."""
