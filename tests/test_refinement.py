@@ -59,10 +59,14 @@ def test_grey_values_that_tell_nothing_change_little() -> None:
     assert iou(refined > 0, masks[1]) > iou(logits[1] > 0, masks[1]) - 0.01
 
 
-@pytest.mark.parametrize("k_shot", [1, 4])
-def test_few_shots_leave_more_of_the_logit_as_it_is(k_shot: int) -> None:
-    """The same image k times teaches the same, and the logit as it is counts as one more."""
+@pytest.mark.parametrize(("k_shot", "noise", "trusted"), [(1, 3.0, True), (4, 3.0, True), (1, 30.0, False)])
+def test_few_or_wrong_shots_leave_more_of_the_logit_as_it_is(
+    k_shot: int, noise: float, trusted: bool
+) -> None:
+    """The same image k times teaches the same; it counts by the pixels that it taught right per wrong one."""
     logit, image, mask = blurred_case(0, size=48)  # fewer pixels than are drawn: all of them, in any order
+    rng = np.random.default_rng(0)
+    image, logit = (part + rng.normal(0, noise, mask.shape).astype(np.float32) for part in (image, logit))
     learnt = np.array(fit_refinement([logit] * k_shot, [image] * k_shot, [mask] * k_shot))
     x = np.stack([feature.ravel() for feature in _features(logit, image)], axis=1).astype(float)
     mean, spread = x.mean(axis=0), x.std(axis=0)
@@ -70,8 +74,18 @@ def test_few_shots_leave_more_of_the_logit_as_it_is(k_shot: int) -> None:
         np.tile((x - mean) / spread, (k_shot, 1)), np.tile(mask.ravel(), k_shot)
     )
     alone = np.r_[bias - mean @ (weights / spread), weights / spread]
+    found, truth = x @ alone[1:] + alone[0] > 0, mask.ravel() > 0
+    right, wrong = (found & truth).sum(), (found ^ truth).sum()
+    assert (right / wrong > 4) == trusted
+    says = k_shot * right / wrong / 4
     as_it_is = np.eye(N_WEIGHTS)[1]
-    np.testing.assert_allclose(learnt, (k_shot * alone + as_it_is) / (k_shot + 1), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(learnt, (says * alone + as_it_is) / (says + 1), rtol=1e-3, atol=1e-4)
+
+
+def test_masks_that_are_learnt_without_fault_stay_finite() -> None:
+    _, image, mask = blurred_case(0)
+    refinement = fit_refinement([20 * (mask - 0.5)], [image], [mask])
+    assert np.isfinite(refinement).all()
 
 
 def lines(mask: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from scipy.special import expit
 
 from .crops import Sample
 from .images import FloatImage
+from .metrics import iou
 
 Matrix = NDArray[np.float64]
 
@@ -39,11 +40,17 @@ _CERTAIN = 12.0  # a logit beyond it tells nothing more
 _MOST_PIXELS = 20_000  # of all images together
 _STRIP = 2**20  # pixels that are refined at a time
 
+_RELIABLE = 0.8
+"""IoU with complete masks of one image at which what they taught counts as much as the logit as it is."""
+
 
 def fit_refinement(
     logits: Sequence[FloatImage], images: Sequence[FloatImage], targets: Sequence[FloatImage], seed: int = 0
 ) -> Refinement:
-    """Learn from completely annotated images, drawn towards the logit as it is, which counts as one more.
+    """Learn from completely annotated images, drawn towards the logit as it is.
+
+    An image counts the more against it, the more pixels its masks taught right for each that is still wrong:
+    where grey values tell of a border they tell it nearly everywhere, and in other images, too.
 
     Parameters
     ----------
@@ -57,7 +64,8 @@ def fit_refinement(
         Of the pixels that are drawn.
     """
     everywhere = [np.ones(target.shape, bool) for target in targets]
-    return _drawn_to_the_logit(_learn(logits, images, targets, everywhere, seed), len(targets))
+    learnt, agreement = _learn(logits, images, targets, everywhere, seed)
+    return _drawn_to_the_logit(learnt, len(targets) * _odds(agreement) / _odds(_RELIABLE))
 
 
 def fit_to_strokes(
@@ -78,7 +86,8 @@ def fit_to_strokes(
     painted : sequence of ndarray, bool, (H, W)
         Where there is paint, in cells and in background.
     """
-    return _drawn_to_the_logit(_learn(logits, images, targets, painted, seed), 1)
+    learnt, _ = _learn(logits, images, targets, painted, seed)
+    return _drawn_to_the_logit(learnt, 1)
 
 
 def tells_borders(sample: Sample) -> bool:
@@ -92,7 +101,8 @@ def _learn(
     targets: Sequence[FloatImage],
     painted: Sequence[NDArray[np.bool_]],
     seed: int,
-) -> Matrix:
+) -> tuple[Matrix, float]:
+    """Bias and weights, and their IoU with the annotation that they were learnt from."""
     rng = np.random.default_rng(seed)
     columns, truth = [], []
     for logit, image, target, there in zip(logits, images, targets, painted, strict=True):
@@ -105,7 +115,11 @@ def _learn(
     bias, weights = _logistic_regression((x - mean) / spread, y)
     weights = weights / spread
     learnt: Matrix = np.r_[bias - mean @ weights, weights]
-    return learnt
+    return learnt, iou(x @ learnt[1:] + learnt[0] > 0, y)
+
+
+def _odds(agreement: float) -> float:
+    return agreement / max(1 - agreement, 1e-2)
 
 
 def _drawn_to_the_logit(learnt: Matrix, weight: float) -> Refinement:
