@@ -16,7 +16,7 @@ from statistics import mean, median
 from fewshot_bars import Bar, bars, window_bars
 from fewshot_curve import ANNOTATION, K_SHOT, curve_figure, curve_points
 from fewshot_methods import METHODS
-from fewshot_results import Result, differences, of, read_results
+from fewshot_results import Result, differences, of, read_results, with_seconds
 from fewshot_targets import ANNOTATIONS, TARGETS
 from report import Row, read, spread, table
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "differences": differences_table(results),
         "seconds": seconds_table(results),
         "forest": forest_table(read("fewshot-forest.csv")),
-        "curve": curve(results, options.out.with_suffix(".svg")),
+        "curve": curve(with_seconds(results, timed), options.out.with_suffix(".svg")),
         "origin": origin(results),
     }.items():
         text = text.replace(f"<!-- {name} -->", content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fewshot_methods import variants
@@ -60,3 +60,14 @@ def of(
 def differences(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
     """IoU of a minus that of b, on each selection that both have."""
     return [a[s].iou - b[s].iou for s in sorted(a.keys() & b.keys())]
+
+
+def with_seconds(results: Sequence[Result], timed: Sequence[Result]) -> list[Result]:
+    """The same, with the seconds of `timed` where these have them: of a quiet machine that both ran on."""
+    seconds = {_cell(r): (r.seconds, r.fit_seconds) for r in timed}
+    both = [seconds.get(_cell(r), (r.seconds, r.fit_seconds)) for r in results]
+    return [replace(r, seconds=s, fit_seconds=f) for r, (s, f) in zip(results, both, strict=True)]
+
+
+def _cell(r: Result) -> tuple[str, str, str, str, int, int]:
+    return r.method, r.setting, r.target, r.annotation, r.k_shot, r.selection
