@@ -121,7 +121,9 @@ def window_bars(button: Sequence[Row], previews: Sequence[Row]) -> list[Bar]:
 
 
 def _ratios(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
-    return [a[s].seconds / b[s].seconds for s in sorted(a.keys() & b.keys())]
+    """Of the seconds, where both were timed in one run: those of another day tell of the machine."""
+    both = sorted(a.keys() & b.keys())
+    return [a[s].seconds / b[s].seconds for s in both if a[s].commit == b[s].commit]
 
 
 def _gain(

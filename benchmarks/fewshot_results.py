@@ -64,9 +64,12 @@ def differences(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
 
 def with_seconds(results: Sequence[Result], timed: Sequence[Result]) -> list[Result]:
     """The same, with the seconds of `timed` where these have them: of a quiet machine that both ran on."""
-    seconds = {_cell(r): (r.seconds, r.fit_seconds) for r in timed}
-    both = [seconds.get(_cell(r), (r.seconds, r.fit_seconds)) for r in results]
-    return [replace(r, seconds=s, fit_seconds=f) for r, (s, f) in zip(results, both, strict=True)]
+    of_cell = {_cell(r): r for r in timed}
+    sources = [of_cell.get(_cell(r), r) for r in results]
+    return [
+        replace(r, seconds=source.seconds, fit_seconds=source.fit_seconds)
+        for r, source in zip(results, sources, strict=True)
+    ]
 
 
 def _cell(r: Result) -> tuple[str, str, str, str, int, int]:

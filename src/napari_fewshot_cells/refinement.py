@@ -119,6 +119,7 @@ def _learn(
 
 
 def _odds(agreement: float) -> float:
+    """Pixels right for each that is wrong, at most 100."""
     return agreement / max(1 - agreement, 1e-2)
 
 

@@ -113,18 +113,19 @@ def _lasting() -> QThreadPool:
     return pool
 
 
-def start(worker: WorkerBase, pool: QThreadPool | None = None) -> None:
-    """Start a worker, made with ``_start_thread=False``, that may use PyTorch."""
+def _start(worker: WorkerBase, pool: QThreadPool) -> None:
+    """Start a worker that was made with ``_start_thread=False``."""
     _started[id(worker)] = worker
     worker.finished.connect(partial(_started.pop, id(worker), None))
-    (_passing() if pool is None else pool).start(worker)
+    pool.start(worker)
 
 
 def run_function(
     function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
 ) -> None:
     """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
-    start(create_worker(function, *args, _start_thread=False, _connect={"returned": then, "errored": failed}))
+    told = {"returned": then, "errored": failed}
+    _start(create_worker(function, *args, _start_thread=False, _connect=told), _passing())
 
 
 class Runner(QObject):
@@ -162,7 +163,7 @@ class Runner(QObject):
         self._worker.yielded.connect(self._on_yielded)
         self._worker.returned.connect(self._on_returned)
         self._worker.finished.connect(self._on_finished)
-        start(self._worker, self._pool)
+        _start(self._worker, self._pool)
 
     def cancel(self) -> None:
         """Stop the job after the step that is under way."""
