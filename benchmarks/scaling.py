@@ -122,7 +122,7 @@ def main() -> None:
 
 def prepare(case: Case, device: str) -> Callable[[], object]:
     """The work of a case, warmed up: the first pass through a network pays for things the others do not."""
-    network = build_network(case.arch, 0).to(device, memory_format=torch.channels_last)
+    network = build_network(case.arch, 0).to(device)
     network(torch.zeros(1, 1, 128, 128, device=device))[0].mean().backward()
     fabric = open_fabric(device)
     config = ReptileConfig(episode=case.shape)

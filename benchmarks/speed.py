@@ -73,7 +73,7 @@ def measure(memory: str, threads: int) -> None:
     if memory == ALL_KEPT:
         keep_all_freed_memory()
     torch.set_num_threads(threads)
-    network = build_network("fcrn", 0).to(memory_format=torch.channels_last)
+    network = build_network("fcrn", 0)
     shapes = ((1, 1, 512, 512), (4, 1, 128, 128), (64, 1, 256, 256))
     image, crops, papers = (torch.randn(shape) for shape in shapes)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)

@@ -20,7 +20,7 @@ from napari_fewshot_cells.models import (
     write_atomically,
     write_model,
 )
-from napari_fewshot_cells.networks import ARCHITECTURES, build_network, learn_affine
+from napari_fewshot_cells.networks import ARCHITECTURES, build_network, fused, learn_affine
 
 
 @pytest.fixture
@@ -50,6 +50,16 @@ def test_round_trip(tmp_path, architecture, affine):
     state = network.state_dict()
     assert set(state) == set(read.network.state_dict())
     assert all(torch.equal(value, state[name]) for name, value in read.network.state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_what_was_read_is_laid_out_for_speed_and_computes_the_same_to_the_last_bit(tmp_path, architecture):
+    network = build_network(architecture, 3).eval()
+    read = read_model(write_model(Model(ModelCard("x", architecture), network), tmp_path / "x")).network
+    for layer in (*read.parameters(), *fused(read).parameters()):
+        assert layer.ndim != 4 or layer.is_contiguous(memory_format=torch.channels_last)
+    image = torch.rand(1, 1, 72, 88)
+    assert torch.equal(read(image)[0], network(image)[0])
 
 
 def test_a_single_file_is_complete_and_the_card_beside_it_says_the_same(tmp_path, model):

@@ -191,7 +191,8 @@ def build_network(architecture: str, seed: int) -> SegmentationNetwork:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-    return network
+    # In the other layout, which a file has too, prediction takes 1.3 to 4.5 times as long.
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def norm_layers(network: nn.Module) -> Iterator[nn.BatchNorm2d]:

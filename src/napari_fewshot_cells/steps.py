@@ -52,7 +52,7 @@ def train(
     started = time.perf_counter() if started is None else started
     rng = np.random.default_rng(seed)
     network, samples, unpainted = ready.network, ready.samples, ready.unpainted
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
     lr = recipe.lr_for(samples)
     in_one_pass = torch.device(device).type == "cpu"  # elsewhere as PyTorch chooses
     optimiser = torch.optim.Adam(

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from ..errors import DataError, ModelError
 from ..models import Model, ModelCard, read_model, write_model
 from ..networks import SegmentationNetwork, build_network, reset_statistics
@@ -161,7 +159,7 @@ def meta_train(
     if config.episode.mix:
         tasks = [seen_bright(task) for task in tasks]
     network, card = fabric.broadcast(_start_or_resume(folder / MODEL_FILE, card, config, start))
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(fabric.device)
     card = replace(card, machine=describe_machine(fabric, precision))
     iteration = saved = int(card.hyper_parameters["iterations"])
     trained = before = float(card.hyper_parameters["seconds"])

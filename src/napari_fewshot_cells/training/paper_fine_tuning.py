@@ -144,7 +144,7 @@ def _train(
 ) -> Generator[Progress, None, int]:
     started = time.perf_counter()
     crops = stride_crops(samples, recipe.crop_size, recipe.stride, recipe.min_foreground)
-    network.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.train()
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     half = recipe.precision == "bf16-mixed"
     passes = torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=half)

@@ -187,7 +187,7 @@ def transfer_train(
         return finished
     card = replace(card, machine=describe_machine(fabric, precision))
     network = build_network(card.architecture, config.seed)
-    network.to(fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(fabric.device)
     adam = torch.optim.Adam(network.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     last, saved = take_checkpoint(0, 0.0, network, adam), None
     if (folder / STATE_FILE).exists():
