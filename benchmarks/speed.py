@@ -1,4 +1,4 @@
-"""What keeping freed memory and folding batch norm save: training steps, and predictions.
+"""What keeping freed memory, folding batch norm and the layout of weights save: training and prediction.
 
 python benchmarks/speed.py [--rounds 5] [--threads 1]
 
@@ -6,8 +6,9 @@ Each round runs three processes, one after the other: as it is, with `allocation
 `keep_all_freed_memory`. In each, medians of training steps of the button's recipe (FCRN, four crops of 128²)
 and of predictions of one view of 512², with the network as it is and as `networks.fused` makes it; of the
 prediction of an image of 1024² by the button's network; in the first and the last of the paper's step (FCRN,
-64 crops of 256², bfloat16), for which some 5 GB must be free. Processor seconds, which other work disturbs
-less than the clock, all threads together. Writes speed.csv and speed.md in docs/results.
+64 crops of 256², bfloat16), for which some 5 GB must be free; in the last of a fused view of 512² by each
+network, channels-last and laid out as in a file, in float32 and in bfloat16. Processor seconds, which other
+work disturbs less than the clock, all threads together. Writes speed.csv and speed.md in docs/results.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -26,6 +28,8 @@ from report import Row, origin, read, table, write_page
 GIVEN_BACK, KEPT, ALL_KEPT = "given back", "kept", "all kept"
 STEP, PLAIN, FUSED = "training step", "prediction", "prediction, fused"
 LARGE, PAPER = "image of 1024²", "the paper's step"
+LAYOUTS = {"as in a file": "contiguous_format", "channels-last": "channels_last"}
+PRECISIONS = {"float32": False, "bfloat16": True}
 COLUMNS = ("round", "memory", "what", "milliseconds", "threads", "commit", "date", "machine")
 
 
@@ -65,7 +69,7 @@ def measure(memory: str, threads: int) -> None:
     from napari_fewshot_cells.allocation import keep_all_freed_memory, keep_freed_memory
     from napari_fewshot_cells.images import to_plane
     from napari_fewshot_cells.library import DEFAULT, load_model
-    from napari_fewshot_cells.networks import build_network, fused, store_statistics
+    from napari_fewshot_cells.networks import ARCHITECTURES, build_network, fused, store_statistics
     from napari_fewshot_cells.simulate import fluorescent_cells
 
     if memory == KEPT:
@@ -94,6 +98,18 @@ def measure(memory: str, threads: int) -> None:
             print(what, milliseconds(lambda ready=ready: ready(image), 10), sep="\t")
     model, large = load_model(DEFAULT), to_plane(fluorescent_cells((1024, 1024), seed=0)[0], "simulated")
     print(LARGE, milliseconds(lambda: predict(model, large), 5), sep="\t")
+    if memory != ALL_KEPT:
+        return
+    for arch, layout, precision in product(ARCHITECTURES, LAYOUTS, PRECISIONS):
+        laid_out = fused(build_network(arch, 0)).to(memory_format=getattr(torch, LAYOUTS[layout]))
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=PRECISIONS[precision]):
+            spent = milliseconds(lambda ready=laid_out: ready(image), 10)
+        print(view(arch, layout, precision), spent, sep="\t")
+
+
+def view(arch: str, layout: str, precision: str) -> str:
+    """What a view of a network is called in the table of results."""
+    return f"{arch}, {precision}, {layout}"
 
 
 def milliseconds(work: Callable[[], object], times: int) -> str:
@@ -119,6 +135,13 @@ def report(rows: list[Row], path: Path) -> None:
         ("prediction, neither → both", of(GIVEN_BACK, PLAIN), of(KEPT, FUSED)),
         ("image of 1024², memory given back → kept", of(GIVEN_BACK, LARGE), of(KEPT, LARGE)),
         ("the paper's step, memory given back → all kept", of(GIVEN_BACK, PAPER), of(ALL_KEPT, PAPER)),
+        *(
+            (
+                f"{arch}, a view in {precision}, laid out {' → '.join(LAYOUTS)}",
+                *(of(ALL_KEPT, view(arch, layout, precision)) for layout in LAYOUTS),
+            )
+            for arch, precision in product(("fcrn", "unet", "half-unet"), PRECISIONS)
+        ),
     ]
     lines = [
         [
@@ -131,7 +154,7 @@ def report(rows: list[Row], path: Path) -> None:
     ]
     write_page(
         path,
-        "What keeping freed memory and folding batch norm save",
+        "What keeping freed memory, folding batch norm and the layout of weights save",
         "Made by `python benchmarks/speed.py`: FCRN, steps of four crops of 128², views of 512², the paper's "
         "step of 64 crops of 256² in bfloat16; the half U-Net on an image of 1024²; processor "
         f"milliseconds with {rows[0]['threads']} thread, medians of {len(pairs[0][1])} processes each; the "
