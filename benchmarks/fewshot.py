@@ -4,7 +4,7 @@ python benchmarks/fewshot.py --data DATA --starts OUT/starts [--methods ours for
 
 OUT holds the starts as `napari-fewshot-train protocol` leaves them: starts/fcrn-EM-complete and so on. Writes
 docs/results/fewshot.csv row by row, the first selection of everything first: a stopped run goes on where it
-was. Other --steps, --epochs, --trees and --pixels add points to the curve of IoU against seconds.
+was. Several --steps, --epochs, --trees or --pixels give points of the curve of IoU against seconds.
 `benchmarks/fewshot_report.py` makes docs/results/fewshot.md of it. Times count only where nothing else runs.
 """
 

@@ -4,6 +4,9 @@ python benchmarks/fewshot_report.py
 
 Seconds of ours and of the paper's recipe are compared where one run gave both, on a quiet machine:
 `fewshot.py --methods paper ours --annotations whole --k-shots 5 --out docs/results/fewshot-seconds.csv`.
+The curve has points of its own, all of one quiet machine:
+`fewshot.py --annotations whole --k-shots 5 --selections 1 --targets B5 B39 ssTEM EM TNBC
+--precision bf16-mixed --steps 20 80 320 --epochs 1 5 20 --trees 10 100 --out docs/results/fewshot-curve.csv`.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from statistics import mean, median
 from fewshot_bars import Bar, bars, window_bars
 from fewshot_curve import ANNOTATION, K_SHOT, curve_figure, curve_points
 from fewshot_methods import METHODS
-from fewshot_results import Result, differences, of, read_results, with_seconds
+from fewshot_results import Result, differences, of, read_results
 from fewshot_targets import ANNOTATIONS, TARGETS
 from report import Row, read, spread, table
 
@@ -31,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Fill the tables into the text."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--results", type=Path, default=RESULTS / "fewshot.csv")
+    parser.add_argument("--curve", type=Path, default=RESULTS / "fewshot-curve.csv")
     parser.add_argument("--out", type=Path, default=RESULTS / "fewshot.md")
     options = parser.parse_args(arguments)
     results, timed = read_results(options.results), read_results(RESULTS / "fewshot-seconds.csv")
@@ -43,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "differences": differences_table(results),
         "seconds": seconds_table(results),
         "forest": forest_table(read("fewshot-forest.csv")),
-        "curve": curve(with_seconds(results, timed), options.out.with_suffix(".svg")),
+        "curve": curve(read_results(options.curve), options.out.with_suffix(".svg")),
         "origin": origin(results),
     }.items():
         text = text.replace(f"<!-- {name} -->", content)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from fewshot_methods import variants
@@ -60,17 +60,3 @@ def of(
 def differences(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
     """IoU of a minus that of b, on each selection that both have."""
     return [a[s].iou - b[s].iou for s in sorted(a.keys() & b.keys())]
-
-
-def with_seconds(results: Sequence[Result], timed: Sequence[Result]) -> list[Result]:
-    """The same, with the seconds of `timed` where these have them: of a quiet machine that both ran on."""
-    of_cell = {_cell(r): r for r in timed}
-    sources = [of_cell.get(_cell(r), r) for r in results]
-    return [
-        replace(r, seconds=source.seconds, fit_seconds=source.fit_seconds)
-        for r, source in zip(results, sources, strict=True)
-    ]
-
-
-def _cell(r: Result) -> tuple[str, str, str, str, int, int]:
-    return r.method, r.setting, r.target, r.annotation, r.k_shot, r.selection

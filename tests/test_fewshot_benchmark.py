@@ -14,7 +14,7 @@ from fewshot_bars import AT_TEN_SHOTS, bars, window_bars
 from fewshot_forest import ForestSettings, best_threshold, features
 from fewshot_methods import COMPLETE, METHODS, OURS, TRANSFER
 from fewshot_report import main as report
-from fewshot_results import STANDARD, Result, with_seconds
+from fewshot_results import STANDARD, Result
 from fewshot_targets import PHASE, Target, annotate, load_target
 from napari_fewshot_cells.annotations import Shot
 from napari_fewshot_cells.images import to_plane
@@ -204,13 +204,6 @@ def test_bars_are_met_or_not(all_met):
     assert verdicts(unlike) == [True] * 9 + [False] * 2
 
 
-def test_seconds_of_the_run_that_timed_both_come_before_those_of_other_days():
-    slow = made_up("ours", "EM", 5, 0.8, seconds=30.0)
-    timed = made_up("ours", "EM", 5, 0.7, seconds=3.0, selections=(1,))
-    told = with_seconds(slow, timed)
-    assert [(r.seconds, r.fit_seconds, r.iou) for r in told] == [(30.0, 29.0, 0.8), (3.0, 2.0, 0.81)]
-
-
 def test_bars_of_the_window():
     presses = [
         ("half-unet", "painted", "1", "5.0"),
@@ -252,7 +245,7 @@ def test_the_report(all_met, tmp_path):
         for r in results:
             row = {name: getattr(r, name, "") for name in fewshot.COLUMNS}
             writer.writerow({**row, "ap50": 0.5 if r.target == "TNBC" else ""})
-    report(["--results", str(path), "--out", str(tmp_path / "fewshot.md")])
+    report(["--results", str(path), "--curve", str(path), "--out", str(tmp_path / "fewshot.md")])
     text = (tmp_path / "fewshot.md").read_text(encoding="utf-8")
     assert "<!--" not in text
     lines = [line.split(" | ") for line in text.splitlines()]
