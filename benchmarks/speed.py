@@ -124,6 +124,7 @@ def milliseconds(work: Callable[[], object], times: int) -> str:
 
 def report(rows: list[Row], path: Path) -> None:
     """As a page."""
+    from napari_fewshot_cells.networks import ARCHITECTURES
 
     def of(memory: str, what: str) -> list[float]:
         return [float(r["milliseconds"]) for r in rows if (r["memory"], r["what"]) == (memory, what)]
@@ -140,7 +141,7 @@ def report(rows: list[Row], path: Path) -> None:
                 f"{arch}, a view in {precision}, laid out {' → '.join(LAYOUTS)}",
                 *(of(ALL_KEPT, view(arch, layout, precision)) for layout in LAYOUTS),
             )
-            for arch, precision in product(("fcrn", "unet", "half-unet"), PRECISIONS)
+            for arch, precision in product(ARCHITECTURES, PRECISIONS)
         ),
     ]
     lines = [
