@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 
 from napari_fewshot_cells.plugin.jobs import Job
-from napari_fewshot_cells.plugin.workers import Done, Runner, _guarded
+from napari_fewshot_cells.plugin.workers import WAITING, Cancelled, Done, Runner, _guarded
 from napari_fewshot_cells.progress import Progress
 
 STEPS = [*(Progress("counting", done, 500, 0.0) for done in range(1, 501)), Progress("resting", 0, 2, 0.0)]
@@ -79,3 +79,32 @@ def test_those_that_take_turns_share_one_thread(qtbot: Any) -> None:
         second.start(job, "second")
     assert [what for what, _ in told] == ["first begins", "first ends", "second begins", "second ends"]
     assert len({thread for _, thread in told}) == 1
+
+
+def test_one_that_waits_for_its_turn_says_so_and_can_be_cancelled_at_once(qtbot: Any) -> None:
+    go_on, begun = Event(), []
+
+    def long() -> Job:
+        yield STEPS[0]
+        go_on.wait(60)
+
+    def waiting() -> Job:
+        begun.append("waiting")
+        yield STEPS[0]
+
+    first, second, told = Runner(takes_turns=True), Runner(takes_turns=True), []
+    second.happened.connect(told.append)
+    with qtbot.waitSignal(first.happened):
+        first.start(long)
+    second.start(waiting)
+    assert told == [WAITING]
+    with qtbot.waitSignal(second.ended) as ended:
+        second.cancel()
+    assert ended.args == [Cancelled()]
+    assert not second.busy
+    assert first.busy
+    with qtbot.waitSignals([first.ended, second.ended]):
+        second.start(few)
+        go_on.set()
+    assert begun == []
+    assert told == [WAITING, WAITING, *STEPS[:3]]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from threading import Event
 from typing import Any
+from weakref import WeakSet
 
 from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
 from superqt.utils import WorkerBase, create_worker
@@ -21,6 +22,7 @@ LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 FRAME = 20  # ms in which the window draws what an event has changed
+WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,9 @@ def run_function(
     _start(create_worker(function, *args, _start_thread=False, _connect=told), _passing())
 
 
+_turn_takers: WeakSet[Runner] = WeakSet()
+
+
 class Runner(QObject):
     """One job at a time in a thread; every signal arrives in the main thread.
 
@@ -135,7 +140,7 @@ class Runner(QObject):
     ----------
     parent : QObject, optional
     takes_turns : bool
-        With all others that do: where one's job runs, this one's waits for its end.
+        With all others that do: where one's job runs, this one's waits for its end, and says so.
     """
 
     happened = Signal(object)
@@ -144,7 +149,10 @@ class Runner(QObject):
     def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
         self._pool = _lasting() if takes_turns else _passing()
+        if takes_turns:
+            _turn_takers.add(self)
         self._worker: Any = None
+        self._begun = False
         self._shown = Event()
         self._outcome: Outcome = Cancelled()
 
@@ -157,31 +165,60 @@ class Runner(QObject):
         """Start a job; its events come as `happened`, its outcome as `ended`."""
         if self._worker is not None:
             raise RuntimeError("a job is running")
+        waits = self in _turn_takers and any(other.busy for other in _turn_takers)
         self._outcome = Cancelled()  # unless the job returns another
+        self._begun = False
         self._shown = Event()
         self._worker = create_worker(_guarded, self._shown, job, *args, _start_thread=False, **kwargs)
-        self._worker.yielded.connect(self._on_yielded)
-        self._worker.returned.connect(self._on_returned)
-        self._worker.finished.connect(self._on_finished)
+        for signal, slot in self._slots(self._worker):
+            signal.connect(slot)
+        if waits:
+            self.happened.emit(WAITING)
         _start(self._worker, self._pool)
 
     def cancel(self) -> None:
-        """Stop the job after the step that is under way."""
-        if self._worker is not None:
-            self._worker.quit()
+        """Stop the job after the step that is under way; one that still waits for its turn, at once."""
+        if self._worker is None:
+            return
+        self._worker.quit()
+        if not self._begun:
+            QTimer.singleShot(0, self._give_up)
 
     def stop(self) -> None:
         """Stop the job, forget its signals and wait for its thread: the panel goes away."""
-        worker, self._worker = self._worker, None
+        worker = self._let_go()
         if worker is None:
             return
-        worker.quit()
-        worker.yielded.disconnect(self._on_yielded)
-        worker.returned.disconnect(self._on_returned)
-        worker.finished.disconnect(self._on_finished)
         deadline = time.monotonic() + LONGEST_WAIT
         while worker.is_running and time.monotonic() < deadline:
             time.sleep(0.005)
+
+    def _slots(self, worker: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
+        return (
+            (worker.started, self._on_started),
+            (worker.yielded, self._on_yielded),
+            (worker.returned, self._on_returned),
+            (worker.finished, self._on_finished),
+        )
+
+    def _let_go(self) -> Any:
+        """Have the job end by itself, unheard; its worker, None where none runs."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.quit()
+            for signal, slot in self._slots(worker):
+                signal.disconnect(slot)
+        return worker
+
+    @Slot()
+    def _give_up(self) -> None:
+        if self._worker is not None and not self._begun:
+            self._let_go()
+            self.ended.emit(Cancelled())
+
+    @Slot()
+    def _on_started(self) -> None:
+        self._begun = True
 
     @Slot(object)
     def _on_yielded(self, bundle: tuple[JobEvent, ...]) -> None:
