@@ -212,7 +212,8 @@ class Runner(QObject):
 
     @Slot()
     def _give_up(self) -> None:
-        if self._worker is not None and not self._begun:
+        # Its turn may have come and gone since, and the next job have started
+        if self._worker is not None and self._worker.abort_requested and not self._begun:
             self._let_go()
             self.ended.emit(Cancelled())
 
