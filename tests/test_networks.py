@@ -101,6 +101,7 @@ def test_fused_is_the_same_function_without_batch_norm(architecture, learnt):
     before = {name: value.clone() for name, value in network.state_dict().items()}
     folded = fused(network.train())
     assert not list(norm_layers(folded))
+    assert fused(folded) is folded
     for got, wanted in zip(folded(x), network.eval()(x), strict=True):
         torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
     for name, value in network.state_dict().items():

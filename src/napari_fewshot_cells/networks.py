@@ -263,8 +263,10 @@ def fused(network: SegmentationNetwork) -> SegmentationNetwork:
     """A copy for prediction, with the stored batch-norm statistics folded into the convolutions before them.
 
     Its results are the network's in ``eval()``, but for rounding, and come sooner: normalising is a pass over
-    every feature map.
+    every feature map. Folding takes as long as a small image; a network that has been folded is not copied.
     """
+    if not any(norm_layers(network)):
+        return network
     copied = copy.deepcopy(network).eval()
     for block in (module for module in copied.modules() if isinstance(module, nn.Sequential)):
         for number, (convolution, norm) in enumerate(pairwise(block)):

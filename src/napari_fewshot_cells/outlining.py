@@ -22,7 +22,7 @@ from .calibration import KNOWS_HARDLY, best_threshold
 from .crops import Sample
 from .images import FloatImage
 from .models import ModelCard
-from .networks import SegmentationNetwork, store_statistics
+from .networks import SegmentationNetwork, fused, store_statistics
 from .precision import quick_passes
 from .prediction import logit_steps
 from .progress import Progress
@@ -69,6 +69,7 @@ def outline_steps(
     images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
     with quick_passes(device):
         store_statistics(network, images)
+    network = fused(network)
     logits: list[FloatImage] = []
     for i in stroked:
         yield Progress("outlining", len(logits), len(stroked), time.perf_counter() - started)

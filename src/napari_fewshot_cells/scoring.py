@@ -21,6 +21,7 @@ from .crops import Sample
 from .images import normalise
 from .metrics import iou
 from .models import Model
+from .networks import fused
 from .prediction import predict_window
 from .preparation import prepare, to_samples
 from .progress import Progress
@@ -223,6 +224,8 @@ def agreement(
     """
     started = time.perf_counter()
     windows = windows or annotated_windows(support, model.card.factor)
+    if model.card.batch_norm != "image":
+        model = Model(model.card, fused(model.network))
     right: list[int] = []
     painted: list[int] = []
     ious: list[float] = []

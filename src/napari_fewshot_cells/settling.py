@@ -12,7 +12,7 @@ import torch
 from .calibration import best_threshold, calibrated_threshold
 from .crops import Sample
 from .images import FloatImage
-from .networks import SegmentationNetwork, store_statistics
+from .networks import SegmentationNetwork, fused, store_statistics
 from .prediction import logit_steps
 from .progress import Progress
 
@@ -74,11 +74,13 @@ def settle(
     if batch_norm == "support":
         store_statistics(network, images)
     if calibrate:
+        folded = fused(network)
         for sample, image in zip(samples, images, strict=True):
             yield Progress("calibrating", len(logits), len(samples), time.perf_counter() - started)
             if batch_norm == "image":
                 store_statistics(network, [image])
-            logits.append((yield from logit_steps(network, sample.image, device=device, quick=quick)))
+                folded = fused(network)
+            logits.append((yield from logit_steps(folded, sample.image, device=device, quick=quick)))
     if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
         store_statistics(network, images)
     if not calibrate:
