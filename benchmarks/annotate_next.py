@@ -25,18 +25,18 @@ import numpy as np
 import torch
 
 from fewshot_targets import TARGETS, Target, load_target
-from napari_fewshot_cells.annotations import SupportSet, make_shot, median_diameter
-from napari_fewshot_cells.errors import FewShotError
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.library import load_model
-from napari_fewshot_cells.metrics import iou
-from napari_fewshot_cells.models import Model, read_model
-from napari_fewshot_cells.prediction import predict
-from napari_fewshot_cells.progress import finish
-from napari_fewshot_cells.recipe import Recipe
-from napari_fewshot_cells.suggestion import OBJECTS_ACROSS, Box, divide, rank_regions
+from napari_fewshot_cells.base.errors import FewShotError
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.support_set import SupportSet, make_shot, median_diameter
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.library import load_model
+from napari_fewshot_cells.models.model import Model, read_model
+from napari_fewshot_cells.prediction.metrics import iou
+from napari_fewshot_cells.prediction.probability import predict
+from napari_fewshot_cells.prediction.uncertainty import OBJECTS_ACROSS, Box, divide, rank_regions
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.curves import append_rows
+from napari_fewshot_cells.training.curves_csv import append_rows
 from napari_fewshot_cells.training.meta_training import MODEL_FILE
 
 RANDOM, SUGGESTED = "random", "suggested"

@@ -43,7 +43,7 @@ COLUMNS = (
 
 def press(panel) -> tuple[float, float, np.ndarray]:  # type: ignore[no-untyped-def]
     """Seconds from press to the first labels and to the last, and the gaps between heartbeats in ms."""
-    from napari_fewshot_cells.plugin.jobs import PlaneResult
+    from napari_fewshot_cells.plugin.jobs.events import PlaneResult
 
     shown: list[float] = []
 
@@ -88,7 +88,7 @@ def main() -> None:
 
 def annotate(viewer, panel, k_shot: int, annotation: str) -> None:  # type: ignore[no-untyped-def]
     """Annotate the first image, and more until there are so many."""
-    from napari_fewshot_cells.plugin.sample_data import SEED
+    from napari_fewshot_cells.plugin.layers.sample_data import SEED
     from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation, scribbles
 
     paint = {"painted": partial_annotation, "strokes": scribbles}[annotation]
@@ -109,8 +109,8 @@ def measure(  # type: ignore[no-untyped-def]
     panel, network: str, annotation: str, k_shot: int, run: int
 ) -> tuple[object, ...]:
     """One row."""
-    from napari_fewshot_cells.metrics import iou
-    from napari_fewshot_cells.plugin.sample_data import SEED
+    from napari_fewshot_cells.plugin.layers.sample_data import SEED
+    from napari_fewshot_cells.prediction.metrics import iou
     from napari_fewshot_cells.simulate import fluorescent_cells
     from napari_fewshot_cells.training import provenance
 

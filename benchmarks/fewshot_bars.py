@@ -11,7 +11,7 @@ from statistics import mean, median
 
 from fewshot_results import Result, differences, of
 from fewshot_targets import PHASE
-from napari_fewshot_cells.training.sources import SOURCE_NAMES
+from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
 from report import Row
 
 LARGER_THAN_PAPER, SHARE_OF_PAPERS_TIME = 0.05, 0.01

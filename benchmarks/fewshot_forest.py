@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from skimage.feature import multiscale_basic_features
 from sklearn.ensemble import RandomForestClassifier
 
-from napari_fewshot_cells.annotations import Shot, SupportSet
-from napari_fewshot_cells.images import FloatImage, Plane, normalise
+from napari_fewshot_cells.data.plane import FloatImage, Plane, normalise
+from napari_fewshot_cells.data.support_set import Shot, SupportSet
 
 _CANDIDATES = np.linspace(0.02, 0.98, 97)  # thresholds
 

@@ -22,11 +22,11 @@ import numpy as np
 import fewshot_forest
 from fewshot_forest import Forest, ForestSettings, features
 from fewshot_targets import Target, annotate, load_target
-from napari_fewshot_cells.annotations import Shot
-from napari_fewshot_cells.metrics import iou
+from napari_fewshot_cells.data.support_set import Shot
+from napari_fewshot_cells.experiment.few_shot_test import select
+from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.curves import append_rows
-from napari_fewshot_cells.training.protocol import select
+from napari_fewshot_cells.training.curves_csv import append_rows
 
 BASE = ForestSettings(pixels=20_000, sigma_max=16, smallest_leaf=1)
 TRIED = {

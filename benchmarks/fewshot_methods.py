@@ -11,17 +11,17 @@ from skimage.filters import threshold_otsu
 
 import fewshot_forest
 from fewshot_forest import ForestSettings
-from napari_fewshot_cells.annotations import Shot, SupportSet
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.images import FloatImage, Plane, normalise
-from napari_fewshot_cells.metrics import iou
-from napari_fewshot_cells.models import Model, ModelCard
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.prediction import predict
-from napari_fewshot_cells.progress import finish
-from napari_fewshot_cells.recipe import Recipe
-from napari_fewshot_cells.training.fabric import Precision
-from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.plane import FloatImage, Plane, normalise
+from napari_fewshot_cells.data.support_set import Shot, SupportSet
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.prediction.metrics import iou
+from napari_fewshot_cells.prediction.probability import predict
+from napari_fewshot_cells.training.ranks import Precision
 
 METHODS = (
     "otsu", "forest", "random-fcrn", "random-unet", "random-half-unet", "paper", "transfer", "fcrn", "ours",

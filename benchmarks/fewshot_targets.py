@@ -8,11 +8,11 @@ from pathlib import Path
 
 from skimage.measure import label
 
-from napari_fewshot_cells.annotations import Shot, SupportSet, make_shot
-from napari_fewshot_cells.images import to_plane
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.data.support_set import Shot, SupportSet, make_shot
+from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES, find_sources
 from napari_fewshot_cells.simulate import phase_contrast, scribbles
-from napari_fewshot_cells.training.sources import SOURCE_NAMES, find_sources
-from napari_fewshot_cells.training.tasks import load_task
+from napari_fewshot_cells.training.episodes import load_task
 
 PHASE = "phase"
 TARGETS = (*SOURCE_NAMES, PHASE)

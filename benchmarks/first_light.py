@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from napari_fewshot_cells.models import Model, ModelCard, read_model
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.recipe import Recipe
+from napari_fewshot_cells.datasets.five_sets import find_sources
+from napari_fewshot_cells.experiment.few_shot_test import few_shot_iou, select
+from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.model import Model, ModelCard, read_model
+from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.protocol import few_shot_iou, select
-from napari_fewshot_cells.training.sources import find_sources
-from napari_fewshot_cells.training.tasks import load_task
+from napari_fewshot_cells.training.episodes import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)

@@ -18,16 +18,16 @@ from pathlib import Path
 from statistics import mean, median
 
 from fewshot_targets import TARGETS, Target, annotate, load_target
-from napari_fewshot_cells.allocation import keep_freed_memory
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.measurements import PixelSize
-from napari_fewshot_cells.metrics import iou
-from napari_fewshot_cells.models import Model, read_model
-from napari_fewshot_cells.plugin.previews import Preview, View, with_previews
-from napari_fewshot_cells.plugin.sources import Source
-from napari_fewshot_cells.prediction import predict
+from napari_fewshot_cells.base.malloc import keep_freed_memory
+from napari_fewshot_cells.experiment.few_shot_test import select
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.models.model import Model, read_model
+from napari_fewshot_cells.plugin.jobs.preview_job import Preview, View, with_previews
+from napari_fewshot_cells.plugin.layers.plane_source import Source
+from napari_fewshot_cells.prediction.measurements import PixelSize
+from napari_fewshot_cells.prediction.metrics import iou
+from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.protocol import select
 from report import Row, origin, read, spread, table, write_page
 
 SHARE, SECONDS = 0.9, 2.5

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from napari_fewshot_cells.measurements import measure
-from napari_fewshot_cells.plugin.predictions import ObjectSettings, Parts, Prediction, make_objects
+from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Parts, Prediction, make_objects
+from napari_fewshot_cells.prediction.measurements import measure
 from napari_fewshot_cells.simulate import fluorescent_cells
 from napari_fewshot_cells.training import provenance
 

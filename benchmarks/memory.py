@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--out", type=Path, default=Path("docs/results/memory.csv"))
     arguments = parser.parse_args()
-    from napari_fewshot_cells.recipe import Recipe
+    from napari_fewshot_cells.finetune.recipe import Recipe
     from napari_fewshot_cells.training import provenance
 
     process, rows = psutil.Process(), []

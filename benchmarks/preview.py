@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 from statistics import median
 
-from napari_fewshot_cells.annotations import make_shot, make_support_set
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.library import DEFAULT, load_model
-from napari_fewshot_cells.measurements import PixelSize
-from napari_fewshot_cells.models import Model, weights_sha256
-from napari_fewshot_cells.plugin.previews import SHARE, Preview, View, with_previews
-from napari_fewshot_cells.plugin.sources import Source
-from napari_fewshot_cells.recipe import Recipe
+from napari_fewshot_cells.data.support_set import make_shot, make_support_set
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.library import DEFAULT, load_model
+from napari_fewshot_cells.models.model import Model, weights_sha256
+from napari_fewshot_cells.plugin.jobs.preview_job import SHARE, Preview, View, with_previews
+from napari_fewshot_cells.plugin.layers.plane_source import Source
+from napari_fewshot_cells.prediction.measurements import PixelSize
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 from napari_fewshot_cells.training import provenance
 from report import RESULTS, origin, read, table

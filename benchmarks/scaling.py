@@ -20,23 +20,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_fewshot_cells.allocation import keep_all_freed_memory
-from napari_fewshot_cells.annotations import Shot, SupportSet, median_diameter
-from napari_fewshot_cells.crops import to_sample
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.images import to_plane
-from napari_fewshot_cells.models import Model, ModelCard
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.prediction import predict
-from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.base.malloc import keep_all_freed_memory
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.crops import to_sample
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.data.stride_crops import stride_crops
+from napari_fewshot_cells.data.support_set import Shot, SupportSet, median_diameter
+from napari_fewshot_cells.experiment.schedules import CPU_FINE_TUNING
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.fabric import open_fabric
-from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.training.episodes import EpisodeShape, Task, draw_episode, to_device
+from napari_fewshot_cells.training.ranks import open_fabric
 from napari_fewshot_cells.training.reptile import ReptileConfig, get_theta, inner_loop, meta_step
-from napari_fewshot_cells.training.schedules import CPU_FINE_TUNING
-from napari_fewshot_cells.training.stride import stride_crops
-from napari_fewshot_cells.training.tasks import EpisodeShape, Task, draw_episode, to_device
 
 ARCHS = ("fcrn", "unet")
 SIDE = 512  # px, of the simulated images

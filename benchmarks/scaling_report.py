@@ -16,12 +16,17 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_fewshot_cells.models import CANONICAL_DIAMETER
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.training.matrix import K_SHOTS, SELECTIONS
-from napari_fewshot_cells.training.paper_fine_tuning import PaperRecipe
-from napari_fewshot_cells.training.schedules import CPU_FINE_TUNING, METHODS, PAPER_TRANSFER_STEPS, SCHEDULES
-from napari_fewshot_cells.training.sources import FACTS
+from napari_fewshot_cells.datasets.five_sets import FACTS
+from napari_fewshot_cells.experiment.matrix import K_SHOTS, SELECTIONS
+from napari_fewshot_cells.experiment.schedules import (
+    CPU_FINE_TUNING,
+    METHODS,
+    PAPER_TRANSFER_STEPS,
+    SCHEDULES,
+)
+from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe
+from napari_fewshot_cells.models.model import CANONICAL_DIAMETER
+from napari_fewshot_cells.models.networks import build_network
 
 DOCS = Path(__file__).parents[1] / "docs"
 PLACE = {"device": "cpu", "threads": "1"}  # as a worker of the matrix runs on a processor

@@ -15,15 +15,15 @@ from pathlib import Path
 
 import numpy as np
 
-from napari_fewshot_cells.annotations import make_shot, make_support_set
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.images import to_plane
-from napari_fewshot_cells.library import load_model
-from napari_fewshot_cells.metrics import iou
-from napari_fewshot_cells.models import Model, ModelCard
-from napari_fewshot_cells.networks import ARCHITECTURES, build_network
-from napari_fewshot_cells.prediction import predict
-from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.data.support_set import make_shot, make_support_set
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.models.library import load_model
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+from napari_fewshot_cells.prediction.metrics import iou
+from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import electron_microscopy, partial_annotation
 from napari_fewshot_cells.training import provenance
 

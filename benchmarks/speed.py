@@ -66,10 +66,10 @@ def measure(memory: str, threads: int) -> None:
     import torch
 
     from napari_fewshot_cells import predict
-    from napari_fewshot_cells.allocation import keep_all_freed_memory, keep_freed_memory
-    from napari_fewshot_cells.images import to_plane
-    from napari_fewshot_cells.library import DEFAULT, load_model
-    from napari_fewshot_cells.networks import ARCHITECTURES, build_network, fused, store_statistics
+    from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_memory
+    from napari_fewshot_cells.data.plane import to_plane
+    from napari_fewshot_cells.models.library import DEFAULT, load_model
+    from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, fused, store_statistics
     from napari_fewshot_cells.simulate import fluorescent_cells
 
     if memory == KEPT:
@@ -124,7 +124,7 @@ def milliseconds(work: Callable[[], object], times: int) -> str:
 
 def report(rows: list[Row], path: Path) -> None:
     """As a page."""
-    from napari_fewshot_cells.networks import ARCHITECTURES
+    from napari_fewshot_cells.models.networks import ARCHITECTURES
 
     def of(memory: str, what: str) -> list[float]:
         return [float(r["milliseconds"]) for r in rows if (r["memory"], r["what"]) == (memory, what)]

@@ -26,11 +26,11 @@ import numpy as np
 import torch
 from qtpy.QtCore import QCoreApplication, QTimer
 
-from napari_fewshot_cells.annotations import SupportSet, make_shot, make_support_set
-from napari_fewshot_cells.finetune import fine_tune
-from napari_fewshot_cells.images import to_plane
-from napari_fewshot_cells.library import DEFAULT, load_model
-from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.data.support_set import SupportSet, make_shot, make_support_set
+from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.models.library import DEFAULT, load_model
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 from napari_fewshot_cells.training import provenance
 

@@ -10,9 +10,9 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from napari_fewshot_cells.models import Model, read_model, write_model
+from napari_fewshot_cells.datasets.five_sets import FACTS
+from napari_fewshot_cells.models.model import Model, read_model, write_model
 from napari_fewshot_cells.training.meta_training import MODEL_FILE
-from napari_fewshot_cells.training.sources import FACTS
 
 
 def main() -> None:

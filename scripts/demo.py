@@ -20,8 +20,8 @@ import napari
 import tifffile
 from qtpy.QtWidgets import QApplication
 
-from napari_fewshot_cells.metrics import average_precision, iou
-from napari_fewshot_cells.plugin.sample_data import SEED
+from napari_fewshot_cells.plugin.layers.sample_data import SEED
+from napari_fewshot_cells.prediction.metrics import average_precision, iou
 from napari_fewshot_cells.simulate import fluorescent_cells
 
 if TYPE_CHECKING:

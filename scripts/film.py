@@ -23,8 +23,8 @@ from PIL import Image
 from qtpy.QtWidgets import QApplication
 from scipy.ndimage import binary_dilation
 
-from napari_fewshot_cells.plugin.corrections import reject
-from napari_fewshot_cells.plugin.sample_data import SEED
+from napari_fewshot_cells.plugin.annotate.corrections import reject
+from napari_fewshot_cells.plugin.layers.sample_data import SEED
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
 FILM_WIDTH = 840  # px

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,8 +32,8 @@ def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder laid out as the five source sets, each with 12 small simulated images."""
     from skimage import io
 
+    from napari_fewshot_cells.datasets.five_sets import FACTS
     from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
-    from napari_fewshot_cells.training.sources import FACTS
 
     data = tmp_path_factory.mktemp("five")
     for name, facts in FACTS.items():
@@ -45,3 +46,58 @@ def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
             io.imsave(data / name / "images" / f"{seed}.png", image, check_contrast=False)
             io.imsave(data / name / "masks" / f"{seed}.png", mask, check_contrast=False)
     return data
+
+
+@pytest.fixture(scope="session")
+def two_sources(tmp_path_factory):
+    """Folder laid out as the source sets, with B39 and EM made by our own simulation."""
+    from skimage import io
+
+    from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
+
+    data = tmp_path_factory.mktemp("data")
+    for name, simulate in {"B39": fluorescent_cells, "EM": electron_microscopy}.items():
+        for kind in ("images", "masks"):
+            (data / name / kind).mkdir(parents=True)
+        for seed in range(3):
+            image, labels = simulate((128, 128), seed=seed)
+            io.imsave(data / name / "images" / f"{seed}.png", image, check_contrast=False)
+            mask = labels.astype("uint16") if name == "B39" else ((labels > 0) * 255).astype("uint8")
+            io.imsave(data / name / "masks" / f"{seed}.png", mask, check_contrast=False)
+    return data
+
+
+@pytest.fixture(scope="session")
+def sources(two_sources):
+    from napari_fewshot_cells.datasets.five_sets import find_sources
+
+    return list(find_sources(two_sources, ("B39", "EM")).values())
+
+
+@pytest.fixture(scope="session")
+def tasks(sources):
+    from napari_fewshot_cells.training.episodes import load_task
+
+    return [load_task(source) for source in sources]
+
+
+@pytest.fixture
+def interrupted_at_second_rows(monkeypatch):
+    """Ctrl-C at the second rows that a module appends to its curves, before or after they are written."""
+
+    @contextmanager
+    def interrupted_at_second_rows(module, written):
+        append, calls = module.append_rows, []
+
+        def interrupted(*arguments):
+            calls.append(arguments)
+            if len(calls) < 2 or written:
+                append(*arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "append_rows", interrupted)
+            yield
+
+    return interrupted_at_second_rows

@@ -13,31 +13,31 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "Model": "models",
-    "Plane": "images",
-    "Recipe": "recipe",
-    "Shot": "annotations",
-    "SupportSet": "annotations",
-    "fine_tune": "finetune",
-    "finish": "progress",
-    "label_instances": "instances",
-    "load_model": "library",
-    "make_shot": "annotations",
-    "make_support_set": "annotations",
-    "predict": "prediction",
-    "to_plane": "images",
+    "Model": "models.model",
+    "Plane": "data.plane",
+    "Recipe": "finetune.recipe",
+    "Shot": "data.support_set",
+    "SupportSet": "data.support_set",
+    "fine_tune": "finetune.fine_tune",
+    "finish": "base.progress",
+    "label_instances": "prediction.instances",
+    "load_model": "models.library",
+    "make_shot": "data.support_set",
+    "make_support_set": "data.support_set",
+    "predict": "prediction.probability",
+    "to_plane": "data.plane",
 }
 
 if TYPE_CHECKING:
-    from .annotations import Shot, SupportSet, make_shot, make_support_set
-    from .finetune import fine_tune
-    from .images import Plane, to_plane
-    from .instances import label_instances
-    from .library import load_model
-    from .models import Model
-    from .prediction import predict
-    from .progress import finish
-    from .recipe import Recipe
+    from .base.progress import finish
+    from .data.plane import Plane, to_plane
+    from .data.support_set import Shot, SupportSet, make_shot, make_support_set
+    from .finetune.fine_tune import fine_tune
+    from .finetune.recipe import Recipe
+    from .models.library import load_model
+    from .models.model import Model
+    from .prediction.instances import label_instances
+    from .prediction.probability import predict
 
 __all__ = [
     "Model",

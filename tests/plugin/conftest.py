@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from napari_fewshot_cells.library import list_models, save_model
-from napari_fewshot_cells.models import Model, ModelCard
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.recipe import Recipe
+from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.library import list_models, save_model
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.networks import build_network
 
 PATIENCE = 120_000  # ms; generous, because other work may share the machine's cores
 
@@ -59,7 +59,7 @@ def fine_tuned(own_home: object) -> Model:
 @pytest.fixture
 def open_panel(make_napari_viewer_proxy: Any, qtbot: Any, own_home: object) -> Iterator[Callable[..., Any]]:
     """Opens a viewer and the docked panel: `viewer, panel = open_panel()`; few, small steps by default."""
-    from napari_fewshot_cells.plugin.panel import FewShotWidget
+    from napari_fewshot_cells.plugin.panel.panel import FewShotWidget
 
     panels = []
 

@@ -12,10 +12,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from napari_fewshot_cells.errors import DataError, ModelError
-from napari_fewshot_cells.models import read_model, write_model
-from napari_fewshot_cells.progress import finish
+from napari_fewshot_cells.base.errors import DataError, ModelError
+from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.models.model import read_model, write_model
 from napari_fewshot_cells.training import meta_training
+from napari_fewshot_cells.training.episodes import EpisodeShape
 from napari_fewshot_cells.training.meta_training import (
     CURVES,
     CURVES_FILE,
@@ -25,7 +26,6 @@ from napari_fewshot_cells.training.meta_training import (
     new_card,
 )
 from napari_fewshot_cells.training.reptile import ReptileConfig
-from napari_fewshot_cells.training.tasks import EpisodeShape
 from napari_fewshot_cells.training.transfer import TransferConfig, new_transfer_card, transfer_train
 
 CONFIG = ReptileConfig(episode=EpisodeShape(2, 2, 2, 1, 32), seed=1)

@@ -1,115 +1,118 @@
-"""One meta-training spread over ranks, through torchrun as users do."""
+"""Device, precision and ranks of a training."""
 
 from __future__ import annotations
 
-import csv
-import os
-import shutil
-import subprocess
-import sys
-import time
+import signal
 
-import psutil
 import pytest
 import torch
 
-from napari_fewshot_cells.models import read_model
-from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
-
-TRAIN = ["-m", "napari_fewshot_cells.cli.train", "meta"]
-TINY = ["--k-shot", "2", "--inner-steps", "1", "--crops", "1", "--crop-size", "32", "--threads", "1"]
-
-
-@pytest.fixture(scope="module")
-def three_sources(two_sources, tmp_path_factory):
-    """Options that name three sources, so that two ranks have unequal shares."""
-    folder = tmp_path_factory.mktemp("own")
-    for name, of in {"nuclei": "B39", "mitochondria": "EM", "more": "B39"}.items():
-        shutil.copytree(two_sources / of, folder / name)
-    return [option for name in sorted(os.listdir(folder)) for option in ("--sources", str(folder / name))]
+from napari_fewshot_cells.base.errors import FewShotError
+from napari_fewshot_cells.training.ranks import (
+    choose_device,
+    choose_precision,
+    is_first_rank,
+    largest_over_ranks,
+    open_fabric,
+    stop_requests,
+    sum_over_ranks,
+)
 
 
-def torchrun(ranks):
-    return ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+def test_one_process_is_rank_0_of_1_and_keeps_its_threads():
+    threads = torch.get_num_threads()
+    fabric = open_fabric()
+    assert (fabric.global_rank, fabric.world_size, fabric.device) == (0, 1, torch.device("cpu"))
+    assert torch.get_num_threads() == threads
+    assert is_first_rank()
 
 
-def train(*arguments):
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, timeout=240)
+def test_sums_and_maxima_of_one_rank_are_its_own():
+    fabric = open_fabric()
+    change = torch.rand(3)
+    assert sum_over_ranks(fabric, {"w": change})["w"] is change
+    assert largest_over_ranks(fabric, 1 / 3) == 1 / 3
 
 
-def weights(folder):
-    state = read_model(folder / MODEL_FILE).network.state_dict()
-    return torch.cat([value.flatten().double() for value in state.values()])
+def test_a_batch_system_around_us_is_not_ours(monkeypatch):
+    for name, value in {"SLURM_NTASKS": "4", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert open_fabric().world_size == 1
 
 
-def rows(folder):
-    with (folder / CURVES_FILE).open() as file:
-        table = [(int(r["iteration"]), r["task"], float(r["bce"])) for r in csv.DictReader(file)]
-    return sorted(table)
+@pytest.mark.parametrize(
+    ("cuda", "mps", "device"), [(2, True, "cuda"), (0, True, "mps"), (2, False, "cuda"), (0, False, "cpu")]
+)
+def test_auto_is_the_best_device_there_is(monkeypatch, cuda, mps, device):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+    assert choose_device("auto") == torch.device(device)
 
 
-@pytest.fixture(scope="module")
-def one_rank(three_sources, tmp_path_factory):
-    out = tmp_path_factory.mktemp("one")
-    result = train(*TRAIN, *three_sources, *TINY, "--out", str(out), "--meta-steps", "2")
-    assert result.returncode == 0, result.stderr
-    return out
+def test_devices_that_are_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert choose_device("cuda:0") == torch.device("cuda:0")
+    for device in ("cuda:1", "mps"):
+        with pytest.raises(FewShotError, match="not available to PyTorch here; use --device cpu"):
+            open_fabric(device)
+    for device in ("tpu", "cuda:", "cuda:x", "cpu:0"):
+        with pytest.raises(FewShotError, match="choose auto, cpu, cuda or mps"):
+            open_fabric(device)
 
 
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks):
-    out = tmp_path / "out"
-    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out), "--meta-steps", "2"]
-    result = train(*torchrun(ranks), *arguments)
-    assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [str(out / MODEL_FILE)]  # one rank alone says so
-    assert f"{ranks} ranks" in read_model(out / MODEL_FILE).card.machine
-    assert torch.equal(weights(out), weights(one_rank))  # each rank has one thread, as the one had
-    assert rows(out) == rows(one_rank)
+@pytest.mark.parametrize("supported", [True, False])
+def test_auto_precision_is_bf16_where_the_device_likes_it(monkeypatch, supported):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert choose_precision("auto", torch.device("cuda")) == ("bf16-mixed" if supported else "32-true")
+    monkeypatch.setattr("napari_fewshot_cells.training.ranks.multiplies_bfloat16", lambda: supported)
+    assert choose_precision("auto", torch.device("cpu")) == ("bf16-mixed" if supported else "32-true")
+    assert choose_precision("auto", torch.device("mps")) == "32-true"
+    assert choose_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
 
 
-def two_ranks(arguments, out):
-    """A run without end that has written two iterations of three sources."""
-    process = subprocess.Popen(
-        [sys.executable, *torchrun(2), *arguments, "--meta-steps", "100000"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 200
-    while not ((out / CURVES_FILE).exists() and len(rows(out)) >= 6) and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    return process
+def test_unknown_precision():
+    with pytest.raises(FewShotError, match="choose 32-true, bf16-mixed or auto"):
+        open_fabric("cpu", "16")
 
 
-def test_the_death_of_a_rank_ends_the_others_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
-    out = tmp_path / "out"
-    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
-    process = two_ranks(arguments, out)
-    children = psutil.Process(process.pid).children()
-    (rank_1,) = [child for child in children if child.environ().get("RANK") == "1"]
-    rank_1.kill()
-    process.communicate(timeout=90)
-    assert process.returncode != 0
-    done = read_model(out / MODEL_FILE).card.hyper_parameters["iterations"]
-    assert done >= 2
-    resumed = train(*arguments, "--meta-steps", str(done + 1))
-    assert resumed.returncode == 0, resumed.stderr
-    assert read_model(out / MODEL_FILE).card.hyper_parameters["iterations"] == done + 1
-    assert len(rows(out)) == 3 * (done + 1)
+def test_bf16_is_for_the_passes_through_the_network_alone():
+    fabric = open_fabric("cpu", "bf16-mixed")
+    layer = torch.nn.Linear(2, 2)
+    with fabric.autocast():
+        assert layer(torch.rand(1, 2)).dtype == torch.bfloat16
+    assert layer.weight.dtype == torch.float32
 
 
-def test_a_signal_ends_all_ranks_and_keeps_the_last_complete_iteration(tmp_path, three_sources):
-    out = tmp_path / "out"
-    arguments = [*TRAIN, *three_sources, *TINY, "--out", str(out)]
-    process = two_ranks(arguments, out)
-    process.terminate()
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode != 0
-    assert stderr.count("Stopped; the last complete iteration is in") == 1
-    done = read_model(out / MODEL_FILE).card.hyper_parameters["iterations"]
-    assert done == rows(out)[-1][0] >= 2
-    resumed = train(*arguments, "--meta-steps", str(done + 1))  # the number of ranks may change
-    assert resumed.returncode == 0, resumed.stderr
-    assert len(rows(out)) == 3 * (done + 1)
+def test_ranks_that_cannot_share_a_device(monkeypatch):
+    ranks = {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "4", "RANK": "1"}
+    for name, value in ranks.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert not is_first_rank()
+    with pytest.raises(FewShotError, match="4 ranks were started on 2 CUDA devices"):
+        open_fabric("cuda")
+    with pytest.raises(FewShotError, match="Several ranks cannot share 'cuda:1'"):
+        open_fabric("cuda:1")
+
+
+class TwoRanks:
+    world_size = 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_with_ranks_a_signal_is_noted_and_handlers_come_back(number):
+    before = signal.getsignal(number)
+    with stop_requests(TwoRanks()) as asked_to_stop:
+        assert not asked_to_stop()
+        signal.raise_signal(number)
+        assert asked_to_stop()
+    assert signal.getsignal(number) == before
+
+
+def test_one_rank_is_interrupted_at_once():
+    with stop_requests(open_fabric()) as asked_to_stop:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        assert not asked_to_stop()

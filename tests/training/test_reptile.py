@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from napari_fewshot_cells.crops import Batch
-from napari_fewshot_cells.errors import DataError, FewShotError
-from napari_fewshot_cells.images import Plane
-from napari_fewshot_cells.losses import distillation, entropy_regularisation, weighted_bce
-from napari_fewshot_cells.networks import build_network
-from napari_fewshot_cells.training import reptile
-from napari_fewshot_cells.training import tasks as training_tasks
-from napari_fewshot_cells.training.fabric import open_fabric
+from napari_fewshot_cells.base.errors import DataError, FewShotError
+from napari_fewshot_cells.data.crops import Batch
+from napari_fewshot_cells.data.plane import Plane
+from napari_fewshot_cells.models.losses import distillation, entropy_regularisation, weighted_bce
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.training import episodes, reptile
+from napari_fewshot_cells.training.episodes import Episode, EpisodeShape, draw_episode, seen_bright, to_device
+from napari_fewshot_cells.training.ranks import open_fabric
 from napari_fewshot_cells.training.reptile import (
     ReptileConfig,
     check_sources,
@@ -25,7 +25,6 @@ from napari_fewshot_cells.training.reptile import (
     meta_step,
     set_theta,
 )
-from napari_fewshot_cells.training.tasks import Episode, EpisodeShape, draw_episode, seen_bright, to_device
 
 from .adam import adam_by_hand, assert_same_steps
 
@@ -121,13 +120,13 @@ def test_alpha_and_beta_zero_is_plain_bce(tasks):
 @pytest.fixture
 def drawn_from(monkeypatch):
     """Names of the tasks that an episode draws from, in order."""
-    names, draw_samples = [], training_tasks._draw_samples
+    names, draw_samples = [], episodes._draw_samples
 
     def noted(task, shape, rng):
         names.append(task.name)
         return draw_samples(task, shape, rng)
 
-    monkeypatch.setattr(training_tasks, "_draw_samples", noted)
+    monkeypatch.setattr(episodes, "_draw_samples", noted)
     return names
 
 
@@ -174,7 +173,7 @@ def test_the_scale_of_an_episode(tasks, monkeypatch, rescale, jitter):
         factors.append(factor)
         return sample
 
-    monkeypatch.setattr(training_tasks, "rescale_sample", noted)
+    monkeypatch.setattr(episodes, "rescale_sample", noted)
     shape = replace(SMALL, k_shot=3, scale_jitter=jitter, rescale=rescale)
     drawn = []
     for seed in range(20):

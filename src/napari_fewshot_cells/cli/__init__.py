@@ -1,1 +1,4 @@
-"""Command lines: napari-fewshot and napari-fewshot-train."""
+"""``napari-fewshot``: flags in, exit codes out.
+
+It never holds any science and never opens a window.
+"""

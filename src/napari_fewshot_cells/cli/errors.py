@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import typer
 
-from ..errors import FewShotError
+from ..base.errors import FewShotError
 
 EXIT_CODE = 2
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError
-from ..output import make_writable, writing
-from .entry import stoppable
+from ..base.atomic_files import make_writable, writing
+from ..base.errors import DataError
+from .console import stoppable
 from .errors import one_line_errors
 
 if TYPE_CHECKING:
-    from ..images import Labels
+    from ..data.plane import Labels
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def evaluate(
     Average precision is TP / (TP + FP + FN). In an image with one value above 0, a mask, the connected
     components are the instances.
     """
-    from ..images import pair_by_stem
+    from ..data.plane import pair_by_stem
 
     pairs = pair_by_stem(predicted, truth)
     _say_what_stays_out(predicted, {file for file, _ in pairs})
@@ -67,8 +67,8 @@ def score(predicted: Path, truth: Path) -> Score:
     DataError
         Their shapes differ.
     """
-    from ..images import read_labels
-    from ..metrics import average_precision, iou
+    from ..data.plane import read_labels
+    from ..prediction.metrics import average_precision, iou
 
     a, b = read_labels(predicted), read_labels(truth)
     if a.shape != b.shape:
@@ -79,7 +79,7 @@ def score(predicted: Path, truth: Path) -> Score:
 
 
 def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
-    from ..images import image_files
+    from ..data.plane import image_files
 
     alone = [f for f in image_files(predicted) if f not in paired and not f.stem.endswith("_probability")]
     if alone:
@@ -109,7 +109,7 @@ def _table(scores: list[Score]) -> str:
 
 
 def _write_json(scores: list[Score], path: Path) -> None:
-    from ..models import write_atomically
+    from ..models.model import write_atomically
 
     columns = {"iou": [s.iou for s in scores], "ap50": [s.ap50 for s in scores]}
     report = {

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..output import make_writable, writing
-from .bar import with_bar
-from .devices import check_device, enough_memory
-from .entry import stoppable
+from ..base.atomic_files import make_writable, writing
+from ..base.devices import check_device, enough_memory
+from .console import stoppable
 from .errors import one_line_errors
+from .progress_bar import with_bar
 
 if TYPE_CHECKING:
-    from ..annotations import SupportSet
-    from ..models import Model
-    from ..progress import Progress
+    from ..base.progress import Progress
+    from ..data.support_set import SupportSet
+    from ..models.model import Model
 
 STEPS_WITHOUT_END = 100_000
 """When time decides: more steps than any machine takes."""
@@ -91,7 +91,7 @@ def finetune(
         raise typer.BadParameter("give --seconds or --steps, not both.")
     if recipe is RecipeName.paper and (seconds is not None or steps is not None):
         raise typer.BadParameter("the paper's recipe has its own length: no --seconds or --steps with it.")
-    from ..library import load_model
+    from ..models.library import load_model
 
     name, target = model_target(out)
     check_device(device)
@@ -126,11 +126,11 @@ def _training(
 ) -> Generator[Progress, None, Model]:
     """The fine-tuning that was asked for, ready to begin."""
     if recipe is RecipeName.paper:
-        from ..training.paper_fine_tuning import PaperRecipe, paper_fine_tune
+        from ..finetune.paper_recipe import PaperRecipe, paper_fine_tune
 
         return paper_fine_tune(start, support, recipe=PaperRecipe(), seed=seed, device=device)
-    from ..finetune import fine_tune
-    from ..recipe import Recipe
+    from ..finetune.fine_tune import fine_tune
+    from ..finetune.recipe import Recipe
 
     ours = Recipe()
     if steps is not None:
@@ -148,8 +148,8 @@ def model_target(out: str) -> tuple[str, Path]:
     ModelError
         A name that no file can have, that of a bundled model, or an existing folder's path.
     """
-    from ..errors import ModelError
-    from ..library import own_path
+    from ..base.errors import ModelError
+    from ..models.library import own_path
 
     path = Path(out)
     is_path = path.suffix == ".safetensors" or len(path.parts) != 1 or out.endswith(("/", "\\"))
@@ -170,8 +170,8 @@ def read_support(images: Path, annotations: Path, *, whole_image: bool) -> Suppo
     FewShotError
         Whatever is wrong with them, naming the file.
     """
-    from ..annotations import make_shot, make_support_set
-    from ..images import pair_by_stem, read_labels, read_plane
+    from ..data.plane import pair_by_stem, read_labels, read_plane
+    from ..data.support_set import make_shot, make_support_set
 
     pairs = pair_by_stem(images, annotations)
     return make_support_set(
@@ -181,7 +181,7 @@ def read_support(images: Path, annotations: Path, *, whole_image: bool) -> Suppo
 
 
 def _save(model: Model, name: str, target: Path) -> Path:
-    from ..models import write_model
+    from ..models.model import write_model
 
     with writing(target):
         return write_model(model.renamed(name), target)

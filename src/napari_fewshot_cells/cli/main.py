@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
-from ..allocation import keep_freed_memory
-from .entry import run
+from ..base.malloc import keep_freed_memory
+from .console import run
 from .evaluate import evaluate
 from .finetune import finetune
 from .models import models_app

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..output import writing
+from ..base.atomic_files import writing
 from .errors import one_line_errors
 
 if TYPE_CHECKING:
-    from ..library import ModelEntry
+    from ..models.library import ModelEntry
 
 models_app = typer.Typer(
     help="List, show, import, export, rename, note and delete models.", rich_markup_mode=None
@@ -32,7 +32,7 @@ def models(context: typer.Context) -> None:
 @one_line_errors()
 def list_all() -> None:
     """List the models, bundled ones first."""
-    from ..library import library_dir, list_models
+    from ..models.library import library_dir, list_models
 
     heads = ("name", "network", "from", "images", "diameter", "date", "score", "note")
     rows = [heads, *(_row(entry) for entry in list_models())]
@@ -57,7 +57,7 @@ def show(name: Name) -> None:
 @one_line_errors()
 def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]) -> None:
     """Check a model file and copy it into the library, under the file's name."""
-    from ..library import import_model, library_dir
+    from ..models.library import import_model, library_dir
 
     with writing(library_dir()):
         entry = import_model(file)
@@ -70,7 +70,7 @@ def export(
     name: Name, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")]
 ) -> None:
     """Write a model of the library to a file: .safetensors, .onnx, or .zip for the bioimage.io model zoo."""
-    from ..export import export_to
+    from ..models.export import export_to
 
     with writing(file):
         path = export_to(name, file)
@@ -83,7 +83,7 @@ def rename(
     name: Name, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Its name from now on.")]
 ) -> None:
     """Give one of your own models another name."""
-    from ..library import library_dir, rename_model
+    from ..models.library import library_dir, rename_model
 
     with writing(library_dir()):
         entry = rename_model(name, new_name)
@@ -96,7 +96,7 @@ def note(
     name: Name, text: Annotated[str, typer.Argument(metavar="TEXT", help="Takes the place of its note.")]
 ) -> None:
     """Write a note on one of your own models."""
-    from ..library import edit_note, library_dir
+    from ..models.library import edit_note, library_dir
 
     with writing(library_dir()):
         edit_note(name, text)
@@ -107,7 +107,7 @@ def note(
 @one_line_errors()
 def delete(name: Name) -> None:
     """Delete one of your own models."""
-    from ..library import delete_model, library_dir
+    from ..models.library import delete_model, library_dir
 
     with writing(library_dir()):
         delete_model(name)
@@ -115,7 +115,7 @@ def delete(name: Name) -> None:
 
 
 def _row(entry: ModelEntry) -> tuple[str, ...]:
-    from ..errors import ModelError
+    from ..base.errors import ModelError
 
     origin = "bundled" if entry.bundled else "you"
     try:

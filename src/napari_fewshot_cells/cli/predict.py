@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import DataError
-from ..output import make_writable
-from .bar import with_bar
-from .devices import check_device
-from .entry import stoppable
+from ..base.atomic_files import make_writable
+from ..base.devices import check_device
+from ..base.errors import DataError
+from .console import stoppable
 from .errors import one_line_errors
+from .progress_bar import with_bar
 
 if TYPE_CHECKING:
-    from ..batch import BatchEvent, FileReport
-    from ..models import Model
-    from ..progress import Progress
+    from ..base.progress import Progress
+    from ..models.model import Model
+    from ..prediction.predict_files import BatchEvent, FileReport
 
 PARTLY_DONE = 1
 
@@ -60,7 +60,7 @@ def predict(
 
     An image that cannot be used is named and left out; the exit code is then 1.
     """
-    from ..batch import (
+    from ..prediction.predict_files import (
         DONE,
         EXISTS,
         REPORT,
@@ -111,8 +111,8 @@ def predict(
 
 def _until_report(events: Generator[BatchEvent, None, None]) -> Generator[Progress, None, FileReport]:
     """Progress of the file that is next, and what has become of it."""
-    from ..batch import FileReport
-    from ..progress import Progress
+    from ..base.progress import Progress
+    from ..prediction.predict_files import FileReport
 
     while True:
         event = next(events)
@@ -130,7 +130,7 @@ def find_model(name: str) -> Model:
     ModelError
         No such model, or one that cannot be used.
     """
-    from ..library import load_model
+    from ..models.library import load_model
 
     path = Path(name)
     with_suffix = path.with_name(path.name + ".safetensors") if path.name else path

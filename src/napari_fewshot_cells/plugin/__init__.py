@@ -1,1 +1,4 @@
-"""Everything with a screen."""
+"""Everything with a screen.
+
+It never imports meta-training, the paper's experiment or the source sets.
+"""

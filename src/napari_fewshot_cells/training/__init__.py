@@ -1,1 +1,4 @@
-"""Headless meta-training: the source sets, tasks, Reptile and transfer learning."""
+"""Meta-training and transfer learning, resumable, on one or more ranks.
+
+It never compares methods; that is the experiment's.
+"""

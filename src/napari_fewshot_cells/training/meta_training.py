@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import DataError, ModelError
-from ..models import Model, ModelCard, read_model, write_model
-from ..networks import SegmentationNetwork, build_network, reset_statistics
-from . import provenance
-from .curves import append_rows, cut_rows
-from .fabric import choose_precision, largest_over_ranks, open_fabric, stop_requests
+from ..base.errors import DataError, ModelError
+from ..datasets.five_sets import SourceSet
+from ..models.model import Model, ModelCard, read_model, write_model
+from ..models.networks import SegmentationNetwork, build_network, reset_statistics
+from ..training import provenance
+from .curves_csv import append_rows, cut_rows
+from .episodes import Task, seen_bright
+from .ranks import choose_precision, largest_over_ranks, open_fabric, stop_requests
 from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
-from .sources import SourceSet
-from .tasks import Task, seen_bright
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from .. import __version__
-from ..precision import multiplies_bfloat16
+from ..base.bfloat16 import multiplies_bfloat16
 
 
 def commit() -> str:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import DataError, FewShotError
-from ..losses import distillation, entropy_regularisation, weighted_bce
-from ..networks import SegmentationNetwork, reset_statistics
-from .fabric import sum_over_ranks
-from .tasks import Episode, EpisodeShape, Task, draw_episode, to_device
+from ..base.errors import DataError, FewShotError
+from ..models.losses import distillation, entropy_regularisation, weighted_bce
+from ..models.networks import SegmentationNetwork, reset_statistics
+from .episodes import Episode, EpisodeShape, Task, draw_episode, to_device
+from .ranks import sum_over_ranks
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric

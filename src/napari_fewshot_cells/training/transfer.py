@@ -16,22 +16,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..crops import Batch, Sample, augment_crop, corner_near, cut_crop, rescale_sample
-from ..errors import FewShotError, ModelError
-from ..images import FloatImage
-from ..losses import weighted_bce
-from ..models import CANONICAL_DIAMETER, Model, ModelCard, read_model, write_model
-from ..networks import build_network
-from ..steps import half_cosine
-from . import provenance
+from ..base.errors import FewShotError, ModelError
+from ..data.crops import Batch, Sample, augment_crop, corner_near, cut_crop, rescale_sample
+from ..data.plane import FloatImage
+from ..data.stride_crops import cut_batch, stride_crops
+from ..datasets.five_sets import SourceSet
+from ..finetune.training_loop import half_cosine
+from ..models.losses import weighted_bce
+from ..models.model import CANONICAL_DIAMETER, Model, ModelCard, read_model, write_model
+from ..models.networks import build_network
+from ..training import provenance
 from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
-from .curves import append_rows, cut_rows
-from .fabric import open_fabric
+from .curves_csv import append_rows, cut_rows
+from .episodes import Task, seen_bright
 from .meta_training import CURVES_FILE, MODEL_FILE, Budget, describe_machine, new_card
+from .ranks import open_fabric
 from .reptile import ReptileConfig, set_theta
-from .sources import SourceSet
-from .stride import cut_batch, stride_crops
-from .tasks import Task, seen_bright
 
 STATE_FILE = "training.safetensors"
 CURVES = ("iteration", "seconds", "bce")

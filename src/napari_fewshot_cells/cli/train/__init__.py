@@ -1,0 +1,4 @@
+"""``napari-fewshot-train``, one file a sub-command.
+
+It never holds any science and never opens a window.
+"""

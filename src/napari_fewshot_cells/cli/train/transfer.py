@@ -1,0 +1,106 @@
+"""``napari-fewshot-train transfer``: the paper's baseline from the command line."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...base.errors import FewShotError
+from ..errors import one_line_errors
+from ..finetune import Architecture
+from .meta import Precision, Target
+from .progress_bar import show_training
+
+if TYPE_CHECKING:
+    from ...training.transfer import TransferProgress
+
+
+@one_line_errors()
+def transfer(
+    out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
+    arch: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.fcrn,
+    target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option(help="Source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated."),
+    ] = None,
+    lr: Annotated[float, typer.Option(min=0, help="Adam's learning rate.")] = 1e-3,
+    batch: Annotated[int, typer.Option(min=1, help="Crops in a step.")] = 64,
+    crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 256,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Instead of random crops, the windows every so many pixels, as they are (no jitter).",
+        ),
+    ] = None,
+    scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
+    grey: Annotated[
+        bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
+    ] = False,
+    native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
+    by_set: Annotated[
+        bool, typer.Option("--by-set", help="Crops of one set in a step, the sets taking turns.")
+    ] = False,
+    balance: Annotated[
+        float, typer.Option(min=0, help="Power of w in L_BCE; 1 is the paper's, 0.5 the button's.")
+    ] = 1.0,
+    anneal: Annotated[bool, typer.Option(help="The learning rate falls to 0 over the run.")] = False,
+    steps: Annotated[int | None, typer.Option(min=0, help="Adam steps.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of weights and crops.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
+    precision: Annotated[
+        Precision, typer.Option(help="auto: bfloat16 where the device likes it.")
+    ] = Precision.full,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+) -> None:
+    """Train a network on all sources shuffled together: transfer learning, the paper's baseline.
+
+    The folder holds a checkpoint at any time; Ctrl-C keeps it, and the same command goes on from it.
+    """
+    if steps is None and minutes is None:
+        raise FewShotError("Say how long to train: --steps or --minutes.")
+    import torch
+
+    from ...datasets.own_sets import choose_sources
+    from ...training.episodes import load_task
+    from ...training.meta_training import Budget
+    from ...training.ranks import choose_device
+    from ...training.transfer import TransferConfig, new_transfer_card, transfer_train
+
+    chosen = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
+    chosen_sources = choose_sources(data, target.value, sources or [])
+    config = TransferConfig(
+        lr=lr,
+        batch=batch,
+        crop_size=crop_size,
+        stride=stride,
+        scale_jitter=scale_jitter,
+        mix=not grey,
+        rescale=not native_scale,
+        by_set=by_set,
+        balance=balance,
+        anneal=anneal,
+        seed=seed,
+    )
+    command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
+    card = new_transfer_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
+    budget = Budget(steps, minutes)
+    tasks = [load_task(source) for source in chosen_sources]
+    run = transfer_train(out, card, tasks, config, budget, device=device, precision=precision.value)
+    show_training(run, budget, out, "transfer learning", _describe)
+
+
+def _describe(event: TransferProgress) -> str:
+    return f"step {event.iteration}  BCE {event.bce:.3f}"

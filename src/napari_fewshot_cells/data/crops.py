@@ -1,0 +1,246 @@
+"""Sampling and augmenting square crops from annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+from torch import Tensor
+
+from .channel_mix import Mix, mixed
+from .plane import FloatImage, normalise, rescale
+from .support_set import Shot
+
+REACH = 21.0
+"""Pixels at the network's scale, three quarters of a cell: so far a cell may go on beyond its paint."""
+
+HALF_CELL = 14.0
+"""Pixels at the network's scale: further from a stroke through a cell than its border is, and not much."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """An annotated image as the network sees it: normalised, at canonical scale.
+
+    Attributes
+    ----------
+    image, target, weight : ndarray, float32, (H, W)
+        Target is 0 or 1, and so is weight, but between them where a network told the target.
+    stroked : bool
+        Whether cells are annotated by strokes through them; see `annotations.Shot.stroked`.
+    agreement : float
+        IoU with the strokes of the network that told where cells end, see `outlining`; 0 where none did.
+    """
+
+    image: FloatImage
+    target: FloatImage
+    weight: FloatImage
+    stroked: bool = False
+    agreement: float = 0.0
+
+    @cached_property
+    def painted(self) -> NDArray[np.bool_]:
+        """Where a person told the target."""
+        painted: NDArray[np.bool_] = self.weight == 1
+        return painted
+
+    @property
+    def outlined(self) -> bool:
+        """Whether a network told where cells end."""
+        return self.agreement > 0
+
+    @cached_property
+    def annotated(self) -> NDArray[np.intp]:
+        """Flat indices of the annotated pixels."""
+        return np.flatnonzero(self.weight)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether every pixel is annotated."""
+        return bool(self.painted.all())
+
+    @cached_property
+    def unpainted(self) -> FloatImage:
+        """1 where nothing is painted, and no painted cell is so near that the pixel may belong to it."""
+        unpainted: FloatImage = ((self.weight == 0) & ~self.near_cells(REACH)).astype(np.float32)
+        return unpainted
+
+    def near_cells(self, reach: float) -> NDArray[np.bool_]:
+        """Where an annotated cell is at most `reach` pixels away; bool, (H, W)."""
+        cells = self.weight * self.target > 0
+        return distance_transform_edt(~cells) <= reach if cells.any() else cells
+
+    @property
+    def beside(self) -> float:
+        """Share of the painted background that is at most half a cell away from painted cells."""
+        cells = self.painted & (self.target > 0)
+        background = self.painted & (self.target == 0)
+        if not (cells.any() and background.any()):
+            return 0.0
+        return float((distance_transform_edt(~cells)[background] <= HALF_CELL).mean())
+
+    @cached_property
+    def foreground(self) -> NDArray[np.intp]:
+        """Flat indices of the pixels annotated as cell."""
+        return np.flatnonzero(self.weight * self.target)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Crops for one step: each Tensor, float32, (N, 1, S, S).
+
+    Attributes
+    ----------
+    image, target, weight : Tensor
+    unpainted : Tensor, optional
+        `Sample.unpainted` of images that are annotated in part, else 0; only `sample_crops` tells.
+    """
+
+    image: Tensor
+    target: Tensor
+    weight: Tensor
+    unpainted: Tensor | None = None
+
+
+def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
+    """Bring a shot to the network's scale.
+
+    Parameters
+    ----------
+    shot : Shot
+    factor : float
+        Canonical over actual object diameter.
+    mix : tuple of float, optional
+        Of the channels; by default grey values.
+    """
+    sample = Sample(normalise(mixed(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
+    return rescale_sample(sample, factor)
+
+
+def rescale_sample(sample: Sample, factor: float) -> Sample:
+    """Resize image and annotation; where that mixes annotated with other pixels, the majority decides."""
+    if factor == 1:
+        return sample
+    target = rescale(sample.target * sample.weight, factor)
+    weight = rescale(sample.weight, factor)
+    annotated = weight >= 0.5
+    cell = annotated & (target >= 0.5 * weight)
+    return replace(
+        sample,
+        image=rescale(sample.image, factor),
+        target=cell.astype(np.float32),
+        weight=annotated.astype(np.float32),
+    )
+
+
+def sample_crops(
+    samples: Sequence[Sample], n_crops: int, size: int, rng: np.random.Generator, *, augment: bool = True
+) -> Batch:
+    """Cut `n_crops` crops of `size` × `size` pixels around annotated pixels.
+
+    Samples take turns in random order, so that each image is seen equally often. Every other crop holds a
+    foreground pixel if its image has any, the others any annotated pixel. Images smaller than a crop are
+    mirrored; mirrored pixels have weight 0.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+    n_crops, size : int
+    rng : numpy.random.Generator
+    augment : bool
+        Flip and rotate by quarter turns, and vary brightness and contrast a little.
+    """
+    order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-n_crops // len(samples)))])
+    stacks = []
+    for turn in range(n_crops):
+        sample = samples[order[turn]]
+        corner = _corner(sample, size, rng, foreground=turn % 2 == 0)
+        stack = cut_crop(sample, corner, size)
+        stack = np.concatenate([stack, _cut_unpainted(sample, corner, size)[None]])
+        stacks.append(augment_crop(stack, rng) if augment else stack)
+    image, target, weight, unpainted = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
+    return Batch(image[:, None], target[:, None], weight[:, None], unpainted[:, None])
+
+
+def _cut_unpainted(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    row, column = corner
+    cut = np.zeros((size, size), np.float32)  # what is mirrored is not unpainted
+    if not sample.whole:
+        inside = sample.unpainted[row : row + size, column : column + size]
+        cut[: inside.shape[0], : inside.shape[1]] = inside
+    return cut
+
+
+def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: bool) -> tuple[int, int]:
+    inside = sample.foreground if foreground and sample.foreground.size else sample.annotated
+    height, width = sample.image.shape
+    centre = divmod(int(rng.choice(inside)), width)
+    return corner_near(centre, (height, width), size, rng)
+
+
+def corner_near(
+    centre: tuple[int, int], shape: tuple[int, int], size: int, rng: np.random.Generator
+) -> tuple[int, int]:
+    """First row and column of a crop around a pixel, which lies in its middle half where borders allow it.
+
+    Parameters
+    ----------
+    centre, shape : tuple of int
+        The pixel, and the image's height and width.
+    size : int
+        The crop's side in pixels.
+    rng : numpy.random.Generator
+    """
+    corner = [c - int(rng.integers(size // 4, size - size // 4)) for c in centre]
+    row, column = (int(np.clip(at, 0, max(0, side - size))) for at, side in zip(corner, shape, strict=True))
+    return row, column
+
+
+def cut_crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    """Image, target and weight of one crop; what lies beyond the sample is mirrored and has weight 0.
+
+    Parameters
+    ----------
+    sample : Sample
+    corner : tuple of int
+        First row and column, inside the sample.
+    size : int
+        Side in pixels.
+
+    Returns
+    -------
+    ndarray, float32, (3, size, size)
+    """
+    row, column = corner
+    window = np.s_[row : row + size, column : column + size]
+    stack = np.stack([sample.image[window], sample.target[window], sample.weight[window]])
+    missing = [(0, size - side) for side in stack.shape[1:]]
+    if any(after for _, after in missing):
+        mirrored = np.pad(stack, [(0, 0), *missing], mode="symmetric")
+        mirrored[2, stack.shape[1] :, :] = 0
+        mirrored[2, :, stack.shape[2] :] = 0
+        stack = mirrored
+    return stack
+
+
+def augment_crop(stack: FloatImage, rng: np.random.Generator) -> FloatImage:
+    """Flip and rotate by quarter turns, and vary brightness and contrast of the image a little.
+
+    Parameters
+    ----------
+    stack : ndarray, float32, (C, size, size)
+        Image, then target, weight and the like.
+    rng : numpy.random.Generator
+    """
+    turned: NDArray[np.float32] = np.rot90(stack, k=int(rng.integers(4)), axes=(1, 2))
+    if rng.random() < 0.5:
+        turned = turned[:, :, ::-1]
+    turned = turned.copy()
+    contrast, brightness = rng.uniform(0.8, 1.25), rng.uniform(-0.2, 0.2)
+    turned[0] = turned[0] * np.float32(contrast) + np.float32(brightness)
+    return turned

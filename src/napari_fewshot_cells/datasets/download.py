@@ -1,0 +1,324 @@
+"""Fetch the five source sets from their official addresses: resumable, verified, all or nothing.
+
+In the folder afterwards: ``<set>/{images,masks}/NAME.png`` for each set, and ``checksums.json`` with the
+SHA-256 of every download as first seen, which later fetches must match. A set's folder appears by one rename
+when it is complete, so that a killed fetch leaves none that looks whole; what was downloaded until then stays
+under ``.downloads`` and is continued by the next fetch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import __version__
+from ..base.errors import DataError
+from ..base.progress import Progress
+from .five_sets import FACTS, SOURCE_NAMES, SourceSet, check_names, find_sources
+from .unpack import arrange
+
+if TYPE_CHECKING:
+    import requests
+
+CHECKSUMS = "checksums.json"
+DOWNLOADS = ".downloads"
+CHUNK = 32 * 1024  # bytes; what a dropped connection loses at most
+ATTEMPTS = 5
+PAUSE = 0.5  # s before the second attempt; doubles after each
+
+Report = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class Download:
+    """One file to fetch.
+
+    Attributes
+    ----------
+    url : str
+        Its official address.
+    filename : str
+        Its name on disk.
+    sha256 : str or None
+        Where known beforehand; else the one recorded at the first fetch holds.
+    """
+
+    url: str
+    filename: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class SourceDownloads:
+    """What makes up one source set: its files, in the order its layout wants them, and how many pairs."""
+
+    files: tuple[Download, ...]
+    pairs: int | None  # None: any number
+
+
+_BBBC = "https://data.broadinstitute.org/bbbc"
+_EPFL = "https://documents.epfl.ch/groups/c/cv/cvlab-unit/www/data/%20ElectronMicroscopy_Hippocampus"
+_SSTEM_COMMIT = "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf"
+
+OFFICIAL: dict[str, SourceDownloads] = {
+    name: SourceDownloads(files, FACTS[name].official_pairs)
+    for name, files in {
+        "B5": (
+            Download(f"{_BBBC}/BBBC005/BBBC005_v1_images.zip", "BBBC005_v1_images.zip"),
+            Download(f"{_BBBC}/BBBC005/BBBC005_v1_ground_truth.zip", "BBBC005_v1_ground_truth.zip"),
+        ),
+        "B39": (
+            Download(f"{_BBBC}/BBBC039/images.zip", "images.zip"),
+            Download(f"{_BBBC}/BBBC039/masks.zip", "masks.zip"),
+        ),
+        "ssTEM": (
+            Download(
+                f"https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/{_SSTEM_COMMIT}.zip",
+                "groundtruth-drosophila-vnc.zip",
+            ),
+        ),
+        "EM": (
+            Download(f"{_EPFL}/training.tif", "training.tif"),
+            Download(f"{_EPFL}/training_groundtruth.tif", "training_groundtruth.tif"),
+        ),
+        "TNBC": (
+            Download(
+                "https://zenodo.org/records/1175282/files/TNBC_NucleiSegmentation.zip",
+                "TNBC_NucleiSegmentation.zip",
+            ),
+        ),
+    }.items()
+}
+
+
+def fetch_sources(
+    folder: Path,
+    names: Iterable[str] = SOURCE_NAMES,
+    *,
+    downloads: Mapping[str, SourceDownloads] = OFFICIAL,
+    report: Report | None = None,
+    keep_archives: bool = False,
+) -> dict[str, SourceSet]:
+    """Fetch the named source sets that are not in `folder` yet.
+
+    Parameters
+    ----------
+    folder
+        Where the sets go; made if missing.
+    names
+        Which sets.
+    downloads
+        Addresses; the official ones unless told (a mirror, a test).
+    report
+        Called with the progress of each file, in bytes (`total` 0 where the server does not say). A callback
+        here, because pooch calls us.
+    keep_archives
+        Keep the downloads after their set is laid out.
+
+    Returns
+    -------
+    dict of name to SourceSet.
+
+    Raises
+    ------
+    DataError
+        A download fails after several attempts, does not match its checksum, is damaged or unsafe, or holds
+        another number of images than the official set; or pooch is not installed.
+    """
+    wanted = check_names(names)
+    folder = Path(folder)
+    try:
+        for name in wanted:
+            if not (folder / name).exists():
+                _fetch_source(folder, name, downloads[name], report, keep_archives)
+    except OSError as error:  # full disk, no permission: nothing that looks complete is left
+        raise DataError(f"The source sets cannot be written to '{folder}': {error}.") from error
+    return find_sources(folder, wanted)
+
+
+def _fetch_source(
+    folder: Path, name: str, parts: SourceDownloads, report: Report | None, keep_archives: bool
+) -> None:
+    store = folder / DOWNLOADS / name
+    store.mkdir(parents=True, exist_ok=True)
+    files = [_fetch_file(folder, f"{name}/{part.filename}", part, store, report) for part in parts.files]
+    draft = folder / DOWNLOADS / f"{name}.unfinished"
+    shutil.rmtree(draft, ignore_errors=True)  # of a fetch that was killed here
+    try:
+        count = arrange(name, files, draft)
+        if parts.pairs is not None and count != parts.pairs:
+            raise DataError(f"The set {name} should hold {parts.pairs} pairs, but {count} were fetched.")
+        os.replace(draft, folder / name)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    if not keep_archives:
+        shutil.rmtree(store, ignore_errors=True)
+
+
+def _fetch_file(folder: Path, key: str, part: Download, store: Path, report: Report | None) -> Path:
+    try:
+        import pooch
+    except ImportError as error:
+        raise DataError("Fetching needs pooch: pip install 'napari-fewshot-cells[train]'.") from error
+    recorded = _recorded(folder)
+    known = part.sha256 or recorded.get(key, {}).get("sha256")
+    pooch.get_logger().setLevel("WARNING")  # its notices would break the progress bars
+    keeper = pooch.create(
+        path=store,
+        base_url="",
+        registry={part.filename: f"sha256:{known}" if known else None},
+        urls={part.filename: part.url},
+    )
+    try:
+        file = Path(keeper.fetch(part.filename, downloader=ResumingDownloader(part.filename, report)))
+    except DataError:
+        raise
+    except ValueError as error:  # pooch's word for a checksum that does not match
+        raise DataError(
+            f"'{part.filename}' from {part.url} does not match its checksum sha256:{known}; "
+            f"if its authors replaced it, remove its entry from '{folder / CHECKSUMS}'."
+        ) from error
+    if key not in recorded:
+        entry = {
+            "sha256": pooch.file_hash(str(file), alg="sha256"),
+            "bytes": file.stat().st_size,
+            "url": part.url,
+            "first_fetched": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        _write_atomically(folder / CHECKSUMS, json.dumps(recorded | {key: entry}, indent=2) + "\n")
+    return file
+
+
+def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
+    file = folder / CHECKSUMS
+    if not file.exists():
+        return {}
+    try:
+        recorded = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"'{file}' is damaged; delete it to trust the next fetch anew.") from error
+    if not isinstance(recorded, dict) or not all(isinstance(entry, dict) for entry in recorded.values()):
+        raise DataError(f"'{file}' is no list of checksums; delete it to trust the next fetch anew.")
+    return recorded
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    draft = file.with_name(file.name + ".part")
+    draft.write_text(text, encoding="utf-8")
+    os.replace(draft, file)
+
+
+class ResumingDownloader:
+    """A pooch downloader that continues where a dropped connection or a killed process stopped.
+
+    Bytes are appended to ``<name>.part`` beside the file pooch wants. The server's ETag or date is kept with
+    them and sent as If-Range, so that a file that changed in between starts anew instead of being mixed.
+    """
+
+    def __init__(self, filename: str, report: Report | None = None) -> None:
+        self.filename = filename
+        self.report = report
+
+    def __call__(self, url: str, output_file: object, pooch: object = None) -> None:
+        """Download `url` to `output_file`; called by pooch."""
+        import requests
+
+        target = Path(str(output_file))
+        part = target.with_name(self.filename + ".part")
+        failures, furthest = 0, -1
+        while True:
+            try:
+                self._continue(url, part)
+                break
+            except (
+                requests.ConnectionError,
+                requests.Timeout,
+                requests.exceptions.ChunkedEncodingError,
+            ) as error:
+                size = part.stat().st_size if part.exists() else 0
+                # Only failures in a row count: a long download over a poor line may drop many times.
+                failures, furthest = (failures + 1, furthest) if size <= furthest else (1, size)
+                if failures == ATTEMPTS:
+                    raise DataError(
+                        f"'{self.filename}' cannot be fetched from {url} ({_reason(error)}); "
+                        "check the network and try again: it continues where it stopped."
+                    ) from error
+                time.sleep(PAUSE * 2 ** (failures - 1))
+            except requests.RequestException as error:
+                raise DataError(
+                    f"'{self.filename}' cannot be fetched from {url} ({_reason(error)})."
+                ) from error
+        os.replace(part, target)
+        _validator(part).unlink(missing_ok=True)
+
+    def _continue(self, url: str, part: Path) -> None:
+        import requests
+
+        # identity: a Range of a compressed answer would count other bytes than those on disk
+        headers = {"User-Agent": f"napari-fewshot-cells/{__version__}", "Accept-Encoding": "identity"}
+        there, validator = part.stat().st_size if part.exists() else 0, _validator(part)
+        if there and validator.exists():
+            headers |= {"Range": f"bytes={there}-", "If-Range": validator.read_text(encoding="utf-8")}
+        began = time.monotonic()
+        with requests.get(url, headers=headers, stream=True, timeout=(15, 60)) as answer:
+            if answer.status_code == 416:  # nothing beyond what we have
+                if answer.headers.get("Content-Range", "").rpartition("/")[2] == str(there):
+                    return
+                part.unlink()
+                raise requests.ConnectionError("the file on the server is shorter than what was fetched")
+            if answer.status_code >= 500 or answer.status_code == 429:  # busy: worth another try
+                raise requests.ConnectionError(f"the server answered {answer.status_code} {answer.reason}")
+            answer.raise_for_status()
+            continued = answer.status_code == 206
+            if continued and not answer.headers.get("Content-Range", "").startswith(f"bytes {there}-"):
+                part.unlink()
+                raise requests.ConnectionError("the server continued at another place")
+            if not continued:
+                there = 0
+            length = int(answer.headers.get("Content-Length", 0))
+            total = there + length if length else 0
+            done = there
+            with part.open("ab" if continued else "wb") as file:
+                if not continued:
+                    # After emptying the file: old bytes under a new version's name would be continued.
+                    _remember(answer.headers, validator)
+                for chunk in answer.iter_content(CHUNK):
+                    file.write(chunk)
+                    done += len(chunk)
+                    if self.report:
+                        self.report(Progress(self.filename, done, total, time.monotonic() - began))
+        if total and done != total:
+            raise requests.ConnectionError(f"the connection ended after {done} of {total} bytes")
+
+
+def _validator(part: Path) -> Path:
+    return part.with_name(part.name + ".validator")
+
+
+def _remember(headers: Mapping[str, str], file: Path) -> None:
+    """Keep what identifies this version of the file; a weak ETag does not, byte for byte."""
+    tag = headers.get("ETag", "")
+    identity = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
+    if identity:
+        file.write_text(identity, encoding="utf-8")
+    else:
+        file.unlink(missing_ok=True)
+
+
+def _reason(error: requests.RequestException) -> str:
+    import requests
+
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{error.response.status_code} {error.response.reason}"
+    inner: BaseException = error  # requests wraps the cause, urllib3 wraps it again
+    while inner.args and isinstance(inner.args[0], BaseException):
+        inner = inner.args[0]
+    inner = getattr(inner, "reason", inner)
+    return str(inner.args[0] if inner.args else type(inner).__name__)

@@ -1,0 +1,216 @@
+"""The five source sets on disk: where they are, what they are, whether they are whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+from PIL import Image
+from skimage.measure import label
+
+from ..base.errors import DataError
+from ..data.plane import read_labels, read_pixels
+
+SOURCE_NAMES = ("B5", "B39", "ssTEM", "EM", "TNBC")
+
+HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
+SMALLEST_OBJECT = 25  # px²: B39's masks hold specks below this that are no nuclei
+
+
+@dataclass(frozen=True)
+class SourceFacts:
+    """What is known of a source set before it is on disk."""
+
+    description: str
+    licence: str
+    citation: str
+    instances: bool  # masks hold a number for each object; else 0 and 255
+    official_pairs: int
+
+
+FACTS: dict[str, SourceFacts] = {
+    "B5": SourceFacts(
+        "BBBC005, simulated fluorescent cells (nuclei and cell bodies)",
+        "terms of the Broad Bioimage Benchmark Collection; treat as research use",
+        "Ljosa et al., Nature Methods 9, 637 (2012); BBBC005v1; Lehmussola et al., IEEE TMI 26, 1010 (2007)",
+        instances=False,
+        official_pairs=1200,
+    ),
+    "B39": SourceFacts(
+        "BBBC039, fluorescent nuclei (U2OS, Hoechst)",
+        "CC0 1.0",
+        "Caicedo et al. 2018; Ljosa et al., Nature Methods 9, 637 (2012); BBBC039v1",
+        instances=True,
+        official_pairs=200,
+    ),
+    "ssTEM": SourceFacts(
+        "mitochondria in Drosophila nerve cord, serial-section TEM",
+        "CC BY-NC-SA 3.0",
+        "Gerhard et al., figshare (2013), doi:10.6084/m9.figshare.856713",
+        instances=False,
+        official_pairs=20,
+    ),
+    "EM": SourceFacts(
+        "mitochondria in hippocampus CA1, FIB-SEM, training stack",
+        "research use, cite (EPFL CVLab)",
+        "Lucchi et al., IEEE TMI 31, 474 (2012)",
+        instances=False,
+        official_pairs=165,
+    ),
+    "TNBC": SourceFacts(
+        "nuclei in H&E-stained breast cancer",
+        "CC BY 4.0 according to Zenodo; not verified",
+        "Naylor et al., IEEE TMI 38, 448 (2019), doi:10.5281/zenodo.1175282",
+        instances=True,
+        official_pairs=50,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class SourceSet:
+    """One source set on disk: a *task* and a *domain* of the meta-training.
+
+    Attributes
+    ----------
+    name : str
+        One of `SOURCE_NAMES`, or what its owner calls it.
+    description, licence, citation : str
+        For people, model cards and reports.
+    folder : Path
+        Holds ``images`` and ``masks``.
+    pairs : tuple of (image, mask)
+        Paths, sorted by stem. Masks: above 0 is foreground.
+    instances : bool
+        Whether masks hold a number for each object; else objects are what hangs together.
+    """
+
+    name: str
+    description: str
+    licence: str
+    citation: str
+    folder: Path
+    pairs: tuple[tuple[Path, Path], ...]
+    instances: bool
+
+
+@dataclass(frozen=True)
+class SourceSummary:
+    """Measured on some evenly spread pairs of a set."""
+
+    image_size: str  # "height×width", several where they differ
+    dtype: str
+    median_diameter: float  # px, of objects of at least 25 px²; NaN without objects
+    foreground: float  # share of the pixels, 0 to 1
+
+
+def data_folder() -> Path:
+    """Where fetched sets live: below NAPARI_FEWSHOT_HOME where that is set, else the user's data folder."""
+    home = os.environ.get(HOME_VARIABLE)
+    base = Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")
+    return base / "sources"
+
+
+def sources_present(data: Path) -> tuple[str, ...]:
+    """Names of the source sets that have a folder in `data`."""
+    return tuple(name for name in SOURCE_NAMES if (data / name).is_dir())
+
+
+def check_names(names: Iterable[str]) -> tuple[str, ...]:
+    """The names without repetition, in the order of `SOURCE_NAMES`; DataError where one is unknown."""
+    wanted = set(names)
+    unknown = sorted(wanted - set(SOURCE_NAMES))
+    if unknown:
+        raise DataError(f"There is no source set '{unknown[0]}'; choose from {', '.join(SOURCE_NAMES)}.")
+    return tuple(name for name in SOURCE_NAMES if name in wanted)
+
+
+def find_sources(data: Path, names: Iterable[str] = SOURCE_NAMES) -> dict[str, SourceSet]:
+    """The source sets in a folder laid out as ``<set>/{images,masks}/NAME.png``, paired by stem.
+
+    Parameters
+    ----------
+    data
+        Folder of the sets.
+    names
+        Which sets must be there.
+
+    Returns
+    -------
+    dict of name to SourceSet, in the order of `SOURCE_NAMES`.
+
+    Raises
+    ------
+    DataError
+        The folder or a set is missing, a mask has no image or an image no mask, sizes differ, a file is
+        damaged. The message names the file.
+    """
+    data = Path(data)
+    if not data.is_dir():
+        raise DataError(f"There is no folder '{data}'; fetch the sets or give their folder with --data.")
+    return {name: _find_source(data, name) for name in check_names(names)}
+
+
+def summarise(source: SourceSet, most: int = 24) -> SourceSummary:
+    """Measure image size, dtype, object diameter and foreground on at most `most` evenly spread pairs."""
+    chosen = np.unique(np.linspace(0, len(source.pairs) - 1, most).round().astype(int))
+    sizes: set[tuple[int, int]] = set()
+    kinds: set[str] = set()
+    areas: list[int] = []
+    shares: list[float] = []
+    for i in chosen:
+        image, mask = source.pairs[i]
+        pixels = read_pixels(image)
+        sizes.add((pixels.shape[0], pixels.shape[1]))
+        kinds.add(f"{pixels.dtype}" + (" RGB" if pixels.ndim == 3 else ""))
+        labels = read_labels(mask)
+        shares.append(float((labels > 0).mean()))
+        objects = labels if source.instances else label(labels > 0)
+        area = np.bincount(objects.ravel())[1:]
+        areas.extend(int(a) for a in area[area >= SMALLEST_OBJECT])
+    return SourceSummary(
+        image_size=", ".join(f"{h}×{w}" for h, w in sorted(sizes)),
+        dtype=", ".join(sorted(kinds)),
+        median_diameter=float(np.median(2 * np.sqrt(np.array(areas) / np.pi))) if areas else float("nan"),
+        foreground=float(np.mean(shares)),
+    )
+
+
+def _find_source(data: Path, name: str) -> SourceSet:
+    folder, facts = data / name, FACTS[name]
+    for part in (folder, folder / "images", folder / "masks"):
+        if not part.is_dir():
+            raise DataError(
+                f"The source set {name} is incomplete: there is no folder '{part}'; fetch it or give --data."
+            )
+    images, masks = _by_stem(folder / "images"), _by_stem(folder / "masks")
+    for here, there, what in ((masks, images, "image"), (images, masks, "mask")):
+        lonely = sorted(here.keys() - there.keys())
+        if lonely:
+            raise DataError(f"'{here[lonely[0]]}' has no {what} of the same name ({len(lonely)} such files).")
+    if not masks:
+        raise DataError(f"The source set {name} in '{folder}' holds no PNG files.")
+    pairs = tuple((images[stem], masks[stem]) for stem in sorted(masks))
+    for image, mask in pairs:
+        size, mask_size = _size(image), _size(mask)
+        if size != mask_size:
+            raise DataError(
+                f"'{mask}' is {mask_size[1]}×{mask_size[0]} px but its image is {size[1]}×{size[0]} px."
+            )
+    return SourceSet(name, facts.description, facts.licence, facts.citation, folder, pairs, facts.instances)
+
+
+def _by_stem(folder: Path) -> dict[str, Path]:
+    return {f.stem: f for f in folder.iterdir() if f.suffix == ".png" and not f.name.startswith(".")}
+
+
+def _size(file: Path) -> tuple[int, int]:
+    try:
+        with Image.open(file) as image:  # reads the header alone
+            return image.size
+    except OSError as error:
+        raise DataError(f"'{file}' cannot be read as an image; replace it or fetch the set again.") from error

@@ -1,0 +1,254 @@
+"""A lab's own sources: folders with images and masks, beside or instead of the five published sets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..base.errors import DataError, ImageError
+from ..data.plane import Labels, read_pixels, to_labels, to_plane
+from .five_sets import (
+    SMALLEST_OBJECT,
+    SOURCE_NAMES,
+    SourceSet,
+    SourceSummary,
+    data_folder,
+    find_sources,
+    summarise,
+)
+
+SUFFIXES = (".png", ".tif", ".tiff")
+FEWEST_IMAGES = 2
+
+_NAME = re.compile(r"\w[\w.+-]*")
+_NOT_OURS = "as its owner says"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something about a source that its owner should know.
+
+    Attributes
+    ----------
+    text : str
+        Names the file, and says what to do where that is not plain.
+    forbids : bool
+        Whether the source cannot be used before this is put right.
+    """
+
+    text: str
+    forbids: bool = True
+
+
+@dataclass(frozen=True)
+class OwnSource:
+    """A checked source of a lab.
+
+    Attributes
+    ----------
+    source : SourceSet
+        Of the pairs that can be used.
+    problems : tuple of Problem
+    summary : SourceSummary or None
+        None where there is no usable pair.
+    """
+
+    source: SourceSet
+    problems: tuple[Problem, ...]
+    summary: SourceSummary | None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether a training can begin."""
+        return not any(problem.forbids for problem in self.problems)
+
+
+def choose_sources(data: Path | None, target: str, own: Sequence[str]) -> list[SourceSet]:
+    """The source sets of a training: the five without the target, and a lab's own.
+
+    Own sources alone are used alone; the five join them where `data` says where they are.
+
+    Parameters
+    ----------
+    data : Path, optional
+        Folder of the five; that of fetched sets by default.
+    target : str
+        Which of the five to leave out; another name leaves none out.
+    own : sequence of str
+        ``NAME=DIR`` or ``DIR``.
+
+    Raises
+    ------
+    DataError
+        A source is missing or cannot be used; or a target is named where the five are not used.
+    """
+    mine = [_usable(check_source(text)) for text in own]
+    names = [source.name for source in mine]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataError(f"Two sources are called '{name}'; name them apart with --sources NAME=DIR.")
+    if mine and data is None:
+        if target in SOURCE_NAMES:
+            raise DataError(
+                f"--target {target} leaves out one of the five sets, but --sources alone uses none of them; "
+                "give --data too."
+            )
+        return mine
+    wanted = [name for name in SOURCE_NAMES if name != target]
+    return [*find_sources(data or data_folder(), wanted).values(), *mine]
+
+
+def check_source(text: str) -> OwnSource:
+    """Read all files of a lab's source and say what is wrong with them.
+
+    Parameters
+    ----------
+    text : str
+        ``NAME=DIR``, or ``DIR`` for a source called as its folder. The folder holds ``images`` and ``masks``,
+        PNG or TIFF, paired by stem; in masks 0 is background, everything above it an object.
+
+    Raises
+    ------
+    DataError
+        The name cannot be used, or is one of the published sets'.
+    """
+    name, folder = _name_and_folder(text)
+    candidates, problems = _pair(folder)
+    pairs, numbered = [], False
+    for image, mask in candidates:
+        labels, problem = _check_pair(image, mask)
+        if labels is not None:
+            pairs.append((image, mask))
+            numbered |= len(np.unique(labels)) > 2
+        problems += problem
+    if candidates and len(pairs) < FEWEST_IMAGES:
+        text = f"Of its images {len(pairs)} can be used; at least {FEWEST_IMAGES} are needed."
+        problems.append(Problem(text))
+    source = SourceSet(name, f"own source '{name}'", _NOT_OURS, "", folder, tuple(pairs), numbered)
+    summary = summarise(source) if pairs else None
+    return OwnSource(source, (*problems, *_odd(summary)), summary)
+
+
+def _name_and_folder(text: str) -> tuple[str, Path]:
+    name, equals, rest = text.partition("=")
+    folder = Path(rest) if equals and not Path(text).is_dir() else Path(text)
+    if folder == Path(text):
+        name = folder.resolve().name
+    if not _NAME.fullmatch(name):
+        raise DataError(
+            f"'{name}' cannot name a source; give it one of letters, digits and . - _ +: --sources NAME=DIR."
+        )
+    if name in SOURCE_NAMES:
+        raise DataError(
+            f"'{name}' is a published set: use it with --data, or call yours otherwise: "
+            f"--sources NAME={folder}."
+        )
+    return name, folder
+
+
+def _usable(own: OwnSource) -> SourceSet:
+    if not own.is_usable:
+        texts = [problem.text for problem in own.problems if problem.forbids]
+        check = f"napari-fewshot-train data --sources {own.source.name}={own.source.folder}"
+        more = f" And {len(texts) - 1} more: {check} lists them." if len(texts) > 1 else ""
+        raise DataError(f"The source '{own.source.name}' cannot be used: {texts[0]}{more}")
+    return own.source
+
+
+def _pair(folder: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
+    """Images and masks paired by stem, and what is wrong with their names."""
+    for part in (folder, folder / "images", folder / "masks"):
+        if not part.is_dir():
+            text = f"There is no folder '{part}'; a source is a folder that holds images/ and masks/."
+            return [], [Problem(text)]
+    image_of, problems = _by_stem(folder / "images")
+    mask_of, more = _by_stem(folder / "masks")
+    problems += more
+    for stem in sorted(mask_of.keys() - image_of.keys()):
+        problems.append(
+            Problem(f"'{_of(mask_of[stem])}' has no image of the same name; rename or remove it.")
+        )
+    lonely = [image_of[stem].name for stem in sorted(image_of.keys() - mask_of.keys())]
+    if lonely:
+        problems.append(_note(f"Images without a mask of the same name are not used: {_few(lonely)}."))
+    pairs = [(image_of[stem], mask_of[stem]) for stem in sorted(image_of.keys() & mask_of.keys())]
+    if not pairs:
+        text = f"'{folder}' holds no image with a mask of the same name ({', '.join(SUFFIXES)})."
+        problems.append(Problem(text))
+    return pairs, problems
+
+
+def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
+    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+    named: dict[str, Path] = {}
+    problems = []
+    for file in (f for f in files if f.suffix.lower() in SUFFIXES):
+        if file.stem in named:
+            text = f"'{_of(named[file.stem])}' and '{_of(file)}' have the same name; remove one of them."
+            problems.append(Problem(text))
+        named[file.stem] = file
+    others = [f.name for f in files if f.suffix.lower() not in SUFFIXES]
+    if others:
+        text = f"Files in {folder.name}/ that are neither PNG nor TIFF are not used: {_few(others)}."
+        problems.append(_note(text))
+    return named, problems
+
+
+def _check_pair(image: Path, mask: Path) -> tuple[Labels | None, list[Problem]]:
+    """The labels if the pair can be learnt from, and what is wrong with it."""
+    problems = []
+    shape, labels = None, None
+    try:
+        shape = to_plane(read_pixels(image), _of(image)).shape
+    except ImageError as error:
+        problems.append(_fault(error, image))
+    try:
+        labels = to_labels(read_pixels(mask), _of(mask))
+    except ImageError as error:
+        problems.append(_fault(error, mask))
+    if shape is None or labels is None:
+        return None, problems
+    if labels.shape != shape:
+        ours, theirs = (f"{height}×{width} px" for height, width in (labels.shape, shape))
+        return None, [Problem(f"'{_of(mask)}' is {ours} but its image is {theirs}; make them the same.")]
+    if not labels.any():
+        return None, [_note(f"'{_of(mask)}' is empty; its image is not used.")]
+    if labels.all():
+        return None, [Problem(f"'{_of(mask)}' marks every pixel as an object; background must be 0.")]
+    return labels, []
+
+
+def _odd(summary: SourceSummary | None) -> list[Problem]:
+    """What can be used, but looks like a mistake."""
+    if summary is None:
+        return []
+    notes = []
+    if np.isnan(summary.median_diameter):
+        notes.append(_note(f"No object is as large as {SMALLEST_OBJECT} px²: are these the right masks?"))
+    if summary.foreground > 0.5:
+        share = f"{summary.foreground:.0%}"
+        notes.append(_note(f"{share} of the pixels belong to objects: are the masks inverted?"))
+    return notes
+
+
+def _fault(error: ImageError, file: Path) -> Problem:
+    text = str(error)
+    return Problem(text if _of(file) in text else f"In {file.parent.name}/: {text}")
+
+
+def _note(text: str) -> Problem:
+    return Problem(text, forbids=False)
+
+
+def _of(file: Path) -> str:
+    """``images/NAME.png``: which of the two files of a stem is meant."""
+    return f"{file.parent.name}/{file.name}"
+
+
+def _few(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

@@ -1,0 +1,225 @@
+"""From the archives as their authors publish them to ``images/NAME.png`` and ``masks/NAME.png``.
+
+Archives are read member by member and never extracted: no name inside an archive ever becomes a path.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from skimage.measure import label
+
+from ..base.errors import DataError
+
+MOST_UNPACKED = 12 * 2**30  # bytes; the largest honest archive (BBBC005's images) unpacks to some 7 GiB
+MOST_OF_A_MEMBER = 256 * 2**20  # bytes; the largest honest member is a few MB
+SAFE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+Pixels = NDArray[Any]
+
+
+def open_archive(path: Path, most: int = MOST_UNPACKED) -> zipfile.ZipFile:
+    """Open a zip archive after refusing everything that an honest one does not hold.
+
+    Raises
+    ------
+    DataError
+        No zip; absolute paths or ``..`` among the members, links, encrypted members, or more than `most`
+        bytes unpacked (256 MiB for a single member).
+    """
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(f"'{path.name}' is no readable zip archive; delete it and fetch again.") from error
+    fault = _fault(archive.infolist(), most)
+    if fault:
+        archive.close()
+        raise DataError(f"The archive '{path.name}' was refused: {fault}.")
+    return archive
+
+
+def _fault(members: list[zipfile.ZipInfo], most: int) -> str | None:
+    for member in members:
+        name = member.filename
+        if PurePosixPath(name).is_absolute() or PureWindowsPath(name).drive or name.startswith("\\"):
+            return f"'{name}' is an absolute path"
+        if ".." in re.split(r"[/\\]", name):
+            return f"'{name}' leaves its folder"
+        if stat.S_ISLNK(member.external_attr >> 16):
+            return f"'{name}' is a link"
+        if member.flag_bits & 0x1:
+            return f"'{name}' is encrypted"
+        # zipfile stops reading at the declared size, so a header that lies cannot unpack more than this.
+        if member.file_size > MOST_OF_A_MEMBER:
+            return f"'{name}' unpacks to {member.file_size} bytes"
+    total = sum(member.file_size for member in members)
+    return f"it unpacks to {total} bytes" if total > most else None
+
+
+def arrange(name: str, files: list[Path], folder: Path) -> int:
+    """Write a set's images and masks as PNG below `folder`.
+
+    Parameters
+    ----------
+    name
+        The source set; decides which official layout `files` have.
+    files
+        The downloads, in the order of `fetch.OFFICIAL`.
+    folder
+        Gets ``images`` and ``masks``.
+
+    Returns
+    -------
+    Number of pairs written.
+
+    Raises
+    ------
+    DataError
+        An archive is damaged, unsafe, or holds no pair.
+    """
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    count = 0
+    for stem, image, mask in LAYOUTS[name](files):
+        if not SAFE_STEM.fullmatch(stem):
+            raise DataError(f"The set {name} holds a file with the unusable name '{stem}'.")
+        if image.shape[:2] != mask.shape:
+            raise DataError(f"In the set {name} the mask of '{stem}' has another size than its image.")
+        Image.fromarray(image).save(folder / "images" / f"{stem}.png")
+        Image.fromarray(mask).save(folder / "masks" / f"{stem}.png")
+        count += 1
+    if count == 0:
+        raise DataError(f"The downloads of the set {name} hold no images in the layout known to us.")
+    return count
+
+
+Pairs = Iterator[tuple[str, Pixels, Pixels]]
+
+
+def _b5(files: list[Path]) -> Pairs:
+    """19,200 images, of which the 1,200 in focus have a mask of the same file name."""
+    pattern = r"(?:.*/)?(SIMCEPImages_[^/]+)\.TIF"
+    yield from _zip_pairs(files[0], pattern, files[1], pattern, _binary)
+
+
+def _b39(files: list[Path]) -> Pairs:
+    """Nuclei are the connected components of equal value in the red channel."""
+    yield from _zip_pairs(
+        files[0], r"(?:.*/)?(IXMtest[^/]+)\.tif", files[1], r"(?:.*/)?(IXMtest[^/]+)\.png", _instances
+    )
+
+
+def _sstem(files: list[Path]) -> Pairs:
+    raw, truth = r"(?:.*/)?stack1/raw/([^/]+)\.tif", r"(?:.*/)?stack1/mitochondria/([^/]+)\.png"
+    yield from _zip_pairs(files[0], raw, files[0], truth, _binary)
+
+
+def _tnbc(files: list[Path]) -> Pairs:
+    image, truth = r"(?:.*/)?Slide_\d+/([^/]+)\.png", r"(?:.*/)?GT_\d+/([^/]+)\.png"
+    yield from _zip_pairs(files[0], image, files[0], truth, _instances)
+
+
+def _em(files: list[Path]) -> Pairs:
+    """Two TIFF stacks of equal length; page 0 becomes ``training_001``."""
+    with _reading(files[0].name):
+        image, truth = Image.open(files[0]), Image.open(files[1])
+    with image, truth:
+        pages = getattr(image, "n_frames", 1)
+        if pages != getattr(truth, "n_frames", 1):
+            raise DataError("The two stacks of the set EM have different numbers of pages.")
+        for page in range(pages):
+            with _reading(f"page {page} of {files[0].name}"):
+                image.seek(page)
+                truth.seek(page)
+                image.load()
+                truth.load()
+            yield f"training_{page + 1:03d}", _image(image), _binary(_channel(truth))
+
+
+LAYOUTS: dict[str, Callable[[list[Path]], Pairs]] = {
+    "B5": _b5,
+    "B39": _b39,
+    "ssTEM": _sstem,
+    "EM": _em,
+    "TNBC": _tnbc,
+}
+
+
+def _zip_pairs(
+    images: Path, image_pattern: str, masks: Path, mask_pattern: str, convert: Callable[[Pixels], Pixels]
+) -> Pairs:
+    with open_archive(images) as first, open_archive(masks) as second:
+        image_of, mask_of = _members(first, image_pattern), _members(second, mask_pattern)
+        for stem in sorted(image_of.keys() & mask_of.keys()):
+            with _decode(first, image_of[stem]) as image, _decode(second, mask_of[stem]) as mask:
+                yield stem, _image(image), convert(_channel(mask))
+
+
+def _members(archive: zipfile.ZipFile, pattern: str) -> dict[str, str]:
+    """Stem → member; leaves out the resource forks that a Mac puts into its archives."""
+    found = {}
+    for name in archive.namelist():
+        match = re.fullmatch(pattern, name)
+        if match and "__MACOSX" not in name and not PurePosixPath(name).name.startswith("._"):
+            found[match[1]] = name
+    return found
+
+
+def _decode(archive: zipfile.ZipFile, member: str) -> Image.Image:
+    with _reading(member):
+        image = Image.open(io.BytesIO(archive.read(member)))
+        image.load()
+        return image
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """Damage that shows only on reading: each layer (zip, deflate, image) has an error of its own.
+
+    A damaged entry may name a compression that there is not: then `zipfile` raises `NotImplementedError`.
+    """
+    try:
+        yield
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, OSError, EOFError, SyntaxError) as error:
+        raise DataError(f"A download is damaged at '{what}' ({error}); delete it and fetch again.") from error
+
+
+def _image(image: Image.Image) -> Pixels:
+    """uint8 (H, W), uint8 (H, W, 3) or uint16 (H, W)."""
+    if image.mode in ("P", "RGBA", "CMYK"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+        return pixels.astype(np.uint16)  # files of big-endian machines too
+    if pixels.dtype != np.uint8:
+        raise DataError(f"An image has pixels of type {pixels.dtype}; 8 or 16 bit were expected.")
+    return pixels
+
+
+def _channel(mask: Image.Image) -> Pixels:
+    """The first (red) channel."""
+    pixels = np.asarray(mask.convert("RGB") if mask.mode == "P" else mask)
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
+
+
+def _binary(mask: Pixels) -> Pixels:
+    return np.where(mask > 0, np.uint8(255), np.uint8(0))
+
+
+def _instances(mask: Pixels) -> Pixels:
+    numbers = label(mask.astype(np.int32))
+    if numbers.max() > np.iinfo(np.uint16).max:
+        raise DataError("A mask holds more than 65,535 objects.")
+    instances: Pixels = numbers.astype(np.uint16)
+    return instances

@@ -1,0 +1,259 @@
+"""How long and on what to train: the paper's schedule, a budgeted one, and those of TOML files.
+
+A schedule holds all that the five methods have in common, so that they can be compared; what tells them
+apart are the weights of their losses.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..base.errors import FewShotError
+from ..base.toml_file import read_toml
+from ..finetune.paper_recipe import PaperRecipe
+from ..finetune.recipe import Recipe
+from ..models.model import write_atomically
+from ..training.episodes import EpisodeShape
+from ..training.meta_training import Budget
+from ..training.reptile import ReptileConfig
+from ..training.transfer import TransferConfig
+
+METHODS = ("transfer", "bce", "bce+er", "bce+d", "complete")
+"""The five that the paper compares, in the order of its figures."""
+
+METHOD_WEIGHTS = {"bce": (0.0, 0.0), "bce+er": (0.1, 0.0), "bce+d": (0.0, 0.01), "complete": (0.01, 0.01)}
+"""(α, β) of the four that meta-train."""
+
+CPU_MINUTES = 5.0
+"""Of each training in the schedule "cpu", whatever the method."""
+
+CPU_FINE_TUNING = Recipe(steps=30, steps_per_shot=6, crops=8, balance=1.0, refine=False, views=1)
+"""Of the schedule "cpu"; it stays as it is when the button's recipe gets better, so that results add up."""
+
+PAPER_TRANSFER_STEPS = 30_000
+"""Adam steps of the paper's transfer learning: 50 epochs in batches of 64.
+
+The authors cut 8,450 to 12,500 crops of every set, whatever its size, and keep 1,000 of them for validation:
+four sets give some 37,000. In steps, the training is as long where sources are larger or smaller.
+"""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What all methods of a comparison share.
+
+    Attributes
+    ----------
+    name : str
+        "paper", "cpu", or the name of a TOML file.
+    reptile : ReptileConfig
+        Of the four meta-trained methods; see `reptile_config` for the weights and the seed.
+    meta_budget : Budget
+    transfer : TransferConfig
+    transfer_budget : Budget
+        Its `meta_steps` are Adam steps.
+    fine_tuning : Recipe or PaperRecipe
+        Of all five methods.
+    """
+
+    name: str
+    reptile: ReptileConfig
+    meta_budget: Budget
+    transfer: TransferConfig
+    transfer_budget: Budget
+    fine_tuning: Recipe | PaperRecipe
+
+
+SCHEDULES = {
+    "paper": Schedule(
+        "paper",
+        reptile=ReptileConfig(
+            alpha=0.01,
+            beta=0.01,
+            meta_lr=1.0,
+            lr=1e-3,
+            weight_decay=5e-4,
+            episode=EpisodeShape(
+                k_shot=5,
+                inner_steps=30,
+                crops=5,
+                other_crops=5,
+                crop_size=256,
+                scale_jitter=1.0,
+                mix=False,
+                rescale=False,
+            ),
+        ),
+        meta_budget=Budget(meta_steps=300),
+        transfer=TransferConfig(
+            lr=1e-3,
+            weight_decay=5e-4,
+            batch=64,
+            crop_size=256,
+            stride=55,  # the middle one of the authors' five, 20 to 140 px
+            min_foreground=360,
+            scale_jitter=1.0,
+            mix=False,
+            rescale=False,
+        ),
+        transfer_budget=Budget(meta_steps=PAPER_TRANSFER_STEPS),
+        fine_tuning=PaperRecipe(),
+    ),
+    "cpu": Schedule(
+        "cpu",
+        reptile=ReptileConfig(),
+        meta_budget=Budget(minutes=CPU_MINUTES),
+        transfer=TransferConfig(batch=16, crop_size=EpisodeShape().crop_size),
+        transfer_budget=Budget(minutes=CPU_MINUTES),
+        fine_tuning=CPU_FINE_TUNING,
+    ),
+}
+
+_FROM_ONE = (
+    "batch", "crop_size", "crops", "epochs", "inner_steps", "k_shot", "other_crops",
+    "scale_jitter", "steps", "stride",
+)  # fmt: skip
+_TABLES = ("reptile", "meta_budget", "transfer", "transfer_budget", "fine_tuning")
+
+
+def get_schedule(name_or_file: str) -> Schedule:
+    """A schedule by name, or from a TOML file that says what differs from one.
+
+    Parameters
+    ----------
+    name_or_file : str
+        "paper", "cpu", or a path that ends in ``.toml``. The file names its ``base`` and may hold the tables
+        ``[reptile]``, ``[reptile.episode]``, ``[meta_budget]``, ``[transfer]``, ``[transfer_budget]`` and
+        ``[fine_tuning]``. A table may name a base of its own; a budget replaces that of the base.
+
+    Raises
+    ------
+    FewShotError
+        Another name, a file that cannot be read, an unknown key, a value of a wrong type or without sense.
+    """
+    if name_or_file in SCHEDULES:
+        return SCHEDULES[name_or_file]
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise FewShotError(f"There is no schedule '{name_or_file}'; choose paper, cpu or a .toml file.")
+    return _from_tables(read_toml(path, "schedule"), path)
+
+
+def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
+    """The schedule's meta-training with the losses of one method.
+
+    Parameters
+    ----------
+    schedule : Schedule
+    method : {"bce", "bce+er", "bce+d", "complete"}
+    seed : int
+
+    Raises
+    ------
+    FewShotError
+        Another method, or one that does not meta-train.
+    """
+    if method not in METHOD_WEIGHTS:
+        raise FewShotError(f"'{method}' is not meta-trained; choose from {', '.join(METHOD_WEIGHTS)}.")
+    alpha, beta = METHOD_WEIGHTS[method]
+    return replace(schedule.reptile, alpha=alpha, beta=beta, seed=seed)
+
+
+def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
+    """Plain values, as the tables of a TOML file; not weights and seed, which each method has its own."""
+    tables = asdict(schedule)
+    for key in ("alpha", "beta", "seed"):
+        del tables["reptile"][key]
+    del tables["transfer"]["seed"]
+    return tables
+
+
+def write_schedule(schedule: Schedule, path: Path) -> None:
+    """Write a schedule as JSON beside what it made."""
+    text = json.dumps(schedule_as_dict(schedule), indent=2, ensure_ascii=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def _from_tables(tables: Mapping[str, Any], path: Path) -> Schedule:
+    unknown = sorted(set(tables).difference(_TABLES, ("base",)))
+    if unknown:
+        raise FewShotError(f"'{path}' holds the unknown key {', '.join(unknown)}; see docs/schedules.md.")
+    base = tables.get("base")
+    parts = {name: _part(name, dict(_table(tables, name, path)), base, path) for name in _TABLES}
+    return Schedule(path.name, **parts)
+
+
+def _table(tables: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
+    table = tables.get(name, {})
+    if not isinstance(table, dict):
+        raise FewShotError(f"'{name}' in '{path}' is no table; write [{name}] and its keys below.")
+    return table
+
+
+def _part(name: str, given: dict[str, Any], base: object, path: Path) -> Any:
+    """One attribute of a schedule: that of the base with what a table says otherwise."""
+    base = given.pop("base", base)
+    if not isinstance(base, str) or base not in SCHEDULES:
+        raise FewShotError(f'\'{path}\' must begin from a schedule of ours: base = "cpu" or "paper".')
+    default = getattr(SCHEDULES[base], name)
+    if not given:
+        return default
+    if name.endswith("_budget"):
+        return _validated(Budget, given, name, path)
+    fixed = {"reptile": {"alpha", "beta", "seed"}, "transfer": {"seed"}}.get(name, set()).intersection(given)
+    if fixed:
+        raise FewShotError(
+            f"{', '.join(sorted(fixed))} in [{name}] of '{path}' cannot be set: method and command tell them."
+        )
+    return _validated(type(default), _merged(default, given, name, path), name, path)
+
+
+def _merged(default: Any, given: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    _check_keys(type(default), given, name, path)
+    merged = {field.name: getattr(default, field.name) for field in fields(default)}
+    for key, value in given.items():
+        nested = is_dataclass(merged[key]) and isinstance(value, dict)
+        merged[key] = _merged(merged[key], value, f"{name}.{key}", path) if nested else value
+    return merged
+
+
+def _check_keys(of_type: type, given: Mapping[str, Any], name: str, path: Path) -> None:
+    known = [field.name for field in fields(of_type)]
+    unknown = sorted(set(given).difference(known))
+    if unknown:
+        raise FewShotError(
+            f"[{name}] in '{path}' holds the unknown key {', '.join(unknown)}; it knows {', '.join(known)}."
+        )
+
+
+def _validated(of_type: type, values: Mapping[str, Any], name: str, path: Path) -> Any:
+    from pydantic import TypeAdapter, ValidationError
+
+    _check_keys(of_type, values, name, path)
+    plain = {key: asdict(value) if is_dataclass(value) else value for key, value in values.items()}  # type: ignore[arg-type]
+    try:
+        # as JSON: there strict means whole numbers for int, but 1 for 1.0 is fine
+        part: Any = TypeAdapter(of_type).validate_json(json.dumps(plain, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join([name, *map(str, first["loc"])])
+        message = first["msg"].removeprefix("Value error, ")
+        raise FewShotError(f"{where} in '{path}' is wrong: {message}.") from error
+    _check_sense(part, name, path)
+    return part
+
+
+def _check_sense(part: Any, name: str, path: Path) -> None:
+    """Refuse numbers that no training can use."""
+    for field in fields(part):
+        value = getattr(part, field.name)
+        least = 1 if field.name in _FROM_ONE else 0
+        if is_dataclass(value):
+            _check_sense(value, f"{name}.{field.name}", path)
+        elif isinstance(value, int | float) and not least <= value < math.inf:
+            raise FewShotError(f"{name}.{field.name} in '{path}' is {value}; it must be at least {least}.")

@@ -1,0 +1,337 @@
+"""How good a fine-tuned model is, measured on its own few shots and said as what it is.
+
+With several shots, some are each left out of a short training and predicted: cheap enough to follow every
+press of the button, and honest if pessimistic. With one shot there is only the agreement with what was
+painted, which a model that has seen it can hardly fail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..base.progress import Progress
+from ..data.channel_mix import mixed
+from ..data.crops import Sample
+from ..data.plane import normalise
+from ..data.support_set import SupportSet
+from ..models.model import Model
+from ..models.networks import fused
+from ..prediction.metrics import iou
+from ..prediction.probability import predict_window
+from .prepare import prepare, to_samples
+from .recipe import Recipe
+from .settling import settle
+from .training_loop import train
+
+MOST_LEFT_OUT = 3
+"""Shots that are left out, each once: as many short trainings."""
+
+SHORT = 0.4
+"""Share of the recipe's steps that a short training takes, time permitting."""
+
+SECONDS = 20.0
+WORSE = 0.02
+"""A new model is worse than another where its IoU on the annotation is lower by more than this."""
+
+_TRAINING_SHARE = 0.7  # of a short training's time: the rest is for statistics, threshold and prediction
+_MOST_PIXELS = 2**20  # at the network's scale, of all shots together, in which agreement is measured
+_MOST_SETTLING_PIXELS = 2**18  # the same, in which a short training finds statistics and threshold
+
+Window = tuple[slice, slice]
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of a model with what is painted.
+
+    Attributes
+    ----------
+    share : float
+        Of all annotated pixels, those that the model takes for what they were painted as.
+    iou : float
+        Of the cells, on annotated pixels alone; the mean over the shots.
+    shares : tuple of float
+        As `share`, of each shot.
+    """
+
+    share: float
+    iou: float
+    shares: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Score:
+    """What is told of a model.
+
+    Attributes
+    ----------
+    kind : {"left out", "painted"}
+        Mean IoU of the cells of left-out shots, or the share of painted pixels that the model agrees with.
+    value : float
+        In [0, 1].
+    images : int
+        Shots that were measured.
+    shots : tuple of float or None
+        The same of each shot; None of those that were not measured.
+    steps, full_steps : int
+        Of the short trainings, and of the recipe.
+    """
+
+    kind: Literal["left out", "painted"]
+    value: float
+    images: int
+    shots: tuple[float | None, ...] = ()
+    steps: int = 0
+    full_steps: int = 0
+
+    def __str__(self) -> str:
+        if self.kind == "painted":
+            share = f"{100 * self.value:.0f} %"
+            return f"Agrees with {share} of what you painted (that says little: it was trained on it)"
+        return (
+            f"Left-out images: {self.value:.2f} IoU on average of {self.images} "
+            f"(short trainings without them: {self.steps} of {self.full_steps} steps)"
+        )
+
+    @property
+    def short(self) -> str:
+        """In two words, for a list."""
+        return f"{self.number(self.value)} {self.kind}"
+
+    def number(self, value: float) -> str:
+        """The value, or that of a shot: a share in per cent, or an IoU."""
+        return f"{100 * value:.0f} %" if self.kind == "painted" else f"{value:.2f}"
+
+
+def score(
+    start: Model,
+    model: Model,
+    support: SupportSet,
+    *,
+    recipe: Recipe | None = None,
+    seconds: float = SECONDS,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Generator[Progress, None, Score]:
+    """The most honest score there is for a model: left-out shots, else agreement with the annotation.
+
+    Parameters
+    ----------
+    start : Model
+        Where its fine-tuning began. One that was fine-tuned itself may have seen the shots: then leaving one
+        out would prove nothing, and agreement is told as with a single shot.
+    model : Model
+        Fine-tuned on `support`.
+    support : SupportSet
+    recipe, seconds, seed, device
+        As in `leave_one_out`.
+    """
+    if support.k_shot > 1 and start.card.k_shot == 0:
+        return (
+            yield from leave_one_out(
+                start,
+                support,
+                diameter=model.card.diameter,
+                recipe=recipe,
+                seconds=seconds,
+                seed=seed,
+                device=device,
+            )
+        )
+    found = yield from agreement(model, support, device=device)
+    return Score("painted", found.share, support.k_shot, found.shares)
+
+
+def leave_one_out(
+    start: Model,
+    support: SupportSet,
+    *,
+    diameter: float | None = None,
+    recipe: Recipe | None = None,
+    seconds: float = SECONDS,
+    seed: int = 0,
+    device: str = "cpu",
+) -> Generator[Progress, None, Score]:
+    """IoU on shots that short trainings on the others have not seen; at most `MOST_LEFT_OUT` of them.
+
+    Parameters
+    ----------
+    start : Model
+    support : SupportSet
+        Two shots or more.
+    diameter : float, optional
+        Of the objects in pixels; by default taken from all shots: the only thing that is known of a left-out
+        one, so that none is refused for its scale.
+    recipe : Recipe, optional
+        Of the full training.
+    seconds : float
+        For all of it. Where the machine is slow, trainings take fewer steps, and the score says so.
+    seed : int
+        Of the crops and of which shots are left out.
+    device : str
+
+    Returns
+    -------
+    Score
+    """
+    recipe = recipe or Recipe()
+    started = time.perf_counter()
+    diameter, samples = to_samples(start, support, rescale=recipe.rescale, diameter=diameter)
+    order = np.random.default_rng(seed).permutation(support.k_shot)[:MOST_LEFT_OUT]
+    full_steps = recipe.steps_for(samples)
+    short = recipe.with_steps(max(1, round(SHORT * full_steps)))
+    values: dict[int, float] = {}
+    fewest = short.steps
+    for done, left in enumerate(order):
+        stage = f"left-out image {done + 1} of {len(order)}"
+        limit = (seconds - (time.perf_counter() - started)) / (len(order) - done)
+        rest = SupportSet(tuple(shot for n, shot in enumerate(support.shots) if n != left))
+        training = _short_training(
+            start, rest, short, diameter, seconds=limit * _TRAINING_SHARE, seed=seed, device=device
+        )
+        model, steps = yield from _at_stage(stage, training)
+        found = yield from _at_stage(
+            stage, agreement(model, SupportSet((support.shots[left],)), device=device)
+        )
+        values[int(left)] = found.iou
+        fewest = min(fewest, steps)
+    shots = tuple(values.get(n) for n in range(support.k_shot))
+    return Score("left out", float(np.mean(list(values.values()))), len(values), shots, fewest, full_steps)
+
+
+def agreement(
+    model: Model,
+    support: SupportSet,
+    *,
+    windows: Sequence[Window] | None = None,
+    device: str = "cpu",
+) -> Generator[Progress, None, Agreement]:
+    """How far a model agrees with the annotation, where there is any.
+
+    Parameters
+    ----------
+    model : Model
+    support : SupportSet
+    windows : sequence of tuple of slice, optional
+        What to look at of each shot; by default `annotated_windows` at this model's scale.
+    device : str
+    """
+    started = time.perf_counter()
+    windows = windows or annotated_windows(support, model.card.factor)
+    if model.card.batch_norm != "image":
+        model = Model(model.card, fused(model.network))
+    right: list[int] = []
+    painted: list[int] = []
+    ious: list[float] = []
+    for shot, window in zip(support.shots, windows, strict=True):
+        yield Progress("comparing", len(ious), support.k_shot, time.perf_counter() - started)
+        image = normalise(mixed(shot.plane, model.card.mix))
+        found = predict_window(model, image, window, device=device) > 0.5
+        annotated, cell = shot.weight[window] > 0, shot.target[window] > 0
+        right.append(int(np.count_nonzero((found == cell) & annotated)))
+        painted.append(int(np.count_nonzero(annotated)))
+        ious.append(iou(found & annotated, cell & annotated))
+    shares = tuple(r / n for r, n in zip(right, painted, strict=True))
+    return Agreement(sum(right) / sum(painted), float(np.mean(ious)), shares)
+
+
+def is_worse(new: Agreement, old: Agreement) -> bool:
+    """Whether a new model agrees clearly less with the same annotation than an old one."""
+    return new.iou < old.iou - WORSE
+
+
+def annotated_windows(support: SupportSet, factor: float) -> tuple[Window, ...]:
+    """Of each shot the part that holds its annotation, or the middle of it where that is large.
+
+    Parameters
+    ----------
+    support : SupportSet
+    factor : float
+        Scale at which it will be predicted: windows are smaller where that takes more pixels.
+    """
+    side = int(np.sqrt(_MOST_PIXELS / support.k_shot) / factor)
+    return tuple(_window(shot.weight > 0, shot.target > 0, side) for shot in support.shots)
+
+
+def _short_training(
+    start: Model,
+    support: SupportSet,
+    recipe: Recipe,
+    diameter: float,
+    *,
+    seconds: float,
+    seed: int,
+    device: str,
+) -> Generator[Progress, None, tuple[Model, int]]:
+    """As `finetune.fine_tune`, but statistics and threshold come from parts of the shots."""
+    ready = yield from prepare(start, support, recipe, diameter=diameter, seed=seed, device=device)
+    steps = yield from train(ready, recipe, seconds=seconds, seed=seed, device=device)
+    side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(ready.samples)))
+    parts = [_part(sample, side) for sample in ready.samples]
+    settled = yield from settle(
+        ready.network,
+        parts,
+        batch_norm=recipe.batch_norm,
+        calibrate=recipe.calibrate,
+        balance=recipe.balance,
+        unpainted=ready.unpainted.weight,
+        device=device,
+    )
+    card = replace(
+        start.card,
+        diameter=ready.diameter,
+        mix=ready.mix,
+        batch_norm=recipe.batch_norm,
+        decision_logit=settled.decision_logit,
+        refinement=None,
+    )
+    return Model(card, ready.network.eval()), steps
+
+
+def _part(sample: Sample, side: int) -> Sample:
+    window = _window(sample.weight > 0, sample.target * sample.weight > 0, side)
+    image, target, weight = (
+        np.ascontiguousarray(a[window]) for a in (sample.image, sample.target, sample.weight)
+    )
+    return replace(sample, image=image, target=target, weight=weight)
+
+
+def _window(annotated: NDArray[np.bool_], cell: NDArray[np.bool_], side: int) -> Window:
+    """Rows and columns of the annotation, at most `side` of each, then around the cell in the middle."""
+    side = max(1, side)
+    centre = _middle(cell)
+    spans = []
+    for axis, at in enumerate(centre):
+        touched = np.flatnonzero(annotated.any(axis=1 - axis))
+        low, high = int(touched[0]), int(touched[-1]) + 1
+        if high - low > side:
+            low = int(np.clip(at - side // 2, low, high - side))
+            high = low + side
+        spans.append(slice(low, high))
+    return spans[0], spans[1]
+
+
+def _middle(cell: NDArray[np.bool_]) -> tuple[int, int]:
+    """The painted pixel that has as many before it as after it: on a cell, however they are spread."""
+    places = np.flatnonzero(cell)
+    row, column = divmod(int(places[len(places) // 2]), cell.shape[1])
+    return row, column
+
+
+T = TypeVar("T")
+
+
+def _at_stage(stage: str, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            value: T = end.value
+            return value
+        yield replace(step, stage=stage, loss=None)

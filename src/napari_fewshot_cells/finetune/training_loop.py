@@ -1,0 +1,82 @@
+"""The Adam steps of a recipe on a support set."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Generator
+
+import numpy as np
+import torch
+
+from ..base.bfloat16 import quick_passes
+from ..base.progress import Progress
+from ..data.crops import sample_crops
+from ..models.losses import weighted_bce
+from .prepare import Prepared
+from .recipe import Recipe
+
+
+def half_cosine(share: float) -> float:
+    """What is left of a learning rate that falls to 0, when this share of a training, 0 to 1, is done."""
+    return (1 + math.cos(math.pi * share)) / 2
+
+
+def train(
+    ready: Prepared,
+    recipe: Recipe,
+    *,
+    seconds: float | None = None,
+    stop: Callable[[], bool] | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    started: float | None = None,
+) -> Generator[Progress, None, int]:
+    """Take the recipe's steps with L_BCE (in place); `settle` comes after.
+
+    Parameters
+    ----------
+    ready : Prepared
+        Its network is trained; its `unpainted` knows its last weight in the end.
+    recipe : Recipe
+    seconds, stop, seed, device
+        As in `fine_tune`.
+    started : float, optional
+        When the clock of `seconds` began to run, by `time.perf_counter`; by default now.
+
+    Returns
+    -------
+    int
+        Steps done.
+    """
+    started = time.perf_counter() if started is None else started
+    rng = np.random.default_rng(seed)
+    network, samples, unpainted = ready.network, ready.samples, ready.unpainted
+    network.train()
+    lr = recipe.lr_for(samples)
+    in_one_pass = torch.device(device).type == "cpu"  # elsewhere as PyTorch chooses
+    optimiser = torch.optim.Adam(
+        network.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=in_one_pass or None
+    )
+    elapsed = 0.0
+    steps = recipe.steps_for(samples)
+    for step in range(1, steps + 1):
+        share = max((step - 1) / steps, 0 if seconds is None else min(1, elapsed / seconds))
+        optimiser.param_groups[0]["lr"] = lr * half_cosine(share)
+        unpainted.adjust(network, share)
+        batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
+        optimiser.zero_grad()
+        with quick_passes(device):
+            logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
+        logits = logits.float()
+        loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
+        term = unpainted.loss(logits, batch)
+        if term is not None:
+            loss = loss + term
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        elapsed = time.perf_counter() - started
+        yield Progress("fine-tuning", step, steps, elapsed, loss.item())
+        if (seconds is not None and elapsed >= seconds) or (stop is not None and stop()):
+            break
+    return step

@@ -1,0 +1,234 @@
+"""A model as a package of the bioimage.io model zoo, which many programs for microscopy can run.
+
+References
+----------
+Ouyang et al., "BioImage Model Zoo", 2022; https://bioimage-io.github.io/spec-bioimage-io.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from .. import __version__
+from ..data.plane import PERCENTILES, FloatImage, normalise, to_plane
+from .model import Model
+from .onnx import OPSET, to_onnx
+
+CITATION = (
+    "Y. Dawoud, J. Hornauer, G. Carneiro, V. Belagiannis: Few-Shot Microscopy Image Cell Segmentation. "
+    "ECML PKDD 2020, LNCS 12461, pp. 139-154."
+)
+DOI = "10.48550/arXiv.2007.01671"
+
+_SUMMARY = "Finds cells in microscopy images; taught from a few annotated images with napari-fewshot-cells."
+_TEST_SIDE = 256  # px
+
+
+def to_package(model: Model) -> bytes:
+    """A package of the bioimage.io model zoo, as `bioimageio.spec` validates it; a zip file.
+
+    It maps an image whose cells span the canonical diameter to the calibrated probability, normalisation
+    included; how to scale an image, and what to make of the probability, is in its documentation and under
+    ``config``. Nothing is downloaded.
+
+    Raises
+    ------
+    ModelError
+        As `to_onnx`.
+    """
+    from bioimageio.spec import ValidationContext, save_bioimageio_package
+
+    # bioimageio.spec leaves files open, which Windows would not delete
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        image = _test_image(model)
+        (folder / "weights.onnx").write_bytes(to_onnx(model))
+        (folder / "README.md").write_text(_readme(model), encoding="utf-8")
+        np.save(folder / "test_input.npy", image[None, None])
+        np.save(folder / "test_output.npy", _probability(model, image)[None, None])
+        description = _description(model, np.load(folder / "test_output.npy"))
+        with ValidationContext(root=folder, file_name="bioimageio.yaml", log_warnings=False):
+            save_bioimageio_package(description, output_path=folder / "package.zip")
+        return (folder / "package.zip").read_bytes()
+
+
+def _test_image(model: Model) -> FloatImage:
+    """Simulated cells at the scale that the network sees."""
+    from ..simulate import fluorescent_cells
+
+    image, _ = fluorescent_cells((_TEST_SIDE, _TEST_SIDE), seed=0)
+    return image.astype(np.float32)
+
+
+@torch.inference_mode()
+def _probability(model: Model, image: FloatImage) -> FloatImage:
+    plane = to_plane(-image if _turned(model) else image, "test")
+    logits, _ = model.network(torch.from_numpy(normalise(plane))[None, None])
+    probability: FloatImage = torch.sigmoid(logits - model.card.decision_logit)[0, 0].numpy()
+    return probability
+
+
+def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
+    """The specification's description of a model, version 0.5."""
+    card, network = model.card, model.network
+    # the specification wants something left of the smallest image between its two halos
+    size = {"min": 2 * network.receptive_radius + network.stride, "step": network.stride}
+    low, high = PERCENTILES
+    return {
+        "format_version": "0.5.4",
+        "type": "model",
+        "name": _zoo_name(card.name),
+        "description": _SUMMARY,
+        "documentation": "README.md",
+        "license": "BSD-3-Clause",
+        "cite": [{"text": CITATION, "doi": DOI}],
+        "tags": ["few-shot", "cells", "segmentation", "semantic-segmentation", "2d", card.architecture],
+        "packaged_by": [{"name": "napari-fewshot-cells"}],
+        "inputs": [
+            {
+                "id": "image",
+                "description": f"Grey image in which a cell spans some {card.canonical_diameter:g} px",
+                "axes": [
+                    {"type": "batch"},
+                    {"type": "channel", "channel_names": ["grey"]},
+                    {"type": "space", "id": "y", "size": size},
+                    {"type": "space", "id": "x", "size": size},
+                ],
+                "data": {"type": "float32"},
+                "preprocessing": [
+                    *([_step("scale_linear", gain=-1.0)] if _turned(model) else []),
+                    _step("scale_range", axes=["channel", "y", "x"], min_percentile=low, max_percentile=high),
+                    _step("clip", min=-1.0, max=2.0),
+                    _step("scale_linear", gain=2.0, offset=-1.0),
+                ],
+                "test_tensor": {"source": "test_input.npy"},
+            }
+        ],
+        "outputs": [
+            {
+                "id": "probability",
+                "description": "Of a pixel to belong to a cell; above 0.5 it does",
+                "axes": [
+                    {"type": "batch"},
+                    {"type": "channel", "channel_names": ["cell"]},
+                    *(
+                        {
+                            "type": "space",
+                            "id": axis,
+                            "size": {"tensor_id": "image", "axis_id": axis},
+                            "halo": network.receptive_radius,
+                        }
+                        for axis in "yx"
+                    ),
+                ],
+                "data": {"type": "float32", "range": [0.0, 1.0]},
+                "postprocessing": [
+                    *([_step("scale_linear", offset=-card.decision_logit)] if card.decision_logit else []),
+                    {"id": "sigmoid"},
+                ],
+                "test_tensor": {"source": "test_output.npy"},
+            }
+        ],
+        "weights": {"onnx": {"source": "weights.onnx", "opset_version": OPSET}},
+        "config": {
+            "bioimageio": {
+                # the usual, or what the specification allows where the test shows hardly a cell
+                "reproducibility_tolerance": [
+                    {"absolute_tolerance": min(1e-3, 0.009 * float(test_output.max()))}
+                ]
+            },
+            "napari_fewshot_cells": {
+                "card": json.loads(json.dumps(asdict(card))),
+                "diameter_in_pixels": card.diameter,
+                "canonical_diameter_in_pixels": card.canonical_diameter,
+                "scale": card.factor,
+                "decision_logit": card.decision_logit,
+                "probability_threshold": 0.5,
+                "version": __version__,
+            },
+        },
+    }
+
+
+def _turned(model: Model) -> bool:
+    """Whether its cells are dark; colours are mixed beforehand so that they are bright."""
+    return model.card.mix == (-1.0,)
+
+
+def _step(name: str, **kwargs: Any) -> dict[str, Any]:
+    return {"id": name, "kwargs": kwargs}
+
+
+def _zoo_name(name: str) -> str:
+    """As the specification allows: 5 to 64 letters, digits and a few signs."""
+    return ("few-shot cells " + re.sub(r"[^A-Za-z0-9_+\- ()]+", "-", name))[:64].strip()
+
+
+def _readme(model: Model) -> str:
+    card = model.card
+    size = "The size of its cells is not known: try it at the image's own scale."
+    if card.diameter is not None:
+        size = f"It was taught with cells of {card.diameter:.1f} px: resize such images by {card.factor:.4g}."
+    mix = ""
+    if card.mix is not None and len(card.mix) == 3:
+        mix = "Colours are mixed to grey first: {:.4f} red {:+.4f} green {:+.4f} blue.".format(*card.mix)
+    borders = ""
+    if card.refinement is not None:
+        borders = "\n   The plugin then sharpens borders at full resolution; the package leaves that out."
+    sources = "".join(f"- {source.get('name')}: {source.get('licence')}\n" for source in card.sources)
+    return _README.format(
+        name=card.name,
+        summary=_SUMMARY,
+        architecture=card.architecture,
+        parent=card.parent or "a network without a name",
+        shots=f"{card.k_shot} annotated image{'s' * (card.k_shot != 1)}",
+        date=card.date[:10] or "unknown",
+        canonical=card.canonical_diameter,
+        size=size,
+        mix=mix,
+        percentiles=" and ".join(map(str, PERCENTILES)),
+        logit=card.decision_logit,
+        borders=borders,
+        halo=model.network.receptive_radius,
+        score=card.score or "No score is stored with this model.",
+        notes=card.notes,
+        licence=card.licence or "BSD-3-Clause",
+        sources=sources or "not known\n",
+        citation=CITATION,
+    )
+
+
+_README = """\
+# {name}
+
+{summary} Network: {architecture}; fine-tuned from {parent} on {shots}; date: {date}. {notes}
+
+## Use
+1. Resize the image so that a cell spans some {canonical:g} px. {size} {mix}
+2. Run the package. It brings grey values to what the network knows, by percentiles {percentiles} of the whole
+   image, so that no other normalisation is needed.
+3. The result is the probability of each pixel to belong to a cell. The threshold that was calibrated on the
+   annotated images ({logit:+.3f} as a logit) is taken into account: cells are above 0.5. Resize it back, and
+   split cells that touch, by a watershed of the distance to the background for instance.{borders}
+
+Batch-norm statistics are fixed: an image may be predicted tile by tile, with {halo} px of overlap.
+
+## Validation
+Compare the result with masks of images that were not annotated for fine-tuning, by the intersection over
+union of the foreground for instance. {score}
+
+## Licence and sources
+Weights: {licence}. Before you publish the package, add yourself as its author, and say how the annotated
+images may be used. Fine-tuning began with a network trained on:
+{sources}
+## Citation
+{citation}
+"""

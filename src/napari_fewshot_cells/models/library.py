@@ -1,0 +1,226 @@
+"""The models at hand: the bundled ones, which nobody can overwrite, and the user's own.
+
+The user's models live in one folder of the user's data directory, never in the current directory.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..base.errors import ModelError
+from ..base.user_folder import user_home
+from .model import Model, ModelCard, read_model, write_model
+
+DEFAULT = "half-unet"
+"""The bundled model that fine-tuning begins with unless another is chosen."""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """A model of the library.
+
+    Attributes
+    ----------
+    name : str
+    path : Path
+    bundled : bool
+        Whether it came with the package, and so cannot be changed.
+    """
+
+    name: str
+    path: Path
+    bundled: bool
+
+    @property
+    def card(self) -> ModelCard:
+        """Its card, read from the file; raises `ModelError` for a damaged one."""
+        return read_model(self.path).card
+
+
+def library_dir() -> Path:
+    """Folder of the user's models; the environment variable NAPARI_FEWSHOT_HOME moves it."""
+    return user_home() / "models"
+
+
+def bundled_dir() -> Path:
+    """Folder of the bundled models: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "pretrained"
+    return installed if installed.is_dir() else package.parents[1] / "pretrained"
+
+
+def list_models() -> list[ModelEntry]:
+    """All models, by name; bundled ones first, and of these the default."""
+    files = sorted(bundled_dir().glob("*.safetensors"), key=lambda path: (path.stem != DEFAULT, path.stem))
+    bundled = [ModelEntry(path.stem, path, True) for path in files]
+    taken = {entry.name for entry in bundled}
+    own = sorted(library_dir().glob("*.safetensors"))
+    return bundled + [ModelEntry(path.stem, path, False) for path in own if path.stem not in taken]
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Load a model by its name in the library or by the path of its file.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a file that cannot be used.
+    """
+    for entry in list_models():
+        if entry.name == str(name_or_path):
+            return read_model(entry.path)
+    path = Path(name_or_path)
+    if path.suffix == ".safetensors" or path.is_file():
+        return read_model(path)
+    known = ", ".join(entry.name for entry in list_models()) or "none"
+    raise ModelError(f"There is no model '{name_or_path}', neither in the library ({known}) nor as a file.")
+
+
+def save_model(model: Model, name: str | None = None) -> ModelEntry:
+    """Save a model to the user's library under its own or another name, replacing an own one of that name.
+
+    Raises
+    ------
+    ModelError
+        A name that no file can have, or that of a bundled model.
+    """
+    name = model.card.name if name is None else name
+    path = own_path(name)
+    return ModelEntry(name, write_model(model.renamed(name), path), False)
+
+
+def note_score(name: str, score: str) -> None:
+    """Write into the card of one of the user's models how good it is; its weights stay as they are.
+
+    Parameters
+    ----------
+    name : str
+        Of a model that may have been deleted or renamed since it was measured: then nothing is written.
+    score : str
+        In plain words.
+
+    Raises
+    ------
+    ModelError
+        The file is damaged, or cannot be written.
+    """
+    path = own_path(name)
+    if not path.is_file():
+        return
+    model = read_model(path)
+    try:
+        write_model(Model(replace(model.card, score=score), model.network), path)
+    except OSError as error:
+        raise ModelError(f"The score of '{name}' cannot be saved ({error}).") from error
+
+
+def import_model(file: Path, name: str | None = None) -> ModelEntry:
+    """Copy a model file into the library, after checking that it can be used.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be used, or the library has a model of that name.
+    """
+    name = file.stem if name is None else name
+    model = read_model(file)
+    if own_path(name).exists():
+        raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
+    return save_model(model, name)
+
+
+def export_model(name: str, file: Path) -> Path:
+    """Copy a model of the library to a file.
+
+    Raises
+    ------
+    ModelError
+        No such model, or the file exists.
+    """
+    model = read_model(find_entry(name).path)
+    target = file if file.suffix == ".safetensors" else file.with_name(file.name + ".safetensors")
+    if target.exists():
+        raise ModelError(f"'{target}' exists; delete it first or choose another name.")
+    return write_model(model, target)
+
+
+def delete_model(name: str) -> None:
+    """Delete one of the user's models.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a bundled one.
+    """
+    entry = _own_entry(name, "deleted")
+    entry.path.unlink()
+    entry.path.with_suffix(".json").unlink(missing_ok=True)
+
+
+def rename_model(name: str, new_name: str) -> ModelEntry:
+    """Give one of the user's models another name.
+
+    Raises
+    ------
+    ModelError
+        No such model, a bundled one, a name that no file can have, or one that is taken.
+    """
+    entry = _own_entry(name, "renamed")
+    if new_name == name:
+        return entry
+    if own_path(new_name).exists():
+        raise ModelError(f"The library has a model '{new_name}'; choose another name.")
+    renamed = save_model(read_model(entry.path), new_name)
+    delete_model(name)
+    return renamed
+
+
+def edit_note(name: str, note: str) -> ModelEntry:
+    """Replace the note of one of the user's models.
+
+    Raises
+    ------
+    ModelError
+        No such model, or a bundled one.
+    """
+    model = read_model(_own_entry(name, "edited").path)
+    return save_model(replace(model, card=replace(model.card, notes=note)), name)
+
+
+def _own_entry(name: str, done: str) -> ModelEntry:
+    entry = find_entry(name)
+    if entry.bundled:
+        raise ModelError(f"'{name}' came with the package and cannot be {done}.")
+    return entry
+
+
+def find_entry(name: str) -> ModelEntry:
+    """The model of this name; raises `ModelError` if there is none."""
+    for entry in list_models():
+        if entry.name == name:
+            return entry
+    raise ModelError(f"The library has no model '{name}'.")
+
+
+def unused_name(name: str) -> str:
+    """This name, or with a number after it if the user's library has a model of that name."""
+    taken = (f"{name} ({number})" for number in itertools.count(2))
+    return next(free for free in itertools.chain([name], taken) if not own_path(free).exists())
+
+
+def own_path(name: str) -> Path:
+    """Where a model of the user's with this name lies or would lie.
+
+    Raises
+    ------
+    ModelError
+        A name that no file can have, or that of a bundled model.
+    """
+    if not re.fullmatch(r"[\w][\w .()+-]*", name):
+        raise ModelError(f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only.")
+    if (bundled_dir() / f"{name}.safetensors").exists():
+        raise ModelError(f"'{name}' is a bundled model; choose another name.")
+    return library_dir() / f"{name}.safetensors"

@@ -1,0 +1,204 @@
+"""A model is a network and its card: everything that is needed to use, cite and repeat it.
+
+On disk a model is ``NAME.safetensors`` with the card in the file's header, so that a single file is complete,
+and ``NAME.json``, the same card for people to read. Safetensors can hold no code, unlike pickles.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ..base.atomic_files import write_atomically as write_atomically  # for all that is written with a model
+from ..base.errors import ModelError
+from ..prediction.border_refinement import N_WEIGHTS
+from .networks import ARCHITECTURES, SegmentationNetwork, build_network, learn_affine
+
+CARD_FORMAT = 1
+CANONICAL_DIAMETER = 28.0
+"""Pixels that a typical object spans when the networks see it; B39's nuclei at their own resolution."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a model's weights.
+
+    Attributes
+    ----------
+    name : str
+    architecture : {"fcrn", "unet", "half-unet"}
+    sources : tuple of dict
+        Training data: name, licence, images.
+    licence : str
+        Of the weights.
+    hyper_parameters : dict
+        Of the meta-training or of the fine-tuning, as its configuration names them.
+    seed : int
+    commit, command, date, machine : str
+        Where the weights come from, so that they can be made again.
+    normalisation : str
+        How grey values were brought to the network; see `images.normalise`.
+    canonical_diameter : float
+        Pixels that a typical object spans at the scale that the network sees.
+    diameter : float or None
+        Pixels that a typical object spans in the images of the target; None for a meta-trained start. The
+        ratio of the two is the scale of prediction.
+    batch_norm : {"support", "image", "running"}
+        Whose statistics are used in prediction: the stored ones, plain averages over the support set or
+        exponential ones over the batches of fine-tuning, or each image's own.
+    decision_logit : float
+        Logit above which a pixel is foreground; calibrated on the shots, 0 otherwise.
+    views : int
+        Prediction is the mean over the image and its mirror images, so many in all; see `prediction.FLIPS`.
+    mix : tuple of float or None
+        Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
+        `contrast.mixed`. None: grey values as the eye sees them.
+    refinement : tuple of float or None
+        What prediction does at full resolution; see `refinement`. None: nothing.
+    k_shot : int
+        Images that it was fine-tuned on; 0 for a meta-trained start.
+    shots : tuple of str
+        Their names.
+    parent : str
+        The model that fine-tuning began with.
+    notes : str
+    score : str
+        How well it does on its own annotations, in plain words; empty where nobody has measured it.
+    """
+
+    name: str
+    architecture: str
+    sources: tuple[Mapping[str, Any], ...] = ()
+    licence: str = ""
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int = 0
+    commit: str = ""
+    command: str = ""
+    date: str = ""
+    machine: str = ""
+    normalisation: str = "percentiles 0.5 and 99.8 to [0, 1], then (x - 0.5) / 0.5"
+    canonical_diameter: float = CANONICAL_DIAMETER
+    diameter: float | None = None
+    batch_norm: str = "support"
+    decision_logit: float = 0.0
+    views: int = 1
+    mix: tuple[float, ...] | None = None
+    refinement: tuple[float, ...] | None = None
+    k_shot: int = 0
+    shots: tuple[str, ...] = ()
+    parent: str = ""
+    notes: str = ""
+    score: str = ""
+
+    @property
+    def factor(self) -> float:
+        """Scale at which images are fed to the network; 1 where the object size is not known."""
+        return 1.0 if self.diameter is None else self.canonical_diameter / self.diameter
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A network with its card. Functions that adapt a model return a new one."""
+
+    card: ModelCard
+    network: SegmentationNetwork
+
+    def renamed(self, name: str) -> Model:
+        """The same model under another name."""
+        return replace(self, card=replace(self.card, name=name))
+
+
+def weights_sha256(model: Model) -> str:
+    """A fingerprint of a model's weights; it stays when the card gets another name or a score."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def write_model(model: Model, path: Path) -> Path:
+    """Write ``path`` (``.safetensors``) and the readable card beside it, each as a whole or not at all.
+
+    Returns
+    -------
+    Path
+        The file written; the suffix is added if it is missing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written or the disk is full; nothing half-written stays.
+    """
+    path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+    card = {"format": CARD_FORMAT, **asdict(model.card)}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, safetensors.torch.save(state, metadata={"card": json.dumps(card)}))
+    write_atomically(
+        path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
+    )
+    return path
+
+
+def read_model(path: Path) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    ModelError
+        Missing, damaged, written by another program, or with weights that do not fit its architecture.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no model file '{path}'.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
+    card = _parse_card(header.get("card"), path)
+    network = build_network(card.architecture, seed=0)
+    if any(name.replace("running_mean", "weight") in state for name in state if "running_mean" in name):
+        learn_affine(network)
+    _load_state(network, state, path)
+    return Model(card, network.eval())
+
+
+def _parse_card(text: str | None, path: Path) -> ModelCard:
+    if text is None:
+        raise ModelError(f"'{path.name}' was not written by napari-fewshot-cells: it has no model card.")
+    try:
+        card = json.loads(text)
+        number = card.pop("format")
+        known = {f.name for f in fields(ModelCard)}
+        if number > CARD_FORMAT or not known.issuperset(card):
+            raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
+        card["sources"], card["shots"] = tuple(card["sources"]), tuple(card["shots"])
+        for name in ("mix", "refinement"):
+            card[name] = tuple(map(float, card[name])) if card.get(name) is not None else None
+        parsed = ModelCard(**card)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
+    if parsed.architecture not in ARCHITECTURES:
+        raise ModelError(f"'{path.name}' holds an unknown network '{parsed.architecture}'.")
+    if parsed.refinement is not None and len(parsed.refinement) != N_WEIGHTS:
+        raise ModelError(f"The model card in '{path.name}' is damaged ({len(parsed.refinement)} weights).")
+    return parsed
+
+
+def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise ModelError(f"The weights in '{path.name}' do not fit its network.") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+        raise ModelError(f"The weights in '{path.name}' hold NaN or infinite values.")

@@ -1,0 +1,4 @@
+"""The tools beside napari's own brushes.
+
+They never train or predict.
+"""

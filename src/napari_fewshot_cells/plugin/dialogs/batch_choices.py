@@ -1,0 +1,161 @@
+"""What goes into a batch, where its results go, and what is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ..jobs.predictions import ObjectSettings
+from ..session.session import Session
+from ..widgets.controls import dialog_button, form, hint, set_enabled
+from ..widgets.file_dialogs import ask_files, ask_folder
+
+if TYPE_CHECKING:
+    from ...prediction.predict_files import BatchSettings
+
+_WAIT = "Wait until the batch is done, or press Cancel."
+_MOST_NAMES = 20  # in a tooltip
+
+
+class BatchChoices(QWidget):
+    """The upper half of the batch dialog."""
+
+    changed = Signal()
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self.inputs: tuple[Path, ...] = ()
+        self.out: Path | None = None
+        self.model_name, self.objects = QLabel(), hint()
+        self.model_name.setToolTip("Chosen in the panel, under Predict")
+        self.objects.setToolTip("Chosen in the panel, under Objects")
+        self.inputs_line, self.out_line = QLineEdit(), QLineEdit()
+        for line, text in ((self.inputs_line, "no images chosen yet"), (self.out_line, "none chosen yet")):
+            line.setReadOnly(True)
+            line.setPlaceholderText(text)
+        self.folder_button = dialog_button("Folder…", self._ask_folder)
+        self.files_button = dialog_button("Files…", self._ask_files)
+        self.out_button = dialog_button("Folder…", self._ask_out)
+        labels = QCheckBox("Labels")
+        labels.setChecked(True)
+        set_enabled(labels, "The labels, NAME.tif, int32, are always written.", "")
+        self.probability = QCheckBox("Probability")
+        self.measurements = QCheckBox("Measurements")
+        self.probability.setChecked(session.preferences.batch_probability)
+        self.measurements.setChecked(session.preferences.batch_measurements)
+        self.probability.toggled.connect(lambda on: session.prefer(batch_probability=on))
+        self.measurements.toggled.connect(lambda on: session.prefer(batch_measurements=on))
+        # never remembered: what is overwritten is asked for each time
+        self.overwrite = QCheckBox("Overwrite results that are there")
+        written = side_by_side(labels, self.probability, self.measurements, QWidget(), self.overwrite)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addLayout(
+            form(
+                ("Model", self.model_name),
+                ("Images", side_by_side(self.inputs_line, self.folder_button, self.files_button)),
+                ("Results in", side_by_side(self.out_line, self.out_button)),
+                ("Write", written),
+                ("Objects", self.objects),
+            )
+        )
+
+    def settings(self, objects: ObjectSettings) -> BatchSettings:
+        """What is chosen here, with the panel's choice of objects."""
+        from ...prediction.predict_files import BatchSettings
+
+        return BatchSettings(
+            probability=self.probability.isChecked(),
+            measurements=self.measurements.isChecked(),
+            overwrite=self.overwrite.isChecked(),
+            threshold=objects.threshold,
+            min_size=objects.min_size,
+            max_hole=objects.max_hole,
+        )
+
+    def reason_missing(self) -> str | None:
+        """What must still be chosen."""
+        if not self.inputs:
+            return "Choose a folder or files first."
+        return None if self.out is not None else "Choose a folder for the results first."
+
+    def choose_inputs(self, paths: Sequence[Path]) -> None:
+        """Take files or a folder; results go beside the folder unless another place was chosen."""
+        self.inputs = tuple(paths)
+        if self.inputs and self.out is None:
+            folder = self.inputs[0] if self.inputs[0].is_dir() else self.inputs[0].parent
+            self.out = folder.parent / f"{folder.name} cells"
+        self.changed.emit()
+
+    def choose_out(self, folder: Path) -> None:
+        """Take a folder for the results; it is made if it is missing."""
+        self.out = folder
+        self.changed.emit()
+
+    def show_choices(self, model: str | None, objects: ObjectSettings, *, running: bool) -> None:
+        """Show what is chosen here and in the panel."""
+        self.model_name.setText(model or "none chosen in the panel")
+        least = "a tenth of a typical cell" if objects.min_size is None else f"{objects.min_size} px"
+        holes = f", holes up to {objects.max_hole} px filled" if objects.max_hole else ""
+        self.objects.setText(f"As in the panel: threshold {objects.threshold:g}, smallest {least}{holes}")
+        self.inputs_line.setText("; ".join(map(str, self.inputs[:_MOST_NAMES])))
+        self.inputs_line.setToolTip("\n".join(map(str, self.inputs[:_MOST_NAMES])) or "The images")
+        self.out_line.setText("" if self.out is None else str(self.out))
+        self.out_line.setToolTip("Where NAME.tif, int32 labels, and report.csv are written")
+        wait = _WAIT if running else None
+        for widget, tip in (
+            (
+                self.folder_button,
+                "All images of a folder: TIFF, PNG, JPEG, OME-Zarr; no sub-folders",
+            ),
+            (self.files_button, "Choose single images"),
+            (self.out_button, "Choose where the results go"),
+            (self.probability, "Write NAME_probability.tif too, float32"),
+            (
+                self.measurements,
+                "Write NAME_objects.csv too: area, shape and intensity of each object",
+            ),
+            (
+                self.overwrite,
+                "Make results anew that are there; otherwise only missing ones are made",
+            ),
+        ):
+            set_enabled(widget, wait, tip)
+
+    def _ask_folder(self) -> None:
+        folder = ask_folder(self._session, self, "Images")
+        if folder:
+            self.choose_inputs([folder])
+
+    def _ask_files(self) -> None:
+        files = ask_files(self._session, self, "Images")
+        if files:
+            self.choose_inputs(files)
+
+    def _ask_out(self) -> None:
+        folder = ask_folder(self._session, self, "Results")
+        if folder:
+            self.choose_out(folder)
+
+
+def side_by_side(*widgets: QWidget) -> QWidget:
+    """Widgets in a row; lines and the empty widget take what room there is."""
+    row = QWidget()
+    layout = QHBoxLayout(row)
+    layout.setContentsMargins(0, 0, 0, 0)
+    for widget in widgets:
+        layout.addWidget(widget, 0 if isinstance(widget, QPushButton | QCheckBox) else 1)
+    return row

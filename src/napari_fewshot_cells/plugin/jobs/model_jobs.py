@@ -1,0 +1,171 @@
+"""The work behind the buttons Fine-tune and Predict: train a model, and find the cells of planes with one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from ... import __version__
+from ...base.errors import FewShotError, ImageError, ModelError
+from ...base.progress import Progress
+from .events import Before, Job, JobEvent, Predicting, Skipped, Trained
+from .predictions import ObjectSettings, Prediction, make_objects, measured
+from .preview_job import View, with_previews
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from ...data.support_set import Shot, SupportSet
+    from ...finetune.recipe import Recipe
+    from ...models.library import ModelEntry
+    from ...models.model import Model
+    from ..layers.plane_source import Painted, Source
+
+
+def fine_tune_job(
+    start: ModelEntry,
+    painted: Sequence[Painted],
+    current: Source | None,
+    *,
+    diameter: float | None = None,
+    recipe: Recipe | None = None,
+    stop: Callable[[], bool] | None = None,
+    settings: ObjectSettings = ObjectSettings(),  # noqa: B008
+    before: ModelEntry | None = None,
+    view: Callable[[], View | None] = lambda: None,
+) -> Job:
+    """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
+
+    `stop` is asked after each step: True ends the training and keeps what it has learnt. `view` says what is
+    to be previewed. The new model is compared with the one of `before`.
+
+    Raises
+    ------
+    FewShotError
+        Nothing to learn from, a bad image, a damaged model file, or a library that cannot be written.
+    """
+    yield Progress("preparing", 0, 1, 0.0)
+    from ...data.support_set import make_shot, make_support_set
+    from ...finetune.fine_tune import fine_tune
+    from ...models.library import save_model, unused_name
+    from ...models.model import read_model
+
+    shots: list[Shot] = []
+    sources: list[Source] = []
+    for layer in painted:
+        for source, labels in layer.planes():
+            shots.append(make_shot(source.read(), labels, whole_image=layer.whole_image))
+            sources.append(source)
+    support = make_support_set(shots)
+    copies: list[Callable[[], Model]] = []
+    training = fine_tune(
+        read_model(start.path), support, recipe=recipe, stop=stop, diameter=diameter, watch=copies.append
+    )
+    planes = {source: shot.plane for source, shot in zip(sources, shots, strict=True)}
+    model = yield from with_previews(training, copies, view, planes)
+    name = unused_name(f"{model.card.architecture} {datetime.now():%Y-%m-%d %H.%M.%S}")
+    try:
+        entry = save_model(model, name)
+    except OSError as error:
+        raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
+    compared = None if before is None else (yield from _compared(before, model, support))
+    yield Trained(entry, model.card, start, support, tuple(sources), recipe, compared)
+    if current is not None and not any(_same(current, source) for source in sources):
+        sources.insert(0, current)
+    yield from predict_job(entry, sources, settings, stop_at_bad_image=False)
+
+
+def _compared(
+    before: ModelEntry, model: Model, support: SupportSet
+) -> Generator[JobEvent, None, Before | None]:
+    from ...finetune.scoring import agreement, annotated_windows
+    from ...models.model import read_model
+
+    try:
+        windows = annotated_windows(support, model.card.factor)
+        old = read_model(before.path)
+        told = yield from agreement(old, support, windows=windows)
+        return Before(before, old.card, told, (yield from agreement(model, support, windows=windows)))
+    except FewShotError as error:
+        yield Skipped(f"The new model could not be compared with '{before.name}': {error}")
+        return None
+
+
+def predict_job(
+    entry: ModelEntry, sources: Sequence[Source], settings: ObjectSettings, *, stop_at_bad_image: bool
+) -> Job:
+    """Predict planes one after the other, and make and measure the objects on them.
+
+    A bad image ends the run with its `ImageError`, or is skipped and told, as `stop_at_bad_image` says.
+    """
+    yield Progress("predicting", 0, len(sources), 0.0)
+    from ...models.model import read_model
+    from ...prediction.probability import predict_steps
+
+    model = read_model(entry.path)
+    provenance = _provenance(entry, model)
+    for number, source in enumerate(sources, start=1):
+        try:
+            plane = source.read()
+        except ImageError as error:
+            if stop_at_bad_image:
+                raise
+            yield Skipped(str(error))
+            continue
+        stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
+        yield Predicting(source)
+        steps = predict_steps(model, plane)
+        probability = yield from _renamed(steps, stage)
+        prediction = Prediction(source, probability, model.card.diameter, {**provenance, **_seen(source)})
+        yield prediction
+        result, _ = make_objects(prediction, settings)
+        yield measured(result)
+
+
+def _renamed(
+    steps: Generator[Progress, None, NDArray[np.float32]], stage: str
+) -> Generator[Progress, None, NDArray[np.float32]]:
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            probability: NDArray[np.float32] = end.value
+            return probability
+        yield replace(step, stage=stage)
+
+
+def _same(one: Source, other: Source) -> bool:
+    return one.layer == other.layer and one.plane == other.plane
+
+
+def _seen(source: Source) -> dict[str, str]:
+    """What of the channels was shown to the network; the weights of a mix are the model's."""
+    return {} if source.channels is None else {"channel": source.channels.told}
+
+
+def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
+    from ...models.model import weights_sha256
+
+    card = asdict(model.card)
+    kept = (
+        "parent",
+        "architecture",
+        "shots",
+        "k_shot",
+        "hyper_parameters",
+        "seed",
+        "diameter",
+        "mix",
+        "decision_logit",
+    )
+    return {
+        "model": entry.name,
+        "model_sha256": weights_sha256(model),  # not of the file, which its score changes
+        **{name: card[name] for name in kept},
+        "predicted": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "software": f"napari-fewshot-cells {__version__}",
+    }

@@ -1,0 +1,147 @@
+"""What the network said of each plane, kept in memory, so that objects can be made of it again without it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..layers.planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ..layers.plane_source import Source
+    from .events import PlaneResult
+
+MOST_BYTES = 512 * 2**20
+"""For all planes together: 64 of 1024 × 1024 px. Beyond it those that were predicted first are forgotten."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """Foreground probability of one plane, (H, W), with the typical diameter of an object in pixels."""
+
+    source: Source
+    probability: NDArray[np.float32]
+    diameter: float | None
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """How objects are made of a probability; no smallest size takes that of `instances.usual_min_size`."""
+
+    threshold: float = 0.5
+    min_size: int | None = None
+    max_hole: int = 0
+
+    def of(self, diameter: float | None) -> ObjectSettings:
+        """With a smallest size, for objects of a typical diameter."""
+        from ...prediction.instances import usual_min_size
+
+        return self if self.min_size is not None else replace(self, min_size=usual_min_size(diameter))
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """A foreground that has been split: kept for the next time, in which it is often the same."""
+
+    foreground: NDArray[np.bool_]
+    diameter: float | None
+    labels: NDArray[np.int32]
+
+
+def make_objects(
+    prediction: Prediction, settings: ObjectSettings, before: Parts | None = None
+) -> tuple[PlaneResult, Parts]:
+    """Instances of a plane, as `instances.label_instances` finds them, numbered but not yet measured.
+
+    Only what differs from the parts of `before` is computed. It touches no layer: fit for any thread.
+    """
+    from ...prediction.instances import drop_small, fill_holes, split_objects
+    from .events import PlaneResult
+
+    diameter, chosen = prediction.diameter, settings.of(prediction.diameter)
+    foreground = fill_holes(prediction.probability > chosen.threshold, chosen.max_hole)
+    same = before is not None and before.diameter == diameter
+    if same and np.array_equal(before.foreground, foreground):
+        parts = before
+    else:
+        parts = Parts(foreground, diameter, split_objects(foreground, diameter))
+    labels = drop_small(parts.labels, chosen.min_size)
+    table = {"index": np.arange(1, labels.max() + 1)}
+    return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), parts
+
+
+def measured(result: PlaneResult) -> PlaneResult:
+    """The same objects with their measurements; raises `ImageError` if the image cannot be used any more."""
+    from ...prediction.measurements import measure
+
+    source = result.source
+    return replace(result, table=measure(result.labels, source.read().pixels, source.pixel))
+
+
+def _noted(prediction: Prediction, settings: ObjectSettings) -> dict[str, Any]:
+    return {**prediction.provenance, **asdict(settings.of(prediction.diameter))}
+
+
+class Predictions:
+    """The predictions in memory and what has been made of them. Belongs to the main thread."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._kept: dict[tuple[Image, PlaneIndex], Prediction] = {}
+        self._made: dict[Prediction, PlaneResult] = {}
+
+    def __iter__(self) -> Iterator[Prediction]:
+        return iter(tuple(self._kept.values()))
+
+    def of(self, image: Image, plane: PlaneIndex) -> Prediction | None:
+        """That of a plane."""
+        return self._kept.get((image, plane))
+
+    def keep(self, prediction: Prediction) -> None:
+        """Take a plane's newest prediction; the oldest ones go where memory would be exceeded."""
+        key = (prediction.source.layer, prediction.source.plane)
+        self._drop(key)
+        self._kept[key] = prediction
+        while len(self._kept) > 1 and self._bytes() > self._most_bytes:
+            self._drop(next(iter(self._kept)))
+
+    def forget(self, image: Image) -> None:
+        """Free the memory that an image's predictions take."""
+        for key in [key for key in self._kept if key[0] == image]:
+            self._drop(key)
+
+    def note(self, result: PlaneResult) -> None:
+        """Remember what is on show for a plane."""
+        prediction = self.of(result.source.layer, result.source.plane)
+        if prediction is not None:
+            self._made[prediction] = result
+
+    def made(self, prediction: Prediction) -> PlaneResult | None:
+        """What is on show for a prediction."""
+        return self._made.get(prediction)
+
+    def is_stale(self, prediction: Prediction, settings: ObjectSettings) -> bool:
+        """Whether its objects were made in another way than `settings`."""
+        made = self._made.get(prediction)
+        return made is not None and made.provenance != _noted(prediction, settings)
+
+    def is_unmeasured(self, prediction: Prediction) -> bool:
+        """Whether its objects are on show without their measurements."""
+        made = self._made.get(prediction)
+        return made is not None and set(made.table) == {"index"}
+
+    def _bytes(self) -> int:
+        # the objects made of a prediction take as much again
+        return sum(2 * prediction.probability.nbytes for prediction in self._kept.values())
+
+    def _drop(self, key: tuple[Image, PlaneIndex]) -> None:
+        prediction = self._kept.pop(key, None)
+        if prediction is not None:
+            self._made.pop(prediction, None)

@@ -1,0 +1,240 @@
+"""Runs a job in a worker thread and hands its events to the main thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from threading import Event
+from typing import Any
+from weakref import WeakSet
+
+from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
+from superqt.utils import WorkerBase, create_worker
+
+from ...base.errors import FewShotError
+from ...base.progress import Progress
+from .events import Job, JobEvent
+
+LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
+LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
+BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
+FRAME = 20  # ms in which the window draws what an event has changed
+WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
+
+
+@dataclass(frozen=True)
+class Done:
+    """The job came to its end."""
+
+
+@dataclass(frozen=True)
+class Cancelled:
+    """The job was stopped between two steps."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Something that the user gave cannot be used."""
+
+    message: str
+
+
+@dataclass(frozen=True, eq=False)
+class Failed:
+    """A fault of ours."""
+
+    error: Exception
+
+
+Outcome = Done | Cancelled | Refused | Failed
+
+
+def _guarded(
+    shown: Event, job: Callable[..., Job], *args: Any, **kwargs: Any
+) -> Generator[tuple[JobEvent, ...], None, Outcome]:
+    # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
+    # kind, without a signal, and would leave the panel busy for ever.
+    try:
+        with closing(job(*args, **kwargs)) as events:
+            for bundle in _bundled(events):
+                shown.clear()
+                yield bundle
+                if not isinstance(bundle[-1], Progress):
+                    # The window makes or draws a layer now: soon done if it need not share the processor,
+                    # and the next event finds it at rest.
+                    shown.wait(LONGEST_HANDOVER)
+    except FewShotError as error:
+        return Refused(str(error))
+    except Exception as error:
+        return Failed(error)
+    return Done()
+
+
+def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
+    """All events in order, those of quick steps together; what is no step is the last of its bundle."""
+    held: list[JobEvent] = []
+    stage, handed = "", 0.0
+    for event in events:
+        held.append(event)
+        if isinstance(event, Progress):
+            now = time.monotonic()
+            if event.stage == stage and event.done < event.total and now - handed < BETWEEN:
+                continue
+            stage, handed = event.stage, now
+        yield tuple(held)
+        held.clear()
+    if held:
+        yield tuple(held)
+
+
+_started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
+
+
+@lru_cache(maxsize=1)
+def _passing() -> QThreadPool:
+    """Threads that end with their work.
+
+    A thread that has used PyTorch keeps helpers, one for each further core, as long as it lives, in Qt's own
+    pool half a minute longer than its work. With those of the next thread they are more than the cores, all
+    then sleep whenever they wait, and a training takes half as long again; see also `threads.give_way`.
+    """
+    pool = QThreadPool()
+    pool.setExpiryTimeout(0)
+    return pool
+
+
+@lru_cache(maxsize=1)
+def _lasting() -> QThreadPool:
+    """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
+    pool = QThreadPool()
+    pool.setMaxThreadCount(1)
+    pool.setExpiryTimeout(-1)
+    return pool
+
+
+def _start(worker: WorkerBase, pool: QThreadPool) -> None:
+    """Start a worker that was made with ``_start_thread=False``."""
+    _started[id(worker)] = worker
+    worker.finished.connect(partial(_started.pop, id(worker), None))
+    pool.start(worker)
+
+
+def run_function(
+    function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
+) -> None:
+    """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
+    told = {"returned": then, "errored": failed}
+    _start(create_worker(function, *args, _start_thread=False, _connect=told), _passing())
+
+
+_turn_takers: WeakSet[Runner] = WeakSet()
+
+
+class Runner(QObject):
+    """One job at a time in a thread; every signal arrives in the main thread.
+
+    Parameters
+    ----------
+    parent : QObject, optional
+    takes_turns : bool
+        With all others that do: where one's job runs, this one's waits for its end, and says so.
+    """
+
+    happened = Signal(object)
+    ended = Signal(object)
+
+    def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
+        super().__init__(parent)
+        self._pool = _lasting() if takes_turns else _passing()
+        if takes_turns:
+            _turn_takers.add(self)
+        self._worker: Any = None
+        self._begun = False
+        self._shown = Event()
+        self._outcome: Outcome = Cancelled()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        return self._worker is not None
+
+    def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
+        """Start a job; its events come as `happened`, its outcome as `ended`."""
+        if self._worker is not None:
+            raise RuntimeError("a job is running")
+        waits = self in _turn_takers and any(other.busy for other in _turn_takers)
+        self._outcome = Cancelled()  # unless the job returns another
+        self._begun = False
+        self._shown = Event()
+        self._worker = create_worker(_guarded, self._shown, job, *args, _start_thread=False, **kwargs)
+        for signal, slot in self._slots(self._worker):
+            signal.connect(slot)
+        if waits:
+            self.happened.emit(WAITING)
+        _start(self._worker, self._pool)
+
+    def cancel(self) -> None:
+        """Stop the job after the step that is under way; one that still waits for its turn, at once."""
+        if self._worker is None:
+            return
+        self._worker.quit()
+        if not self._begun:
+            QTimer.singleShot(0, self._give_up)
+
+    def stop(self) -> None:
+        """Stop the job, forget its signals and wait for its thread: the panel goes away."""
+        worker = self._let_go()
+        if worker is None:
+            return
+        deadline = time.monotonic() + LONGEST_WAIT
+        while worker.is_running and time.monotonic() < deadline:
+            time.sleep(0.005)
+
+    def _slots(self, worker: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
+        return (
+            (worker.started, self._on_started),
+            (worker.yielded, self._on_yielded),
+            (worker.returned, self._on_returned),
+            (worker.finished, self._on_finished),
+        )
+
+    def _let_go(self) -> Any:
+        """Have the job end by itself, unheard; its worker, None where none runs."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.quit()
+            for signal, slot in self._slots(worker):
+                signal.disconnect(slot)
+        return worker
+
+    @Slot()
+    def _give_up(self) -> None:
+        # Its turn may have come and gone since, and the next job have started
+        if self._worker is not None and self._worker.abort_requested and not self._begun:
+            self._let_go()
+            self.ended.emit(Cancelled())
+
+    @Slot()
+    def _on_started(self) -> None:
+        self._begun = True
+
+    @Slot(object)
+    def _on_yielded(self, bundle: tuple[JobEvent, ...]) -> None:
+        for event in bundle:
+            if self._worker is not None and not self._worker.abort_requested:
+                self.happened.emit(event)
+        QTimer.singleShot(FRAME, self._shown.set)
+
+    @Slot(object)
+    def _on_returned(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    @Slot()
+    def _on_finished(self) -> None:
+        # Not `aborted`: a quit that meets the very last step emits neither that nor `returned`.
+        if self._worker is not None:
+            self._worker = None
+            self.ended.emit(self._outcome)

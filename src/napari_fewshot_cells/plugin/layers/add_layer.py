@@ -1,0 +1,64 @@
+"""Layers that the panel adds by itself: the brush stays in hand, and the window hardly stops."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer
+
+from ..jobs.worker import FRAME
+
+if TYPE_CHECKING:
+    import numpy as np
+    from napari.components import LayerList
+    from napari.components.overlays import Overlay
+    from napari.layers import Labels, Layer
+    from numpy.typing import NDArray
+
+_TOUCHED = 2**20  # pixels at a time
+
+
+def insert_unselected(layers: LayerList, index: int, layer: Layer) -> None:
+    """Insert a layer; what was selected and active stays so.
+
+    The window does not hear of the selection in between: it would build the controls of one layer and then
+    of the other.
+    """
+    selection = layers.selection
+    selected = set(selection)
+    with selection.events.blocker_all():
+        layers.insert(index, layer)
+        selection.update(selected)
+        selection.discard(layer)
+
+
+def touch(data: NDArray[np.int32], row: int = 0) -> None:
+    """Have the system give an empty array its memory, some rows in each frame: a large one takes it 0.1 s."""
+    rows = max(1, _TOUCHED // max(1, data[0].size))
+    data[row : row + rows] |= 0  # what has been written there meanwhile stays
+    if row + rows < len(data):
+        QTimer.singleShot(FRAME, partial(touch, data, row + rows))
+
+
+def hide_outlines(layer: Labels) -> list[Overlay]:
+    """Hide the outlines that napari draws for the brush and the polygon; returns them.
+
+    napari makes the visuals of an outline as soon as it is visible: three fifths of the time for which a
+    new layer stops the window. Nobody can paint on the layer yet.
+    """
+    outlines = [overlay for overlay in layer._overlays.values() if overlay.visible]
+    for overlay in outlines:
+        overlay.visible = False
+    return outlines
+
+
+def show_one_by_one(outlines: list[Overlay]) -> None:
+    """Show outlines again, one in each frame from the next on."""
+    QTimer.singleShot(FRAME, partial(_show_first, outlines))
+
+
+def _show_first(outlines: list[Overlay]) -> None:
+    if outlines:
+        outlines[0].visible = True
+        show_one_by_one(outlines[1:])

@@ -1,0 +1,67 @@
+"""Which channel of an image the network is to see: the best mix of all, or one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .annotation_layers import METADATA
+from .planes import channel_axis, pixels_of
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+BEST_MIX = "best mix from the annotation"
+CHANNEL_NAMES = "channel_names"
+"""Key of a layer's metadata: a list of names, as many as it has channels."""
+
+_CHOSEN = "channel"
+_COLOURS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The channels of an image, and which of them is to be seen.
+
+    Attributes
+    ----------
+    names : tuple of str
+    axis : int or None
+        Where they are in the array; None for the colours of an RGB layer, which come last.
+    chosen : int or None
+        None: the mix in which the annotated cells stand out.
+    """
+
+    names: tuple[str, ...]
+    axis: int | None
+    chosen: int | None = None
+
+    @property
+    def told(self) -> str:
+        """What is to be seen, in words."""
+        return BEST_MIX if self.chosen is None else self.names[self.chosen]
+
+
+def channels_of(image: Image) -> Channels | None:
+    """The channels of a layer; None where there is but one."""
+    axis = channel_axis(image)
+    if image.rgb:
+        names = _COLOURS
+    elif axis is not None and pixels_of(image).shape[axis] > 1:
+        number = pixels_of(image).shape[axis]
+        given = image.metadata.get(CHANNEL_NAMES, ())
+        names = tuple(map(str, given)) if len(given) == number else _numbered(number)
+    else:
+        return None
+    chosen = image.metadata.get(METADATA, {}).get(_CHOSEN)
+    return Channels(names, axis, chosen if chosen is not None and chosen < len(names) else None)
+
+
+def choose_channel(image: Image, chosen: int | None) -> None:
+    """Let the network see one channel of a layer, or the best mix; noted in the layer's metadata."""
+    noted = {**image.metadata.get(METADATA, {}), _CHOSEN: chosen}
+    image.metadata = {**image.metadata, METADATA: noted}
+
+
+def _numbered(number: int) -> tuple[str, ...]:
+    return tuple(f"channel {n}" for n in range(number))  # from 0, as napari's own sliders count

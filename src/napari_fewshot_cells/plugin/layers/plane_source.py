@@ -1,0 +1,168 @@
+"""What goes into a job: image planes and what is painted on them, to be read in another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...base.errors import AnnotationError
+from ...prediction.measurements import PixelSize
+from .channels import Channels, channels_of
+from .planes import (
+    PlaneIndex,
+    current_plane,
+    every_plane,
+    grid_of,
+    pixel_size,
+    pixels_of,
+    plane_axes,
+    plane_name,
+    window,
+)
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image
+
+    from ...data.plane import Plane
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One image plane to be read, later and elsewhere."""
+
+    layer: Image
+    name: str
+    array: Any
+    rgb: bool
+    grid: tuple[int, ...]
+    plane: PlaneIndex
+    pixel: PixelSize
+    channels: Channels | None = None
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        channels, name = self.channels, plane_name(self.name, self.plane, self.grid)
+        return name if channels is None or channels.chosen is None else f"{name} [{channels.told}]"
+
+    def read(self) -> Plane:
+        """The plane with all its channels, or the chosen one; raises `ImageError` where it cannot be used."""
+        from ...data.plane import to_plane
+
+        return to_plane(self.values(), self.label, rgb=self.rgb and self._all, channels=self._stacked)
+
+    def values(self, step: int = 1) -> NDArray[Any]:
+        """The plane as it is, (H, W) or, with its colours or channels, (H, W, C); every `step`-th pixel."""
+        index: list[int | slice] = [slice(None, None, step) if n is None else n for n in self.plane]
+        channels = self.channels
+        if channels is not None and channels.axis is not None:
+            index[channels.axis] = slice(None) if channels.chosen is None else channels.chosen
+        values = np.asarray(self.array[tuple(index)])
+        if self._stacked:
+            before = sum(number is None for number in self.plane[: channels.axis])
+            return np.moveaxis(values, before, -1)
+        return values if self._all or not self.rgb else values[..., channels.chosen]
+
+    @property
+    def _all(self) -> bool:
+        return self.channels is None or self.channels.chosen is None
+
+    @property
+    def _stacked(self) -> bool:
+        return self.channels is not None and self.channels.axis is not None and self._all
+
+
+def source_on_show(image: Image, dims: Dims) -> Source:
+    """The plane of an image that the viewer shows."""
+    grid, plane = grid_of(image), current_plane(image, dims)
+    pixel = pixel_size(image, plane_axes(image, dims))
+    return Source(image, image.name, pixels_of(image), image.rgb, grid, plane, pixel, channels_of(image))
+
+
+def every_source(image: Image, dims: Dims) -> Iterator[Source]:
+    """All planes of an image, in the orientation that the viewer shows."""
+    shown = source_on_show(image, dims)
+    for plane in every_plane(shown.grid, plane_axes(image, dims)):
+        yield replace(shown, plane=plane)
+
+
+@dataclass(frozen=True, eq=False)
+class Painted:
+    """An image and what is painted on it; `source.plane` tells the orientation of the planes."""
+
+    source: Source
+    labels: Any
+    whole_image: bool
+
+    def planes(self) -> Iterator[tuple[Source, NDArray[np.int32]]]:
+        """The annotated planes, each with a copy of its labels.
+
+        Raises
+        ------
+        AnnotationError
+            The labels have another shape than the image.
+        """
+        labels, grid = np.asarray(self.labels), self.source.grid
+        if labels.shape != grid:
+            raise AnnotationError(
+                f"The annotation of '{self.source.name}' has shape {labels.shape}, the image {grid}; "
+                "make a new annotation layer for this image."
+            )
+        rows, columns = (axis for axis, number in enumerate(self.source.plane) if number is None)
+        touched = labels.any(axis=(rows, columns)) if labels.ndim > 2 else np.array(labels.any())
+        for plane in every_plane(grid, (rows, columns)):
+            if touched[tuple(number for number in plane if number is not None)]:
+                yield replace(self.source, plane=plane), labels[window(plane)].copy()
+
+
+@dataclass(frozen=True, eq=False)
+class Count:
+    """What is painted on one plane."""
+
+    layer: Image
+    plane: PlaneIndex
+    cells: int
+    background: bool
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is annotated so far, to be told in plain words, and plane by plane."""
+
+    planes: int = 0
+    cells: int = 0
+    background: bool = False
+    counts: tuple[Count, ...] = ()
+
+    def __str__(self) -> str:
+        if not self.planes:
+            return "Nothing annotated yet."
+        images = f"{self.planes} image{'s' * (self.planes != 1)}"
+        cells = f"{self.cells or 'no'} cell{'s' * (self.cells != 1)}"
+        return f"{images}: {cells}, {'background painted' if self.background else 'no background yet'}"
+
+
+def tally(painted: Sequence[Painted]) -> Tally:
+    """Count annotated planes and painted cells; a layer of another shape counts for nothing."""
+    from skimage.measure import label
+
+    counts = []
+    for layer in painted:
+        if np.shape(layer.labels) != layer.source.grid:
+            continue
+        first_cell = 1 if layer.whole_image else 2
+        for source, labels in layer.planes():
+            cells = int(label(np.where(labels >= first_cell, labels, 0), connectivity=2).max())
+            background = bool((labels == first_cell - 1).any())
+            counts.append(Count(source.layer, source.plane, cells, background))
+    return Tally(
+        len(counts),
+        sum(count.cells for count in counts),
+        any(count.background for count in counts),
+        tuple(counts),
+    )

@@ -1,0 +1,141 @@
+"""Which plane of a layer is meant, and where it lies in space."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...prediction.measurements import PixelSize
+
+if TYPE_CHECKING:
+    from napari.components import Dims
+    from napari.layers import Image, Layer
+
+PlaneIndex = tuple[int | None, ...]
+"""A plane of an n-dimensional layer: a number for each axis that is fixed, None for the plane's two axes.
+
+The channel axis, if there is one, counts as fixed, at 0: a plane has all its channels.
+"""
+
+_CHANNEL_NAMES = ("c", "ch", "channel", "channels")
+
+
+def pixels_of(image: Image) -> Any:
+    """The array of an image layer at full resolution (numpy, dask, zarr …)."""
+    return image.data[0] if image.multiscale else image.data
+
+
+def channel_axis(layer: Layer) -> int | None:
+    """The axis of a layer that is called "c", "channel" or the like; never the colours of an RGB layer."""
+    if layer.ndim < 3:
+        return None
+    names = [name.lower() for name in layer.axis_labels]
+    return next((axis for axis, name in enumerate(names) if name in _CHANNEL_NAMES), None)
+
+
+def grid_of(image: Image) -> tuple[int, ...]:
+    """Shape of an image without its colours, and of length 1 along its channels: that of labels on it."""
+    channels = channel_axis(image)
+    shape = pixels_of(image).shape[: image.ndim]
+    return tuple(1 if axis == channels else size for axis, size in enumerate(shape))
+
+
+def plane_axes(layer: Layer, dims: Dims) -> tuple[int, int]:
+    """The two axes of a layer that the viewer shows; its last two but channels where it shows others."""
+    offset, channels = dims.ndim - layer.ndim, channel_axis(layer)
+    shown = sorted(axis - offset for axis in dims.displayed)
+    if len(shown) == 2 and shown[0] >= 0 and channels not in shown:
+        return shown[0], shown[1]
+    rows, columns = [axis for axis in range(layer.ndim) if axis != channels][-2:]
+    return rows, columns
+
+
+def shows_channels(layer: Layer, dims: Dims) -> bool:
+    """Whether one side of what the viewer shows is a layer's channel axis."""
+    channels = channel_axis(layer)
+    return channels is not None and channels + dims.ndim - layer.ndim in dims.displayed
+
+
+def current_plane(image: Image, dims: Dims) -> PlaneIndex:
+    """The plane of an image that the viewer shows."""
+    if image.ndim == 2:
+        return (None, None)
+    axes, point = plane_axes(image, dims), image.world_to_data(dims.point)
+    return tuple(
+        None if axis in axes else int(np.clip(round(point[axis]), 0, size - 1))
+        for axis, size in enumerate(grid_of(image))
+    )
+
+
+def every_plane(grid: tuple[int, ...], axes: tuple[int, int]) -> Iterator[PlaneIndex]:
+    """All planes along `axes` of a layer of that shape."""
+    fixed = [axis for axis in range(len(grid)) if axis not in axes]
+    for numbers in np.ndindex(*(grid[axis] for axis in fixed)):
+        yield tuple(numbers[fixed.index(axis)] if axis in fixed else None for axis in range(len(grid)))
+
+
+def fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
+    """Whether a plane, noted some time ago, has the orientation on show and lies within the image."""
+    return len(plane) == len(shown) and all(
+        (number is None) == (now is None) and (number is None or number < size)
+        for number, now, size in zip(plane, shown, grid, strict=True)
+    )
+
+
+def window(plane: PlaneIndex) -> tuple[int | slice, ...]:
+    """The plane as an index of an array."""
+    return tuple(slice(None) if number is None else number for number in plane)
+
+
+def plane_name(layer_name: str, plane: PlaneIndex, grid: tuple[int, ...]) -> str:
+    """What people call it: the layer's name, and the numbers of the plane where there are others."""
+    numbers = [str(n) for n, size in zip(plane, grid, strict=True) if n is not None and size > 1]
+    return f"{layer_name}, plane {' '.join(numbers)}" if numbers else layer_name
+
+
+def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
+    """Of the plane along `axes`, where the layer has units of length for both; else pixels."""
+    units = [image.units[axis] for axis in axes]
+    if not all(unit.dimensionality == {"[length]": 1} for unit in units):
+        return PixelSize()
+    height, width = (
+        float((image.scale[axis] * unit).to(units[0]).magnitude)
+        for axis, unit in zip(axes, units, strict=True)
+    )
+    symbol = f"{units[0]:~P}"
+    return PixelSize(height, width, "µm" if symbol == "µ" else symbol)  # pint's symbol of "micron" is "µ"
+
+
+def place_on(layer: Layer, image: Image) -> None:
+    """Bring a layer on an image's grid to where the image lies now."""
+    move(layer, **geometry_of(image))
+
+
+def move(layer: Layer, **geometry: Any) -> None:
+    """Set where a layer lies: its scale, translate and so on.
+
+    What is right already stays untouched: napari slices and draws the layer anew for each of these that is
+    set.
+    """
+    for name, value in geometry.items():
+        if not np.array_equal(getattr(layer, name), value):
+            setattr(layer, name, value)
+
+
+def geometry_of(image: Image) -> dict[str, Any]:
+    """Where an image lies in space, as arguments for a new layer on its grid.
+
+    Where there are channels, the new layer is as thick as all of them, so that it shows on each.
+    """
+    names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
+    geometry = {name: getattr(image, name) for name in names}
+    channels = channel_axis(image)
+    if channels is not None:
+        number = pixels_of(image).shape[channels]
+        scale, translate = np.array(image.scale), np.array(image.translate)
+        translate[channels] += scale[channels] * (number - 1) / 2
+        scale[channels] *= number
+        geometry |= {"scale": scale, "translate": translate}
+    return geometry

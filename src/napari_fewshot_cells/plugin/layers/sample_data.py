@@ -1,0 +1,44 @@
+"""File › Open Sample: simulated images with a partial annotation, ready for the button; nothing to download.
+
+The truth is not a layer here: it would invite training on the answer. Whoever wants it regenerates it with
+`napari_fewshot_cells.simulate` and the seed 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...simulate import electron_microscopy, fluorescent_cells, partial_annotation
+
+LayerData = tuple[NDArray[Any], dict[str, Any], str]
+
+SEED = 0
+ANNOTATION_OF = "annotation_of"
+
+
+def fluorescent_cells_sample() -> list[LayerData]:
+    """Simulated fluorescent nuclei, uint16 (512, 512), eight of them and some background painted."""
+    image, truth = fluorescent_cells(seed=SEED)
+    return _layers("simulated fluorescent cells", image, partial_annotation(truth, seed=SEED, n_cells=8))
+
+
+def electron_microscopy_sample() -> list[LayerData]:
+    """A simulated electron micrograph, uint8 (512, 512), five mitochondria and some background painted."""
+    image, truth = electron_microscopy(seed=SEED)
+    # Fewer cells than above, more strokes: this background holds more kinds of things to tell apart.
+    annotation = partial_annotation(truth, seed=SEED, n_cells=5, n_strokes=9)
+    return _layers("simulated electron microscopy", image, annotation)
+
+
+def _layers(name: str, image: NDArray[Any], annotation: NDArray[np.int32]) -> list[LayerData]:
+    low, high = np.percentile(image, (0.5, 99.7))
+    shown = {"name": name, "colormap": "gray", "contrast_limits": (float(low), float(high))}
+    painted = {
+        "name": f"annotation {name}",
+        "opacity": 0.6,
+        "metadata": {"napari_fewshot_cells": {ANNOTATION_OF: name}},
+    }
+    return [(image, shown, "image"), (annotation, painted, "labels")]

@@ -1,0 +1,171 @@
+"""3 Fine-tune: the button, how far it is, and how the loss falls."""
+
+from __future__ import annotations
+
+from qtpy.QtCore import Qt, Signal
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QProgressBar,
+    QPushButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from ...base.progress import Progress
+from ..session.disabled_reasons import (
+    reason_cancel_disabled,
+    reason_continue_disabled,
+    reason_fine_tune_disabled,
+    reason_keep_disabled,
+)
+from ..session.session import Session
+from ..widgets.collapsible_box import Step
+from ..widgets.controls import choice, fill, form, group, set_enabled
+from ..widgets.loss_curve import LossCurve
+
+IDLE = "Nothing is running"
+_TITLES = {"half-unet": "Half U-Net", "fcrn": "FCRN", "unet": "U-Net (slow)"}
+
+
+class FineTuneBox(QWidget):
+    """Starts and cancels; shows progress, loss and remaining time of whatever runs."""
+
+    fine_tune_requested = Signal()
+    keep_requested = Signal()
+    cancel_requested = Signal()
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        box, layout = group("3  Fine-tune")
+        self.step = box
+        self.start_choice = choice()
+        self.start_choice.activated.connect(self._choose_start)
+        self.diameter = QDoubleSpinBox()
+        self.diameter.setRange(0, 2000)
+        self.diameter.setDecimals(0)
+        self.diameter.setSuffix(" px")
+        self.diameter.setSpecialValueText("auto")
+        self.diameter.setToolTip("Diameter of a typical cell; auto (0) takes it from what you painted")
+        self.diameter.valueChanged.connect(self._choose_diameter)
+        self.continue_check = QCheckBox("Continue from the last model")
+        self.continue_check.toggled.connect(self._choose_continued)
+        self.preview_check = QCheckBox("Preview while training")
+        self.preview_check.setToolTip(
+            "Show every few seconds what the model in training makes of what is in view, "
+            "in a layer that goes when the training ends; it takes a tenth of the time"
+        )
+        self.preview_check.toggled.connect(self._choose_preview)
+        self.fine_tune_button = QPushButton("Fine-tune on current annotations")
+        self.fine_tune_button.setObjectName("primary")
+        self.fine_tune_button.clicked.connect(self.fine_tune_requested)
+        self.progress = QProgressBar()
+        self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self.curve = LossCurve()
+        self.keep_button = QPushButton("Stop and keep")
+        self.keep_button.clicked.connect(self.keep_requested)
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.clicked.connect(self.cancel_requested)
+        fields = form(("Network", self.start_choice), ("Cell diameter", self.diameter))
+        ends = QHBoxLayout()
+        ends.setSpacing(4)
+        ends.addWidget(self.keep_button, 1)
+        ends.addWidget(self.cancel_button, 1)
+        self.options = Step("Options", framed=False)
+        self.options.inside.addLayout(fields)
+        self.options.inside.addWidget(self.continue_check)
+        self.options.inside.addWidget(self.preview_check)
+        layout.addWidget(self.fine_tune_button)
+        layout.addWidget(self.progress)
+        layout.addLayout(ends)
+        layout.addWidget(self.curve)  # last: it comes with a training and must not move a button away
+        layout.addWidget(self.options)
+        self.rest(IDLE)
+        outer = QVBoxLayout(self)
+        outer.setContentsMargins(0, 0, 0, 0)
+        outer.addWidget(box)
+
+    def refresh(self) -> None:
+        session = self._session
+        options = [(_TITLES.get(e.name, e.name) if e.bundled else e.name, e) for e in session.models]
+        fill(self.start_choice, options, session.start)
+        if (session.diameter or 0) != self.diameter.value():
+            self.diameter.blockSignals(True)
+            self.diameter.setValue(session.diameter or 0)
+            self.diameter.blockSignals(False)
+        size = f"{session.diameter:g} px" if session.diameter else "auto"
+        network = self.start_choice.currentText() or "no network"
+        self.options.summarise(f"{network}, cell diameter {size}")
+        loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
+        set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
+        for check, chosen in (
+            (self.continue_check, session.continued),
+            (self.preview_check, session.preview),
+        ):
+            check.blockSignals(True)
+            check.setChecked(chosen)
+            check.blockSignals(False)
+        set_enabled(
+            self.continue_check,
+            reason_continue_disabled(session),
+            "Begin with the model in use, not with the network above. Mistakes that it has learnt may stay; "
+            "without this every training begins anew with all annotations",
+        )
+        set_enabled(
+            self.fine_tune_button,
+            reason_fine_tune_disabled(session),
+            "Train on everything that is painted, on all images; your annotations stay as they are",
+        )
+        set_enabled(
+            self.keep_button,
+            reason_keep_disabled(session),
+            "The loss falls no more: stop here, keep what has been learnt, and predict with it",
+        )
+        set_enabled(
+            self.cancel_button,
+            reason_cancel_disabled(session),
+            "Stop after the step that is under way; the model of before stays",
+        )
+
+    def show_progress(self, step: Progress) -> None:
+        """Move the bar and say loss and remaining time."""
+        if step.loss is not None:
+            self.curve.add(step.done, step.loss)
+        words = [step.stage.capitalize()]
+        if step.total > 1:
+            words[0] += f" {step.done}/{step.total}"
+        if step.loss is not None:
+            words.append(f"loss {step.loss:.3f}")
+        if step.remaining:
+            words.append(f"{max(1, round(step.remaining))} s left")
+        self._tell(" · ".join(words), step.done, step.total)
+
+    def rest(self, text: str) -> None:
+        """Nothing runs: empty the bar and say how it ended."""
+        self._tell(text, 0, 1)
+
+    def _tell(self, text: str, done: int, total: int) -> None:
+        # in the bar, not in a label: a label lays out the whole panel anew at every step (30 ms)
+        # and drawn with the rest: Qt draws a new value at once, and the whole window with it
+        self.progress.setUpdatesEnabled(False)
+        self.progress.setFormat(text.replace("%", "%%"))
+        if total != self.progress.maximum():
+            self.progress.setRange(0, total)
+        self.progress.setValue(done)
+        self.progress.setUpdatesEnabled(True)
+
+    def _choose_start(self, index: int) -> None:
+        entry = self.start_choice.itemData(index)
+        self._session.prefer(network=entry.name)
+        self._session.choose(start=entry)
+
+    def _choose_diameter(self, value: float) -> None:
+        self._session.choose(diameter=value or None)
+
+    def _choose_continued(self, checked: bool) -> None:
+        self._session.choose(continued=checked)
+
+    def _choose_preview(self, checked: bool) -> None:
+        self._session.choose(preview=checked)

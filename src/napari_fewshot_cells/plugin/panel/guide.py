@@ -1,0 +1,78 @@
+"""One line at the top of the panel that says what to do next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel, QSizePolicy
+
+from ..session.disabled_reasons import reason_display_disabled
+from ..session.session import BATCH, CANCELLING, COMPARING, FINE_TUNING, FINISHING, Session
+
+if TYPE_CHECKING:
+    from ..session.rounds import Rounds
+
+_MARGIN = 5  # px
+_LONGEST_NAME = 24
+_RUNNING = {
+    FINE_TUNING: "It learns from what you painted; the cells appear when it is done. You can go on painting.",
+    FINISHING: "Stopping after the step that is under way; the cells appear then.",
+    CANCELLING: "Stopping after the step that is under way.",
+    BATCH: "A folder is being predicted: see its window.",
+    COMPARING: "Showing the prediction of a run again.",
+}
+
+
+def next_step(session: Session, rounds: Rounds) -> str:
+    """What a person who knows nothing of the panel should do now."""
+    image, annotation, count = session.image, session.annotation, session.tally
+    if session.running is not None:
+        return _RUNNING.get(session.running, "Predicting: the cells appear plane by plane.")
+    if image is None:
+        return "Next: open an image. Drop a file on the window, press Add files…, or try File › Open Sample."
+    in_the_way = reason_display_disabled(session)
+    if in_the_way is not None:
+        return in_the_way
+    if rounds.history.offered is not None:
+        return "Next: under History, click on both runs to compare them, then keep one."
+    found = session.results.of(image)
+    if found is not None and session.model is not None:
+        return (
+            "Wrong somewhere? Correct it and fine-tune again. Right? Predict other images, "
+            f"or select '{_shortened(found.name)}' and press File › Save Selected Layers."
+        )
+    if annotation is None and session.model is not None:
+        return "Next: press Predict to find the cells of this image, or New annotation layer to teach more."
+    if annotation is None and not count.cells:
+        return "Next: press New annotation layer."
+    if not count.cells:
+        return "Next: with the Cell brush (C), paint a few whole cells."
+    if not count.background:
+        return "Next: with the Background brush (G), paint some of what is no cell, also close to cells."
+    return "Next: press Fine-tune on current annotations. A few cells are enough to begin with."
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+class Guide(QLabel):
+    """Follows the session; as high as its usual texts, so that the panel does not jump."""
+
+    def __init__(self, session: Session, rounds: Rounds) -> None:
+        super().__init__()
+        self._session, self._rounds = session, rounds
+        self.setObjectName("guide")
+        self.setWordWrap(True)
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setAlignment(Qt.AlignmentFlag.AlignVCenter)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        self.setMargin(_MARGIN)  # one of a style sheet is forgotten where Qt asks how high a text is
+        self.setMinimumHeight(2 * (self.fontMetrics().lineSpacing() + _MARGIN))
+
+    def refresh(self) -> None:
+        """Say what is next now."""
+        text = next_step(self._session, self._rounds)
+        if text != self.text():  # a label lays out the whole panel anew
+            self.setText(text)

@@ -1,0 +1,233 @@
+"""The dock widget: boxes in the order of work, a message, and the wires between them and the jobs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING
+
+import napari.viewer
+from qtpy.QtCore import QEvent, Qt, QTimer, Slot
+from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+
+from ..jobs.preload import load_library
+from ..jobs.worker import Runner, run_function
+from ..layers.plane_source import Tally, tally
+from ..layers.planes import current_plane
+from ..recovery.autosave import Autosave
+from ..recovery.relink_labels import Waiting
+from ..recovery.restore import Restoring
+from ..session.actions import Actions
+from ..session.object_refiner import Refiner
+from ..session.preference_sync import Settings
+from ..session.rounds import Rounds
+from ..session.session import Session
+from ..widgets.collapsible_box import Step
+from ..widgets.message_bar import ERROR, WARNING, MessageBar, tell_fault
+from ..widgets.theme_colours import Colours, colours_of, style_sheet
+from .annotation_box import AnnotationBox
+from .finetune_box import FineTuneBox
+from .guide import Guide
+from .history_box import HistoryBox
+from .image_box import ImageBox
+from .objects_box import ObjectsBox
+from .predict_box import PredictBox
+from .project_row import ProjectRow
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ...models.library import ModelEntry
+
+_TALLY_DELAY = 250  # ms after the last stroke
+
+
+class FewShotWidget(QWidget):
+    """Annotate, fine-tune, predict: shows a `Session` and wires its boxes to the jobs."""
+
+    def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.session = Session(viewer)
+        self.refiner = Refiner(self.session)
+        self.settings = Settings(self.session, self.refiner)
+        self.rounds = Rounds(self.session)
+        self.autosave = Autosave(self.session, self.refiner, self.rounds)
+        self.restoring = Restoring(self.session, self.refiner, self.rounds)
+        self._waiting = Waiting(self.session)
+        self._runner = Runner(takes_turns=True)
+        self._actions = Actions(self.session, self.refiner, self.rounds, self._runner)
+        self.image_box = ImageBox(self.session)
+        self.annotation_box = AnnotationBox(self.session)
+        self.finetune_box = FineTuneBox(self.session)
+        self.predict_box = PredictBox(self.session, self.refiner)
+        self.history_box = HistoryBox(self.session, self.rounds)
+        self.project_row = ProjectRow(self.session, self.autosave, self.restoring)
+        runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
+        self._ends = (
+            self.autosave.finish,  # while the layers are known
+            self._waiting.stop,
+            self.settings.stop,
+            *(runner.stop for runner in runners),
+            self.refiner.stop,
+            self.rounds.stop,
+            self.annotation_box.tools.close,
+            self.session.close,
+        )
+        self.objects_box = ObjectsBox(self.session, self.refiner)
+        self._boxes = (
+            self.project_row,
+            self.image_box,
+            self.annotation_box,
+            self.finetune_box,
+            self.predict_box,
+            self.history_box,
+            self.objects_box,
+        )
+        self.guide = Guide(self.session, self.rounds)
+        self._colours: Colours | None = None
+        self.message_bar = MessageBar()
+        self.fine_tune_button = self.finetune_box.fine_tune_button
+        self.cancel_button = self.finetune_box.cancel_button
+        self.predict_button = self.predict_box.predict_button
+        self._lay_out()
+        self.settings.follow(self.findChildren(Step))
+        self._dress()
+        self._connect()
+        self._load()
+        self._refresh()
+        self._count()
+        if self.settings.trouble:
+            self._say(WARNING, self.settings.trouble)
+
+    def _lay_out(self) -> None:
+        inner = QWidget()
+        boxes = QVBoxLayout(inner)
+        boxes.setContentsMargins(4, 4, 4, 4)
+        boxes.setSpacing(4)
+        for box in self._boxes:
+            boxes.addWidget(box)
+        boxes.addStretch(1)
+        scroll = QScrollArea()
+        scroll.setWidgetResizable(True)
+        scroll.setFrameShape(QFrame.Shape.NoFrame)
+        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        scroll.setWidget(inner)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(2)
+        # What is next and what was said stay in view, wherever the boxes are scrolled to
+        layout.addWidget(self.guide)
+        layout.addWidget(scroll, 1)
+        layout.addWidget(self.message_bar)
+        self.setMinimumWidth(360)
+
+    def _connect(self) -> None:
+        self._count_soon = QTimer(self)
+        self._count_soon.setSingleShot(True)
+        self._count_soon.setInterval(_TALLY_DELAY)
+        self._count_soon.timeout.connect(self._count)
+        self.session.changed.connect(self._refresh)
+        self.session.plane_changed.connect(self.image_box.refresh)
+        self.session.annotations.painted.connect(self._on_painted)
+        self.image_box.said.connect(self._say)
+        self.image_box.failed.connect(self._on_fault)
+        self.image_box.suggestion.requested.connect(self._actions.suggest)
+        self.annotation_box.refused.connect(partial(self._say, ERROR))
+        self.annotation_box.tools.told.connect(partial(self._say, WARNING))
+        self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)
+        self.finetune_box.fine_tune_requested.connect(self._actions.fine_tune)
+        self.finetune_box.keep_requested.connect(self._actions.stop_and_keep)
+        self.finetune_box.cancel_requested.connect(self._actions.cancel)
+        self.predict_box.predict_requested.connect(self._actions.predict)
+        self.objects_box.said.connect(self._say)
+        for teller in (self._actions, self.project_row, self.autosave, self.restoring):
+            teller.said.connect(self._say)
+            teller.failed.connect(self._on_fault)
+        self._waiting.failed.connect(self._on_fault)
+        self.restoring.shown.connect(self._go_to)
+        self.settings.said.connect(self._say)
+        self.settings.failed.connect(self._on_fault)
+        self.rounds.history.changed.connect(self.guide.refresh)
+        self.rounds.show_requested.connect(self._actions.show_run)
+        self.rounds.said.connect(self._say)
+        self.rounds.failed.connect(self._on_fault)
+        self.refiner.failed.connect(self._on_fault)
+        self._actions.training_begun.connect(self.finetune_box.curve.begin)
+        self._actions.progressed.connect(self.finetune_box.show_progress)
+        self._actions.rested.connect(self.finetune_box.rest)
+        self._actions.suggested.connect(self.image_box.suggestion.take)
+        # The window's end deletes the panel without an event that it could see
+        self.destroyed.connect(partial(_shut, self._ends))
+
+    # --- PyTorch and the count of what is painted: short work in threads
+
+    def _load(self) -> None:
+        # Importing PyTorch takes seconds. In a thread the window stands still for some 0.2 s of them (the
+        # loader of its libraries holds the interpreter), once, while the panel opens.
+        if "torch" in sys.modules:
+            self.session.set_models(load_library())
+        else:
+            run_function(load_library, then=self._on_loaded, failed=self._on_fault)
+
+    @Slot(object)
+    def _on_loaded(self, models: tuple[ModelEntry, ...]) -> None:
+        self.session.set_models(models)
+
+    def _on_painted(self) -> None:
+        self._count_soon.start()
+
+    @Slot()
+    def _count(self) -> None:
+        if not self.session.closed:
+            run_function(tally, self.session.painted(), then=self._on_counted, failed=self._on_fault)
+
+    @Slot(object)
+    def _on_counted(self, count: Tally) -> None:
+        self.session.choose(tally=count)
+
+    @Slot(object)
+    def _on_fault(self, error: Exception) -> None:
+        tell_fault(self.message_bar, error)
+
+    # --- the screen
+
+    def _say(self, kind: str, text: str) -> None:
+        self.message_bar.say(kind, text)
+
+    @Slot()
+    def _dress(self) -> None:
+        """Follow napari's theme."""
+        colours = colours_of(self.session.viewer.theme)
+        if colours != self._colours:
+            self._colours = colours
+            self.setStyleSheet(style_sheet(colours))
+            self.finetune_box.curve.dress(colours)
+
+    @Slot(object)
+    def _go_to(self, image: Image) -> None:
+        self.image_box.going.to(image, current_plane(image, self.session.viewer.dims))
+
+    def _refresh(self) -> None:
+        self.guide.refresh()
+        for box in self._boxes:
+            box.refresh()
+
+    def close_session(self) -> None:
+        """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
+        self.image_box.suggestion.clear()
+        self.predict_box.close_dialogs()
+        _shut(self._ends)
+
+    def event(self, event: QEvent) -> bool:
+        """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
+        if event.type() == QEvent.Type.StyleChange and not self.session.closed:
+            QTimer.singleShot(0, self._dress)  # not while Qt is going through the widgets
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_session()
+        return super().event(event)
+
+
+def _shut(ends: Iterable[Callable[[], None]], *_: object) -> None:
+    for end in ends:
+        end()

@@ -1,0 +1,242 @@
+"""Keeps what is painted safe while it is being painted: a copy on the disk, a few seconds old at most."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal, Slot
+from superqt.utils import create_worker
+
+from ...base.errors import FewShotError
+from ...data.fingerprint import Fingerprint
+from ...projects.recovery import RecoveryWriter, settle
+from ..jobs.worker import LONGEST_WAIT
+from ..layers.paint_events import Strokes
+from ..layers.planes import pixels_of
+from ..widgets.message_bar import INFO, WARNING
+from .recovery_notes import note_recovery, own_folder
+from .snapshot import Snapshot, take_snapshot
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+    from napari.utils.events import Event
+
+    from ...projects.project import ImageRecord
+    from ...projects.project_folder import Saved
+    from ..session.object_refiner import Refiner
+    from ..session.rounds import Rounds
+    from ..session.session import Session
+
+REST = 1.0  # s after the last stroke
+LONGEST_UNSAVED = 3.0  # s after the first stroke that is not on the disk, while painting goes on
+RETRY = 10.0  # s after which a full disk is tried again
+
+
+class Autosave(QObject):
+    """Writes the session's recovery copy in a thread; see `recovery`.
+
+    The main thread only hands over references. The thread copies a plane, compares it with what is on the
+    disk, and writes what differs; what is painted meanwhile makes the next time.
+
+    Signals
+    -------
+    said, failed
+        For the panel's message.
+    """
+
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(
+        self, session: Session, refiner: Refiner, rounds: Rounds, parent: QObject | None = None
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._refiner, self._rounds = session, refiner, rounds
+        self._writer = RecoveryWriter(own_folder(session.annotations.labels))
+        self._prints: dict[Image, tuple[Any, Fingerprint]] = {}
+        self._painted_first: float | None = None  # of what is not on the disk
+        self._changed = self._scan = False
+        self._saved = False  # as a project, which is still to be noted
+        self._failing = ""
+        self._worker: Any = None
+        self._writing: Snapshot | None = None
+        self._before_removal: Snapshot | None = None
+        self._superseded: Path | None = None  # another session, which this one will hold
+        self._settling: Path | None = None  # the same, while it is being written
+        self._finished = False
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._save)
+        self._strokes = Strokes(session)
+        layers = session.viewer.layers
+        self._heard = (
+            (session.annotations.painted, self._on_painted),
+            (self._strokes.painted, self._on_painted),
+            (session.changed, self._on_changed),
+            (refiner.changed, self._on_changed),
+            (rounds.history.changed, self._on_changed),
+            (layers.events.removing, self._on_removing),
+            (layers.events.removed, self._on_changed),
+        )
+        for signal, slot in self._heard:
+            signal.connect(slot)
+        application = QCoreApplication.instance()
+        if application is not None:
+            application.aboutToQuit.connect(self.finish)
+        if session.annotations.items():
+            self._on_painted()
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the copy is; None while there is nothing to keep."""
+        return self._writer.folder
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something waits to be written."""
+        return self._changed or self._scan or self._worker is not None
+
+    def snapshot(self, *, every_image: bool = False) -> Snapshot:
+        """What is there now, and is to be kept."""
+        there = self._session.annotations.images
+        self._prints = {
+            image: known
+            for image, known in self._prints.items()
+            if image in there and pixels_of(image) is known[0]
+        }
+        prints = {image: print_ for image, (_, print_) in self._prints.items()}
+        return take_snapshot(
+            self._session, self._refiner.settings, self._rounds, prints, every_image=every_image
+        )
+
+    def note_saved(self) -> None:
+        """A person has saved a project: this session need not be offered, unless it goes on."""
+        self._saved = True
+        self._on_changed()
+
+    def supersede(self, folder: Path) -> None:
+        """Offer another session no more, once what has been restored of it is in this one's copy."""
+        self._superseded = folder
+        self._on_painted()
+
+    @Slot()
+    def finish(self) -> None:
+        """Write the last copy, here and now: the panel goes away. Finishing twice is fine."""
+        if self._finished:
+            return
+        self._finished = True
+        self._timer.stop()
+        for signal, slot in self._heard:
+            signal.disconnect(slot)
+        self._heard = ()
+        if self._worker is not None:
+            for signal in (self._worker.returned, self._worker.errored):
+                signal.disconnect()
+            deadline = time.monotonic() + LONGEST_WAIT
+            while self._worker.is_running and time.monotonic() < deadline:
+                time.sleep(0.005)
+        # A window that closes removes its layers first: what was there before that is meant
+        last = self._before_removal or self.snapshot()
+        scan = self._scan or self._worker is not None or self._before_removal is not None
+        try:
+            self._writer.write(last.state, scan=scan, saved=self._saved, closed=True)
+            self._settle(self._superseded)
+        except FewShotError as error:
+            logging.getLogger(__name__).warning("The last recovery copy failed: %s", error)
+        self._strokes.stop()
+        self._prints, self._worker, self._writing, self._before_removal = {}, None, None, None
+
+    # --- when
+
+    def _on_painted(self) -> None:
+        self._scan, self._saved = True, False
+        self._on_changed()
+
+    def _on_changed(self) -> None:
+        if self._finished:
+            return
+        self._changed = True
+        now = time.monotonic()
+        if self._painted_first is None:
+            self._painted_first = now
+        if not self._failing:
+            self._wait(min(now + REST, self._painted_first + LONGEST_UNSAVED) - now)
+
+    def _on_removing(self, event: Event) -> None:
+        if self._before_removal is None:
+            self._before_removal = self.snapshot()
+
+    def _go_on(self) -> None:
+        self._worker = self._writing = None
+        if self._changed or self._scan:
+            since = 0.0 if self._painted_first is None else time.monotonic() - self._painted_first
+            self._wait(RETRY if self._failing else min(REST, LONGEST_UNSAVED - since))
+
+    def _wait(self, seconds: float) -> None:
+        self._timer.start(max(0, round(1000 * seconds)))
+
+    @Slot()
+    def _save(self) -> None:
+        if self._worker is not None or self._finished:
+            return  # `_go_on` comes back to it
+        scan = self._scan
+        self._changed = self._scan = False
+        self._painted_first = self._before_removal = None
+        saved, self._saved = self._saved, False
+        self._settling = self._superseded
+        self._writing = self.snapshot()
+        self._worker = create_worker(
+            self._writer.write,
+            self._writing.state,
+            scan=scan,
+            saved=saved,
+            _connect={"returned": self._on_written, "errored": self._on_error},
+        )
+
+    # --- what came of it
+
+    @Slot(object)
+    def _on_written(self, saved: Saved | None) -> None:
+        if self._finished or self._writing is None:
+            return
+        if self._failing:
+            self._failing = ""
+            self.said.emit(INFO, "Automatic saving works again.")
+        if saved is not None:
+            self._keep_prints(self._writing, saved.project.images)
+            note_recovery(self._writing, saved, self.folder, self._session.viewer.layers)
+            self._settle(self._settling)
+        self._go_on()
+
+    @Slot(object)
+    def _on_error(self, error: Exception) -> None:
+        if self._finished:
+            return
+        self._changed = self._scan = True
+        told, self._failing = self._failing, str(error) or type(error).__name__
+        if not isinstance(error, FewShotError):
+            if not told:
+                self.failed.emit(error)
+        elif not told:
+            self.said.emit(
+                WARNING,
+                f"What you paint is not saved automatically at the moment: {error} "
+                "It is tried again every few seconds; Save project… can save it elsewhere.",
+            )
+        self._go_on()
+
+    def _keep_prints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
+        for image, record, state in zip(written.images, records, written.state.images, strict=True):
+            if image is not None and record.fingerprint.digest:
+                self._prints[image] = state.array, record.fingerprint
+
+    def _settle(self, folder: Path | None) -> None:
+        if folder is not None and folder == self._superseded:
+            self._superseded = None
+            with suppress(FewShotError):  # it is offered once more, then
+                settle(folder, "restored")

@@ -1,0 +1,171 @@
+"""Reads a project, in a worker thread: what can be read is handed over, the rest is told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...base.errors import FewShotError, ModelError, ProjectError
+from ..session.file_opener import read_layer
+from .snapshot import look_options
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+    from napari.layers import Image
+
+    from ...data.fingerprint import Fingerprint
+    from ...models.library import ModelEntry
+    from ...projects.project import ImageRecord, LabelsRecord, Project
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedModels:
+    """The library, now with the project's models, and what each is called here."""
+
+    entries: tuple[ModelEntry, ...]
+    names: dict[str, str]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedImage:
+    """An image of a project.
+
+    Attributes
+    ----------
+    number : int
+        Which.
+    layer : Image or None
+        The layer, where the viewer has it already.
+    values : ndarray or None
+        The pixels, where they could be read.
+    options : dict
+        Of the new layer.
+    path : Path or None
+        A file that only the plugin which opened it before can read.
+    note : str
+        What is wrong.
+    """
+
+    number: int
+    layer: Image | None = None
+    values: np.ndarray | None = None
+    options: dict[str, Any] | None = None
+    path: Path | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedLabels:
+    """Painted labels; no values where nothing could be read."""
+
+    record: LabelsRecord
+    values: np.ndarray | None
+    notes: tuple[str, ...]
+
+
+Opened = OpenedModels | OpenedImage | OpenedLabels
+
+
+def open_job(
+    folder: Path, project: Project, there: Sequence[tuple[Image, Any]]
+) -> Generator[Opened, None, None]:
+    """Read the models, images and labels of a project.
+
+    Parameters
+    ----------
+    folder : Path
+    project : Project
+    there : sequence of (Image, array)
+        What the viewer shows already.
+    """
+    yield _models(folder, project)
+    known = {fingerprint_or_none(array): layer for layer, array in there}
+    for number, record in enumerate(project.images):
+        yield _image(folder, record, number, known)
+    for labels in project.labels:
+        yield _labels(folder, labels)
+
+
+def fingerprint_or_none(array: Any) -> Fingerprint | None:
+    """The fingerprint of an array; None where it cannot be read."""
+    from ...data.fingerprint import fingerprint
+
+    try:
+        return fingerprint(array)
+    except Exception:  # an image that is not in memory may fail in any way when it is read
+        return None
+
+
+def fits(record: ImageRecord, found: Fingerprint | None) -> bool:
+    """Whether pixels are those of an image; where nobody could look at it then, shape and type must do."""
+    wanted = record.fingerprint
+    if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
+        return False
+    return not wanted.digest or found.digest == wanted.digest
+
+
+def _image(
+    folder: Path, record: ImageRecord, number: int, known: dict[Fingerprint | None, Image]
+) -> OpenedImage:
+    from ...projects.project_folder import find_image
+
+    if record.fingerprint.digest and record.fingerprint in known:
+        return OpenedImage(number, layer=known[record.fingerprint])
+    waits = "What is painted on it waits, and attaches itself when you open that image."
+    path = find_image(folder, record)
+    if path is None and record.path is None:
+        return OpenedImage(number, note=f"'{record.name}' was never a file and is not open. {waits}")
+    if path is None:
+        return OpenedImage(number, note=f"'{record.name}' is not found at '{record.path}'. {waits}")
+    other = f"'{path}' is no longer the image '{record.name}' that was painted on. {waits}"
+    try:
+        values, options = read_layer(path)
+    except FewShotError as error:
+        return OpenedImage(number, path=path, note=f"{error} {waits}")
+    if not fits(record, fingerprint_or_none(values)):
+        return OpenedImage(number, path=path, note=other)
+    look = look_options(record.look)
+    metadata = dict(options.get("metadata", {}))
+    for key, facts in look.pop("metadata").items():
+        metadata[key] = {**metadata.get(key, {}), **facts} if isinstance(facts, dict) else facts
+    options = {**options, **look, "name": record.name, "rgb": record.rgb, "metadata": metadata}
+    return OpenedImage(number, values=values, options=options)
+
+
+def _labels(folder: Path, record: LabelsRecord) -> OpenedLabels:
+    from ...projects.label_files import read_labels
+
+    try:
+        values, notes = read_labels(folder / record.file, record.shape, record.dtype, record.planes)
+    except ProjectError as error:
+        return OpenedLabels(record, None, (str(error),))
+    return OpenedLabels(record, values, tuple(notes))
+
+
+def _models(folder: Path, project: Project) -> OpenedModels:
+    from ...base.atomic_files import writing
+    from ...models.library import library_dir, list_models, save_model, unused_name
+    from ...models.model import read_model, weights_sha256
+
+    names, notes = {}, []
+    for name, file in project.models.items():
+        own = {entry.name: entry for entry in list_models()}
+        try:
+            model = read_model(folder / file)
+            if name in own and weights_sha256(read_model(own[name].path)) == weights_sha256(model):
+                names[name] = name
+                continue
+            with writing(library_dir()):
+                names[name] = save_model(model, unused_name(name)).name
+        except FewShotError as error:
+            notes.append(str(error))
+    used = {run.model for run in project.runs} | {project.settings.model} - {None}
+    have = {entry.name for entry in list_models()}
+    gone = sorted(str(name) for name in used if names.get(str(name), name) not in have)
+    if gone and not notes:
+        notes.append(str(ModelError(f"The library no longer has the model '{gone[0]}'.")))
+    return OpenedModels(tuple(list_models()), names, tuple(notes))

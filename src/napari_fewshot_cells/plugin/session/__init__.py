@@ -1,0 +1,4 @@
+"""What the panel knows and does.
+
+It never holds a widget.
+"""

@@ -1,0 +1,170 @@
+"""The jobs behind the panel's buttons: starts them, and takes in what they tell and how they end."""
+
+from __future__ import annotations
+
+from threading import Event
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, Signal, Slot
+
+from ...base.progress import Progress
+from ..jobs.events import JobEvent, PlaneResult, Predicting, Skipped, Trained
+from ..jobs.model_jobs import fine_tune_job, predict_job
+from ..jobs.predictions import Prediction
+from ..jobs.run_jobs import show_job
+from ..jobs.suggest_job import SUGGESTING, Suggested, candidates, suggest_job
+from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused
+from ..panel.finetune_box import IDLE
+from ..widgets.message_bar import DONE, ERROR, INFO, WARNING
+from .run_summary import RunSummary
+from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE
+
+if TYPE_CHECKING:
+    from ..jobs.worker import Runner
+    from .object_refiner import Refiner
+    from .rounds import Rounds
+    from .session import Session
+
+
+class Actions(QObject):
+    """Runs one job at a time on a session; the runner is the panel's, which stops it at the end.
+
+    Signals
+    -------
+    training_begun
+        What was shown of the last training is out of date.
+    progressed
+        A `Progress` of whatever runs.
+    rested
+        Nothing runs any more; how it ended, for the progress bar.
+    suggested
+        A `Suggested`: what to annotate next.
+    said, failed
+        For the panel's message.
+    """
+
+    training_begun = Signal()
+    progressed = Signal(object)
+    rested = Signal(str)
+    suggested = Signal(object)
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(
+        self,
+        session: Session,
+        refiner: Refiner,
+        rounds: Rounds,
+        runner: Runner,
+        parent: QObject | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._session, self._refiner, self._rounds, self._runner = session, refiner, rounds, runner
+        self._enough = Event()
+        self._summary = RunSummary()
+        runner.happened.connect(self._on_happened)
+        runner.ended.connect(self._on_ended)
+
+    @Slot()
+    def fine_tune(self) -> None:
+        """Fine-tune on all annotations, then predict the annotated planes and the one on show."""
+        session = self._session
+        current = session.source(session.image) if session.image is not None else None
+        self._begin(FINE_TUNING)
+        self._enough = Event()
+        self.training_begun.emit()
+        self._runner.start(
+            fine_tune_job,
+            session.model if session.continued and session.model else session.start,
+            session.painted(),
+            current,
+            diameter=session.diameter,
+            recipe=session.recipe,
+            stop=self._enough.is_set,
+            settings=self._refiner.settings,
+            before=session.model,
+            view=lambda: self._rounds.preview.wanted,
+        )
+
+    @Slot(str)
+    def show_run(self, model: str) -> None:
+        """Show the prediction of a run again, from memory as far as it is there."""
+        entry, kept = self._session.entry(model), self._rounds.history.predictions(model)
+        missing, settings = self._rounds.missing(model), self._refiner.settings
+        self._begin(COMPARING)
+        self._runner.start(show_job, entry, kept, missing, settings)
+
+    @Slot()
+    def predict(self) -> None:
+        """Predict what the scope says with the chosen model."""
+        session = self._session
+        settings, alone = self._refiner.settings, session.scope == THIS_IMAGE
+        self._begin(PREDICTING)
+        self._runner.start(predict_job, session.model, session.targets(), settings, stop_at_bad_image=alone)
+
+    @Slot()
+    def suggest(self) -> None:
+        """Look for what to annotate next with the chosen model."""
+        self._begin(SUGGESTING)
+        self._runner.start(suggest_job, self._session.model, candidates(self._session))
+
+    @Slot()
+    def stop_and_keep(self) -> None:
+        """End the training after the step that is under way, keep its model and predict with it."""
+        self._enough.set()
+        self._session.choose(running=FINISHING)
+
+    @Slot()
+    def cancel(self) -> None:
+        """Stop the job after the step that is under way."""
+        self._session.choose(running=CANCELLING)
+        self._runner.cancel()
+
+    def _begin(self, running: str) -> None:
+        self._summary = RunSummary()
+        self.said.emit(INFO, "")
+        self._rounds.begin(running)
+        self._session.choose(running=running)
+
+    @Slot(object)
+    def _on_happened(self, event: JobEvent) -> None:
+        if self._rounds.take(event):
+            return
+        if isinstance(event, Progress):
+            self.progressed.emit(event)
+        elif isinstance(event, Trained):
+            self._session.choose(running=PREDICTING)
+            self._summary.trained = event.entry.name
+        elif isinstance(event, Predicting):
+            self._session.show(event)
+        elif isinstance(event, Prediction):
+            self._refiner.keep(event)
+        elif isinstance(event, Suggested):
+            self.suggested.emit(event)
+        elif isinstance(event, Skipped):
+            self._summary.skipped.append(event.message)
+        elif isinstance(event, PlaneResult):
+            layer = self._session.show(event)
+            self._summary.add(event, shown=layer is not None)
+            if layer is not None:
+                self._refiner.note(event)
+
+    @Slot(object)
+    def _on_ended(self, outcome: Outcome) -> None:
+        self._session.choose(running=None)
+        self._rounds.end()
+        if isinstance(outcome, Refused):
+            self.rested.emit(IDLE)
+            self.said.emit(ERROR, outcome.message)
+        elif isinstance(outcome, Failed):
+            self.rested.emit("Stopped by a fault")
+            self.failed.emit(outcome.error)
+        elif isinstance(outcome, Cancelled):
+            self.rested.emit("Cancelled")
+            model = self._session.model
+            stays = f"'{model.name}' stays the model." if model else "nothing has changed."
+            self.said.emit(INFO, f"Cancelled; {stays}")
+        elif isinstance(outcome, Done):
+            self.rested.emit(IDLE)
+            told = self._rounds.verdict or str(self._summary)
+            self.said.emit(WARNING if self._rounds.verdict or self._summary.incomplete else DONE, told)

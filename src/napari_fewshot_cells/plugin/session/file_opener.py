@@ -1,0 +1,157 @@
+"""Files to be opened as layers: listed first, read in a thread when somebody wants to see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree
+
+import numpy as np
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from superqt.utils import create_worker
+
+from ...base.errors import FewShotError, ImageError
+from ..layers.annotation_layers import METADATA
+from ..layers.channels import CHANNEL_NAMES
+from ..recovery.snapshot import FILE
+
+if TYPE_CHECKING:
+    from .session import Session
+
+_TIFF = (".tif", ".tiff")
+_MOST_VALUES = 1_000_000  # for contrast limits
+
+
+def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
+    """The array of a file and options for its layer: axes by name where the file tells them.
+
+    Raises
+    ------
+    ImageError
+        It cannot be read.
+    """
+    from ...data.plane import read_pixels
+
+    noted = {METADATA: {FILE: str(path.absolute())}}
+    options: dict[str, Any] = {"name": path.stem, "metadata": noted}
+    if path.suffix.lower() in _TIFF:
+        values, axes, names = _read_tiff(path)
+    else:
+        values = read_pixels(path)
+        axes, names = ("YXS" if values.ndim == 3 else "YX"), ()
+    options["rgb"] = axes.endswith("S") and values.shape[-1] in (3, 4)
+    axes = axes.removesuffix("S") if options["rgb"] else axes.replace("S", "C")
+    if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TZCYX"):
+        options["axis_labels"] = tuple(axes.lower())
+    if names:
+        options["metadata"] = {CHANNEL_NAMES: names, **noted}
+    if not options["rgb"]:  # else napari looks at all values, and the window waits
+        some = values.ravel()[:: max(1, values.size // _MOST_VALUES)].astype(np.float64)
+        some = some[np.isfinite(some)]
+        if some.size and some.min() < some.max():
+            options["contrast_limits"] = (float(some.min()), float(some.max()))
+    return values, options
+
+
+def _read_tiff(path: Path) -> tuple[np.ndarray, str, list[str]]:
+    import tifffile
+
+    if not path.is_file():
+        raise ImageError(f"There is no file '{path}'.")
+    try:
+        with tifffile.TiffFile(path) as file:
+            series, ome = file.series[0], file.ome_metadata
+            values, axes = series.asarray(), series.axes
+        found = [] if ome is None else ElementTree.fromstring(ome).iterfind(".//{*}Image[1]//{*}Channel")
+        names = [str(channel.get("Name") or channel.get("ID")) for channel in found]
+    except Exception as error:  # in damaged files the decoder comes upon anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ImageError(f"'{path.name}' cannot be read as an image ({reason}).") from error
+    if values.size == 0 or values.ndim < 2:
+        raise ImageError(f"'{path.name}' holds no image.")
+    return values, axes, names
+
+
+def files_in(paths: Sequence[Path]) -> list[Path]:
+    """The image files among files and folders; raises `DataError` for a folder without any."""
+    from ...data.plane import image_files
+
+    return [file for path in paths for file in image_files(path)]
+
+
+class ImageFiles(QObject):
+    """The files that have been added and not yet opened.
+
+    Signals
+    -------
+    changed
+        Others are listed, or one is being read.
+    opened
+        With the new layer of the file that was asked for.
+    refused
+        With what is wrong with a file.
+    failed
+        With the exception.
+    """
+
+    changed = Signal()
+    opened = Signal(object)
+    refused = Signal(str)
+    failed = Signal(object)
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self._session = session
+        self.paths: list[Path] = []
+        self._wanted: list[Path] = []
+        self._reading: Path | None = None
+
+    def add(self, paths: Sequence[Path]) -> None:
+        """List files and those in folders, once each."""
+        self._work(files_in, list(paths), then=self._on_listed, failed=self._tell)
+
+    def open(self, *paths: Path) -> None:
+        """Read files, one after the other, and make a layer of each."""
+        self._wanted += [path for path in paths if path not in self._wanted and path != self._reading]
+        self._go_on()
+
+    @Slot()
+    def _go_on(self) -> None:
+        if self._reading is None and self._wanted and not self._session.closed:
+            self._reading = self._wanted.pop(0)
+            self._work(read_layer, self._reading, then=self._on_read, failed=self._on_unreadable)
+
+    @Slot(object)
+    def _on_listed(self, files: list[Path]) -> None:
+        self.paths += [file for file in dict.fromkeys(files) if file not in self.paths]
+        self.changed.emit()
+
+    @Slot(object)
+    def _on_read(self, made: tuple[np.ndarray, dict[str, Any]]) -> None:
+        if self._session.closed:
+            return
+        self._leave()
+        values, options = made
+        self.opened.emit(self._session.viewer.add_image(values, **options))
+
+    @Slot(object)
+    def _on_unreadable(self, error: Exception) -> None:
+        self._leave()
+        self._tell(error)
+
+    @Slot(object)
+    def _tell(self, error: Exception) -> None:
+        if isinstance(error, FewShotError):
+            self.refused.emit(str(error))
+        else:
+            self.failed.emit(error)
+
+    def _leave(self) -> None:
+        path, self._reading = self._reading, None
+        self.paths = [file for file in self.paths if file != path]
+        self.changed.emit()
+        QTimer.singleShot(0, self._go_on)  # after the layer of this one has been made
+
+    def _work(self, function: Any, *given: Any, then: Any, failed: Any) -> None:
+        create_worker(function, *given, _connect={"returned": then, "errored": failed})

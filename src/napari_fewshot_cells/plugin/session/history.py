@@ -1,0 +1,161 @@
+"""The runs of fine-tuning in this session, and what each predicted, so that none is lost by the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from psygnal import Signal
+
+from ..layers.planes import PlaneIndex
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+    from ...models.model import ModelCard
+    from ..jobs.predictions import Prediction
+    from ..layers.plane_source import Source
+
+MOST_BYTES = 256 * 2**20
+"""For the predictions of all runs: 64 of 1024 × 1024 px. The first go, and are made again when asked for."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fine-tuned model of this session: plain data.
+
+    Attributes
+    ----------
+    model : str
+        Its name in the library.
+    date : str
+        When it was trained; ISO 8601 in UTC.
+    k_shot : int
+    shots : tuple of str
+    parent : str
+        What its training began with.
+    score : str
+        In plain words; empty while nobody has measured it.
+    short : str
+        The same for a list.
+    """
+
+    model: str
+    date: str
+    k_shot: int
+    shots: tuple[str, ...] = ()
+    parent: str = ""
+    score: str = ""
+    short: str = ""
+
+
+def run_of(model: str, card: ModelCard) -> Run:
+    """What a model's card tells of its training."""
+    return Run(model, card.date, card.k_shot, card.shots, card.parent, card.score)
+
+
+class History:
+    """Runs, the oldest first, with their predictions as far as memory reaches. Belongs to the main thread.
+
+    Attributes
+    ----------
+    runs : tuple of Run
+    shown : str or None
+        Whose prediction is on show: a model's name.
+    offered : str or None
+        A new model that agrees less with the annotation than the one in use, and waits for a decision.
+    """
+
+    changed = Signal()
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.runs: tuple[Run, ...] = ()
+        self.shown: str | None = None
+        self.offered: str | None = None
+        self._most_bytes = most_bytes
+        self._kept: dict[tuple[str, Image, PlaneIndex], Prediction | Source] = {}
+
+    def run(self, model: str | None) -> Run | None:
+        """That of a model."""
+        return next((run for run in self.runs if run.model == model), None)
+
+    def add(self, *runs: Run) -> None:
+        """Take new runs; those that are known stay as they are."""
+        known = {run.model for run in self.runs}
+        self.runs += tuple(run for run in runs if run.model not in known)
+        self.changed.emit()
+
+    def note(self, model: str, /, **facts: Any) -> None:
+        """Fill in what has become known of a run."""
+        self.runs = tuple(replace(run, **facts) if run.model == model else run for run in self.runs)
+        self.changed.emit()
+
+    def rename(self, model: str, name: str) -> None:
+        """Follow a model to its new name in the library."""
+        if self.run(model) is None:
+            return
+        self.shown, self.offered = (name if m == model else m for m in (self.shown, self.offered))
+        self._kept = {
+            (name if key[0] == model else key[0], *key[1:]): _named(kept, name) if key[0] == model else kept
+            for key, kept in self._kept.items()
+        }
+        self.note(model, model=name)
+
+    def show(self, model: str) -> None:
+        """Take note of whose prediction is on show."""
+        if model != self.shown:
+            self.shown = model
+            self.changed.emit()
+
+    def offer(self, model: str | None) -> None:
+        """Let a person decide on a model, or nobody any more."""
+        if model != self.offered:
+            self.offered = model
+            self.changed.emit()
+
+    # --- predictions
+
+    def keep(self, prediction: Prediction) -> None:
+        """Remember a prediction; where memory would be exceeded, the first ones go and their planes stay."""
+        source = prediction.source
+        key = prediction.provenance["model"], source.layer, source.plane
+        self._kept.pop(key, None)
+        self._kept[key] = prediction
+        in_memory = [key for key, kept in self._kept.items() if not _is_source(kept)]
+        for first in in_memory[:-1]:
+            if self._bytes() <= self._most_bytes:
+                break
+            self._kept[first] = self._kept[first].source
+
+    def predictions(self, model: str) -> tuple[Prediction, ...]:
+        """What a model predicted and memory still holds."""
+        return tuple(kept for kept in self._of(model) if not _is_source(kept))
+
+    def forgotten(self, model: str) -> tuple[Source, ...]:
+        """Planes that a model predicted and memory holds no more."""
+        return tuple(kept for kept in self._of(model) if _is_source(kept))
+
+    def forget(self, image: Image) -> None:
+        """Free what belongs to an image that is gone."""
+        for key in [key for key in self._kept if key[1] == image]:
+            del self._kept[key]
+
+    def forget_all(self) -> None:
+        """Free all predictions: the panel goes away."""
+        self._kept = {}
+
+    def _of(self, model: str) -> list[Any]:
+        return [kept for key, kept in self._kept.items() if key[0] == model]
+
+    def _bytes(self) -> int:
+        return sum(kept.probability.nbytes for kept in self._kept.values() if not _is_source(kept))
+
+
+def _is_source(kept: Prediction | Source) -> bool:
+    return not hasattr(kept, "probability")
+
+
+def _named(kept: Prediction | Source, model: str) -> Prediction | Source:
+    if _is_source(kept):
+        return kept
+    return replace(kept, provenance={**kept.provenance, "model": model})

@@ -1,0 +1,187 @@
+"""Makes objects anew from the predictions in memory, in a thread, as the settings change."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from superqt.utils import create_worker
+
+from ..jobs.predictions import ObjectSettings, Parts, Prediction, Predictions, make_objects, measured
+from ..jobs.worker import LONGEST_WAIT
+from ..layers.planes import current_plane
+
+if TYPE_CHECKING:
+    from ..jobs.events import PlaneResult
+    from .session import Session
+
+_REST = 300  # ms without a change after which objects are measured
+
+
+class Refiner(QObject):
+    """Brings the objects of every prediction in memory to the settings that are chosen.
+
+    One plane at a time, the one on show first. A setting that changes meanwhile counts for the next plane,
+    and those that it makes stale come again: the latest always wins. Measuring waits until nothing changes.
+    Layers that have become the user's, or were removed, are left alone and their predictions forgotten.
+    """
+
+    changed = Signal()
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.predictions = Predictions()
+        self.settings = ObjectSettings()
+        self._session = session
+        self._stopped = False
+        self._making: Any = None
+        self._measuring: Any = None
+        self._before: Parts | None = None
+        self._at_rest = QTimer(self)
+        self._at_rest.setSingleShot(True)
+        self._at_rest.setInterval(_REST)
+        self._at_rest.timeout.connect(self._go_on)
+        session.changed.connect(self._tidy)
+        session.results.released.connect(self._tidy)
+
+    @property
+    def on_show(self) -> Prediction | None:
+        """That of the plane on show, if it is in memory and its layer may be changed."""
+        image = self._session.image
+        if image is None or self._session.results.of(image) is None:
+            return None
+        return self.predictions.of(image, current_plane(image, self._session.viewer.dims))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether objects are still to be made or measured."""
+        return any(
+            self.predictions.is_stale(prediction, self.settings) or self.predictions.is_unmeasured(prediction)
+            for prediction in self.predictions
+        )
+
+    def choose(self, settings: ObjectSettings) -> None:
+        """Make objects like this from now on."""
+        if settings != self.settings:
+            self.settings = settings
+            self._at_rest.start()
+            self._go_on()
+            self.changed.emit()
+
+    def keep(self, prediction: Prediction) -> None:
+        """Hold a new prediction."""
+        self.predictions.keep(prediction)
+
+    def note(self, result: PlaneResult) -> None:
+        """Remember what has been written to a layer; settings may have changed since it was begun."""
+        self.predictions.note(result)
+        self._go_on()
+        self.changed.emit()
+
+    def reason_disabled(self) -> str | None:
+        """Why the settings change nothing here; None where they do."""
+        session = self._session
+        if session.image is None:
+            return "Open an image first."
+        if session.results.of(session.image) is None:
+            return "Predict first. What you have painted on is yours and is not changed any more."
+        if self.on_show is None:
+            return "The prediction of this plane is not in memory: predict it (again) to change its objects."
+        return None
+
+    def reason_no_table(self) -> str | None:
+        """Why there are no measurements to show; None where there are."""
+        session = self._session
+        if session.image is None:
+            return "Open an image first."
+        if session.results.of(session.image) is None:
+            return "Predict first. What you have painted on is yours; its measurements would be wrong."
+        return None
+
+    def stop(self) -> None:
+        """Wait for the threads, and forget everything: the panel goes away; stopping twice is fine."""
+        if self._stopped:
+            return
+        self._stopped = True
+        workers = [worker for worker in (self._making, self._measuring) if worker is not None]
+        self._at_rest.stop()
+        self._session.changed.disconnect(self._tidy)
+        self._session.results.released.disconnect(self._tidy)
+        self.predictions = Predictions()
+        deadline = time.monotonic() + LONGEST_WAIT
+        for worker in workers:
+            worker.returned.disconnect()
+            worker.errored.disconnect()
+            while worker.is_running and time.monotonic() < deadline:
+                time.sleep(0.005)
+
+    @Slot()
+    def _go_on(self) -> None:
+        shown = self.on_show
+        waiting = sorted(self.predictions, key=lambda prediction: prediction is not shown)
+        stale = [p for p in waiting if self.predictions.is_stale(p, self.settings)]
+        if stale and self._making is None:
+            self._making = create_worker(
+                make_objects,
+                stale[0],
+                self.settings,
+                self._before,
+                _connect={"returned": self._on_made, "errored": self._on_making_failed},
+            )
+        unmeasured = [self.predictions.made(p) for p in waiting if self.predictions.is_unmeasured(p)]
+        if unmeasured and not stale and self._measuring is None and not self._at_rest.isActive():
+            self._measuring = create_worker(
+                measured,
+                unmeasured[0],
+                _connect={"returned": self._on_measured, "errored": self._on_measuring_failed},
+            )
+
+    @Slot(object)
+    def _on_made(self, made: tuple[PlaneResult, Parts]) -> None:
+        self._making = None
+        result, self._before = made
+        source = result.source
+        # the layer may have been painted on or removed since, or the plane predicted anew, or what is on show
+        # may be what is wanted again
+        prediction = self.predictions.of(source.layer, source.plane)
+        if (
+            prediction is not None
+            and prediction.source is source
+            and self.predictions.is_stale(prediction, self.settings)
+        ):
+            self._show(result)
+        self._go_on()
+        self.changed.emit()
+
+    @Slot(object)
+    def _on_measured(self, result: PlaneResult) -> None:
+        self._measuring = None
+        prediction = self.predictions.of(result.source.layer, result.source.plane)
+        now = None if prediction is None else self.predictions.made(prediction)
+        if now is not None and now.labels is result.labels:  # else of objects that are gone
+            self._show(result)
+        self._go_on()
+        self.changed.emit()
+
+    def _show(self, result: PlaneResult) -> None:
+        if self._session.results.of(result.source.layer) is not None:
+            self._session.show(result)
+            self.predictions.note(result)
+
+    @Slot(object)
+    def _on_making_failed(self, error: Exception) -> None:
+        self._making = None
+        self.failed.emit(error)
+
+    @Slot(object)
+    def _on_measuring_failed(self, error: Exception) -> None:
+        self._measuring = None
+        self.failed.emit(error)
+
+    def _tidy(self) -> None:
+        for prediction in self.predictions:
+            if self._session.results.of(prediction.source.layer) is None:
+                self.predictions.forget(prediction.source.layer)
+        self.changed.emit()

@@ -1,0 +1,160 @@
+"""Keeps what a person prefers: read when the panel opens, written a moment after a change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_warning
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
+
+from ...base.errors import DataError
+from ...projects.preferences import Preferences, read_preferences, write_preferences
+from ..jobs.worker import run_function
+from ..layers.brushes import NAPARI_BRUSH, plane_on_show, usual_brush_size
+from ..widgets.message_bar import WARNING
+
+if TYPE_CHECKING:
+    from napari.layers import Labels
+
+    from ..widgets.collapsible_box import Step
+    from .object_refiner import Refiner
+    from .session import Session
+
+_REST = 700  # ms without a change after which it is written
+
+
+class Settings(QObject):
+    """Between the file on one side, session and refiner on the other.
+
+    Signals
+    -------
+    said
+        What keeps the settings from being kept, once.
+    failed
+        With the exception.
+    """
+
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(self, session: Session, refiner: Refiner) -> None:
+        super().__init__()
+        self._session, self._refiner = session, refiner
+        kept, self.trouble = read_preferences()
+        self._kept = kept  # what the file holds, as far as we know
+        self._writing = Lock()
+        self._stopped = self._complained = False
+        self._network_taken = False
+        self._layer: Labels | None = None
+        session.preferences, session.preview, session.scope = kept, kept.preview, kept.scope
+        refiner.settings = replace(refiner.settings, min_size=kept.min_size, max_hole=kept.max_hole)
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.setInterval(_REST)
+        self._soon.timeout.connect(self._write_soon)
+        session.changed.connect(self._on_session)
+        session.preferred.connect(self._look)
+        refiner.changed.connect(self._look)
+
+    def follow(self, steps: Sequence[Step]) -> None:
+        """Close the steps that were closed, and remember which are."""
+        for step in steps:
+            step.open(step.name not in self._session.preferences.collapsed)
+            step.toggled.connect(partial(self._on_toggled, step.name))
+
+    def stop(self) -> None:
+        """Write what has not been written and listen no more: the panel goes away; stopping twice is fine."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._soon.stop()
+        self._session.changed.disconnect(self._on_session)
+        self._session.preferred.disconnect(self._look)
+        self._refiner.changed.disconnect(self._look)
+        self._follow_brush(None)
+        try:
+            self._write()
+        except DataError as error:
+            if not self._complained:
+                show_warning(str(error))
+
+    def now(self) -> Preferences:
+        """What would be kept now."""
+        session, objects = self._session, self._refiner.settings
+        return replace(
+            session.preferences,
+            preview=session.preview,
+            scope=session.scope,
+            min_size=objects.min_size,
+            max_hole=objects.max_hole,
+        )
+
+    # --- what changes
+
+    def _on_session(self) -> None:
+        session = self._session
+        if not self._network_taken and not session.loading:
+            self._network_taken = True
+            entry = session.entry(session.preferences.network)
+            if entry is not None and entry != session.start:
+                session.choose(start=entry)
+        annotation = session.annotation
+        self._follow_brush(annotation.layer if annotation else None)
+        self._look()
+
+    @Slot()
+    def _look(self) -> None:
+        if not self._stopped and self.now() != self._kept:
+            self._soon.start()
+
+    def _on_toggled(self, name: str, opened: bool) -> None:
+        others = [closed for closed in self._session.preferences.collapsed if closed != name]
+        self._session.prefer(collapsed=tuple(sorted(others if opened else [*others, name])))
+
+    def _follow_brush(self, layer: Labels | None) -> None:
+        if layer is self._layer:
+            return
+        if self._layer is not None:
+            self._layer.events.brush_size.disconnect(self._on_brush)
+        self._layer = layer
+        if layer is not None:
+            size = self._session.preferences.brush_size
+            if size is not None and layer.brush_size == NAPARI_BRUSH:
+                layer.brush_size = size
+            layer.events.brush_size.connect(self._on_brush)
+
+    def _on_brush(self) -> None:
+        size = float(self._layer.brush_size)
+        usual = usual_brush_size(plane_on_show(self._session.viewer, self._layer).shape)
+        self._session.prefer(brush_size=None if size == usual else size)
+
+    # --- the file
+
+    @Slot()
+    def _write_soon(self) -> None:
+        if not self._stopped:
+            run_function(self._write, then=self._on_written, failed=self._on_failed)
+
+    def _write(self) -> None:
+        """Write what is chosen now; in any thread, and who comes last writes the newest."""
+        with self._writing:
+            now = self.now()
+            if now != self._kept:
+                write_preferences(now)
+                self._kept = now
+
+    @Slot(object)
+    def _on_written(self, _: object) -> None:
+        self._complained = False
+
+    @Slot(object)
+    def _on_failed(self, error: Exception) -> None:
+        if not isinstance(error, DataError):
+            self.failed.emit(error)
+        elif not self._complained:  # said once: nobody can work with a message that comes with every click
+            self._complained = True
+            self.said.emit(WARNING, str(error))

@@ -1,0 +1,236 @@
+"""What happens around one run of fine-tuning: preview, comparison with the one before, score, history."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
+
+from ...base.progress import Progress
+from ..jobs.events import Before, JobEvent, PlaneResult, Predicting, Scored, Trained
+from ..jobs.gc_freeze import LeftOutLayers
+from ..jobs.predictions import Prediction
+from ..jobs.preview_job import Preview
+from ..jobs.run_jobs import score_job
+from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
+from ..widgets.message_bar import WARNING
+from .disabled_reasons import reason_display_disabled, reason_running
+from .history import History, run_of
+from .preview_layer import PreviewLayer
+from .session import COMPARING, FINE_TUNING
+
+if TYPE_CHECKING:
+    from napari.utils.events import Event
+
+    from ..layers.plane_source import Source
+    from .session import Session
+
+
+class Rounds(QObject):
+    """Keeps the runs of a session, and decides which model is in use after one.
+
+    Signals
+    -------
+    changed
+        The score that is being measured.
+    show_requested
+        A model's name: its prediction is to be shown again.
+    said, failed
+        For the panel's message.
+    """
+
+    changed = Signal()
+    show_requested = Signal(str)
+    said = Signal(str, str)
+    failed = Signal(object)
+
+    def __init__(self, session: Session, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.history = History()
+        self.preview = PreviewLayer(session)
+        self.measuring = ""
+        self.verdict = ""
+        self._session = session
+        self._withheld = False
+        self._unscored: Trained | None = None
+        self._scorer = Runner(self, takes_turns=True)
+        self._scorer.happened.connect(self._on_scoring)
+        self._scorer.ended.connect(self._on_scored)
+        self._ready = QTimer(self)  # not while layers come and go
+        self._ready.setSingleShot(True)
+        self._ready.timeout.connect(self._keep_ready)
+        session.annotations.changed.connect(self._on_layers)
+        session.viewer.layers.events.removed.connect(self._on_removed)
+        self._left_out = LeftOutLayers(session.viewer.layers, self)
+        self._on_layers()
+        session.model_renamed.connect(self.history.rename)
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Wait for the thread, and forget everything: the panel goes away; stopping twice is fine."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self._scorer.stop()
+        self._ready.stop()
+        self._session.annotations.changed.disconnect(self._on_layers)
+        self._session.viewer.layers.events.removed.disconnect(self._on_removed)
+        self._session.model_renamed.disconnect(self.history.rename)
+        self.preview.remove()
+        self._session.results.keep_ready(())
+        self._left_out.stop()
+        self.history.forget_all()
+        self._unscored = None
+
+    # --- a job of the panel
+
+    def begin(self, running: str) -> None:
+        """A job begins. What is measured in the background gives way, and goes on afterwards."""
+        self.verdict = ""
+        self._withheld = False
+        if running == FINE_TUNING:
+            self._unscored = None
+            self.history.offer(None)
+            self.preview.begin()
+        if running != COMPARING:
+            self._scorer.cancel()
+
+    def take(self, event: JobEvent) -> bool:
+        """Take note of what a job tells.
+
+        Returns
+        -------
+        bool
+            Whether it is settled by this and is not to be shown.
+        """
+        if isinstance(event, Progress) and self._session.running == FINE_TUNING:
+            self.preview.look()
+        elif isinstance(event, Preview):
+            self.preview.show(event)
+        elif isinstance(event, Trained):
+            self._on_trained(event)
+        elif isinstance(event, Prediction):
+            self.history.keep(event)
+        elif isinstance(event, PlaneResult) and not self._withheld:
+            self.history.show(event.provenance["model"])
+        return self._withheld and isinstance(event, Predicting | Prediction | PlaneResult)
+
+    def end(self) -> None:
+        """The job is over: now there is time to measure the model."""
+        self.preview.hide()
+        self._on_layers()
+        self._measure()
+
+    def _on_trained(self, event: Trained) -> None:
+        self.preview.hide()
+        session, before = self._session, event.before
+        if before is not None:
+            self.history.add(run_of(before.entry.name, before.card))
+        self.history.add(run_of(event.entry.name, event.card))
+        self._unscored = event
+        if before is not None and before.is_worse:
+            self._withheld = True
+            self.verdict = _verdict(before)
+            session.choose(models=(*session.models, event.entry))
+            self.history.offer(event.entry.name)
+        else:
+            session.adopt(event.entry)
+
+    # --- what a person decides
+
+    def compare(self, model: str) -> None:
+        """Show the prediction of a run; the model in use stays."""
+        if model != self.history.shown and self.reason_disabled(model) is None:
+            self.show_requested.emit(model)
+
+    def restore(self, model: str) -> None:
+        """Make a run's model the one in use, and show its prediction."""
+        entry = self._session.entry(model)
+        if entry is None or self.reason_disabled(model) is not None:
+            return
+        self._session.adopt(entry)
+        if model == self.history.offered:
+            self.history.offer(None)
+        self.compare(model)
+
+    def keep_old(self) -> None:
+        """Leave the model in use as it is; the new one stays in the history."""
+        self.history.offer(None)
+        if self._session.model is not None and self.history.shown is not None:
+            self.compare(self._session.model.name)
+
+    def skip_score(self) -> None:
+        """Measure this model no more."""
+        self._unscored = None
+        self._scorer.cancel()
+
+    def reason_disabled(self, model: str | None) -> str | None:
+        """Why a run cannot be shown or used; None where it can."""
+        if model is None:
+            return "Click on a run first."
+        if self._session.entry(model) is None:
+            return f"'{model}' is no longer in the library."
+        return reason_running(self._session) or reason_display_disabled(self._session)
+
+    def missing(self, model: str) -> tuple[Source, ...]:
+        """Planes to be predicted again to show a run: those that memory lost, and the one in view."""
+        session, known = self._session, self.history.predictions(model)
+        layers = session.viewer.layers
+        lost = [source for source in self.history.forgotten(model) if source.layer in layers]
+        if session.image is not None:
+            current = session.source(session.image)
+            there = [*(prediction.source for prediction in known), *lost]
+            if not any(s.layer == current.layer and s.plane == current.plane for s in there):
+                lost.append(current)
+        return tuple(lost)
+
+    # --- the score, in the background
+
+    def _measure(self) -> None:
+        if self._unscored is not None and not self._session.busy and not self._scorer.busy:
+            self.measuring = "measuring …"
+            self._scorer.start(score_job, self._unscored)
+            self.changed.emit()
+
+    @Slot(object)
+    def _on_scoring(self, event: JobEvent) -> None:
+        if isinstance(event, Scored):
+            self._unscored = None
+            self.history.note(event.model, score=str(event.score), short=event.score.short)
+            self._session.choose(scores=event.by_plane)
+        elif isinstance(event, Progress) and event.stage != self.measuring:
+            self.measuring = event.stage
+            self.changed.emit()
+
+    @Slot(object)
+    def _on_scored(self, outcome: Outcome) -> None:
+        self.measuring = ""
+        if not isinstance(outcome, Done | Cancelled):
+            self._unscored = None
+        if isinstance(outcome, Refused):
+            self.said.emit(WARNING, f"How good the model is could not be measured: {outcome.message}")
+        elif isinstance(outcome, Failed):
+            self.failed.emit(outcome.error)
+        self.changed.emit()
+        self._measure()  # of another run, or again after it gave way
+
+    def _on_layers(self) -> None:
+        self._ready.start()
+
+    @Slot()
+    def _keep_ready(self) -> None:
+        """Have the layers of the next training and its results ready before the button is pressed."""
+        if not self._session.busy:
+            self._session.results.keep_ready([image for image, _ in self._session.annotations.items()])
+            self.preview.keep_ready()
+
+    def _on_removed(self, event: Event) -> None:
+        self.history.forget(event.value)
+
+
+def _verdict(before: Before) -> str:
+    return (
+        f"The new model agrees less with what is painted now than '{before.entry.name}': "
+        f"{before.new.iou:.2f} against {before.old.iou:.2f} IoU, although it was trained on all of it. "
+        f"'{before.entry.name}' stays in use until you decide, under History."
+    )

@@ -1,0 +1,99 @@
+"""Small things that every box of the panel needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import (
+    QComboBox,
+    QFormLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from .collapsible_box import Step
+
+_KEY_SIZE = 9  # px
+_LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
+
+
+def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
+    """Enable a control and say what it does, or disable it and say why."""
+    widget.setEnabled(reason is None)
+    widget.setToolTip(reason or tip)
+
+
+def group(title: str) -> tuple[Step, QVBoxLayout]:
+    """A framed step of the work with a bold title, and the layout to fill."""
+    box = Step(title)
+    return box, box.inside
+
+
+def form(*rows: tuple[str, QWidget]) -> QFormLayout:
+    """Labels on the left, as wide in every box; fields that take all the room on the right."""
+    layout = QFormLayout()
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setVerticalSpacing(6)
+    layout.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+    for text, field in rows:
+        label = QLabel(text)
+        label.setMinimumWidth(_LABEL_WIDTH)
+        layout.addRow(label, field)
+    return layout
+
+
+def hint(text: str = "") -> QLabel:
+    """A line of small print that wraps; its colour follows the theme."""
+    label = QLabel(text)
+    label.setWordWrap(True)
+    label.setObjectName("hint")
+    return label
+
+
+def dialog_button(text: str, act: Callable[[], object]) -> QPushButton:
+    """A button of a dialog, which Enter in a table or a line does not press."""
+    button = QPushButton(text)
+    button.setAutoDefault(False)
+    button.clicked.connect(act)
+    return button
+
+
+def button_with_key(text: str, key: str) -> QPushButton:
+    """A button that can be held down, with its key in small print at the right."""
+    button = QPushButton(text)
+    button.setCheckable(True)
+    small = QLabel(key)
+    small.setStyleSheet(f"font-size: {_KEY_SIZE}px; background: transparent;")
+    small.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+    layout = QHBoxLayout(button)
+    layout.setContentsMargins(0, 0, 5, 0)
+    layout.addWidget(small, 0, Qt.AlignmentFlag.AlignRight)
+    return button
+
+
+def choice() -> QComboBox:
+    """A list to choose from that never widens the panel for a long name."""
+    combo = QComboBox()
+    combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    combo.setMinimumContentsLength(12)
+    combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+    return combo
+
+
+def fill(combo: QComboBox, options: Sequence[tuple[str, Any]], chosen: Any) -> None:
+    """Show options, each a text and what it stands for, and the chosen one, without emitting signals."""
+    combo.blockSignals(True)
+    if [(combo.itemText(i), combo.itemData(i)) for i in range(combo.count())] != list(options):
+        combo.clear()
+        for text, value in options:
+            combo.addItem(text, value)
+            combo.setItemData(combo.count() - 1, text, Qt.ItemDataRole.ToolTipRole)
+    values = [value for _, value in options]
+    combo.setCurrentIndex(values.index(chosen) if chosen in values else -1)
+    combo.blockSignals(False)

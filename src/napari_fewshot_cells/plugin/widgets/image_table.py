@@ -1,0 +1,146 @@
+"""The table of images: a picture and the name of each, how far it is annotated, and what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal, Slot
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableView
+
+from .thumbnails import SIDE, Thumbnails
+
+if TYPE_CHECKING:
+    from ..session.image_rows import Row
+
+MOST_ROWS = 5  # seen at a time
+NAME, ANNOTATED, FOUND, SCORE, NEXT = range(5)
+
+_HEADINGS = {
+    NAME: ("Image", "The images in play; a plane of a stack has a row if it is annotated or on show"),
+    ANNOTATED: ("Annotated", "Painted cells. 'partly': cells or background are missing for fine-tuning"),
+    FOUND: ("Found", "Cells that the last prediction found"),
+    SCORE: (
+        "Score",
+        "How well the last model does on it: IoU if it was left out, else what it agrees with",
+    ),
+    NEXT: ("Next", "Place in the order of what to annotate next"),
+}
+_NOWHERE = QModelIndex()
+_HEIGHT = SIDE + 2  # px
+_WIDTHS = {
+    ANNOTATED: 78,
+    FOUND: 50,
+    SCORE: 46,
+    NEXT: 40,
+}  # px: fixed, so that rows may come and go without a new layout
+
+
+class ImageModel(QAbstractTableModel):
+    """Rows as Qt sees them."""
+
+    def __init__(self, thumbnails: Thumbnails, parent: Any = None) -> None:
+        super().__init__(parent)
+        self.rows: list[Row] = []
+        self._thumbnails = thumbnails
+        thumbnails.made.connect(self._on_picture)
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Take other rows; where they are as many, the view stays as it is."""
+        if len(rows) == len(self.rows):
+            self.rows = list(rows)
+            self._changed()
+        else:
+            self.beginResetModel()
+            self.rows = list(rows)
+            self.endResetModel()
+
+    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
+        return 0 if parent.isValid() else len(_HEADINGS)
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+        row, column = self.rows[index.row()], index.column()
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return row.told
+        if role == Qt.ItemDataRole.DecorationRole and column == NAME and row.image is not None:
+            return self._thumbnails.of(row.image, row.plane)
+        if role == Qt.ItemDataRole.TextAlignmentRole and column != NAME:
+            return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+        if role != Qt.ItemDataRole.DisplayRole:
+            return None
+        values = (row.name, row.annotated, row.found, row.score, row.rank)
+        value = values[column]
+        return "" if value is None else str(value)
+
+    def headerData(
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        if orientation == Qt.Orientation.Vertical:
+            return None
+        heading, tip = _HEADINGS[section]
+        return {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}.get(role)
+
+    @Slot()
+    def _on_picture(self) -> None:
+        self._changed()
+
+    def _changed(self) -> None:
+        if self.rows:
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.rows) - 1, len(_HEADINGS) - 1))
+
+
+class ImageTable(QTableView):
+    """At most `MOST_ROWS` rows high, as wide as the panel."""
+
+    chosen = Signal(object)
+
+    def __init__(self, thumbnails: Thumbnails) -> None:
+        super().__init__()
+        self._model = ImageModel(thumbnails, self)
+        self.setModel(self._model)
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # the number of a plane is at the end
+        self.setWordWrap(False)
+        self.setShowGrid(False)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setIconSize(QSize(SIDE, SIDE))
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.verticalHeader().hide()
+        self.verticalHeader().setDefaultSectionSize(_HEIGHT)
+        header = self.horizontalHeader()
+        header.setHighlightSections(False)
+        header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
+        for column, width in _WIDTHS.items():
+            header.resizeSection(column, width)
+        self.setToolTip("The images in play; click a row to see its image")
+        self.clicked.connect(self._on_clicked)
+
+    @property
+    def rows(self) -> list[Row]:
+        """What is shown."""
+        return self._model.rows
+
+    def show_rows(self, rows: Sequence[Row], current: int | None) -> None:
+        """Show rows, and which of them is in view."""
+        others = len(rows) != len(self.rows)
+        self._model.show(rows)
+        self.setColumnHidden(NEXT, all(row.rank is None for row in rows))
+        self.setColumnHidden(SCORE, all(row.score is None for row in rows))
+        self.setColumnHidden(FOUND, all(row.found is None for row in rows))
+        height = self.horizontalHeader().sizeHint().height() + 2 * self.frameWidth()
+        self.setFixedHeight(height + _HEIGHT * min(max(len(rows), 1), MOST_ROWS))
+        if current is None:
+            self.clearSelection()
+        elif others or current != self.currentIndex().row() or not self.selectionModel().hasSelection():
+            self.selectRow(current)
+            self.scrollTo(self._model.index(current, NAME))
+
+    @Slot(QModelIndex)
+    def _on_clicked(self, index: QModelIndex) -> None:
+        self.chosen.emit(self.rows[index.row()])

@@ -1,0 +1,282 @@
+"""Many files, one model: what is written for each, what is left alone, and a report of it all.
+
+A bad file never stops the others, and nothing that is there is overwritten unasked, so that a batch that was
+stopped goes on where it was. Used by ``napari-fewshot predict`` and by the panel.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Generator, Iterable, Sequence
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..base.atomic_files import tiff_bytes, write_together, writing
+from ..base.errors import DataError, ImageError
+from ..base.progress import Progress
+from ..data.image_files import list_images, read_any_plane, stem_of
+from ..data.plane import FloatImage, Labels, Plane
+from ..models.model import Model, write_atomically
+from .instances import label_instances
+from .measurements import measure
+from .probability import predict_steps
+
+DONE, SKIPPED, EXISTS, FAILED = "done", "skipped", "exists", "failed"
+
+REPORT = "report.csv"
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """What is written for each image, and how its objects are made.
+
+    Attributes
+    ----------
+    probability : bool
+        Write ``<stem>_probability.tif`` beside the labels, ``<stem>.tif``.
+    measurements : bool
+        Write ``<stem>_objects.csv``, lengths in pixels.
+    overwrite : bool
+        Make results anew that are there already.
+    threshold, min_size, max_hole
+        As in `instances.label_instances`.
+    """
+
+    probability: bool = False
+    measurements: bool = False
+    overwrite: bool = False
+    threshold: float = 0.5
+    min_size: int | None = None
+    max_hole: int = 0
+
+
+@dataclass(frozen=True)
+class FileBegun:
+    """A file is about to be read."""
+
+    file: Path
+    number: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """What has become of a file: a row of the report.
+
+    Attributes
+    ----------
+    file : Path
+    status : {"done", "skipped", "exists", "failed"}
+        Skipped: it cannot be used. Exists: its results are left as they were. Failed: they cannot be made.
+    objects : int or None
+    seconds : float
+    message : str
+        Why it is not done.
+    """
+
+    file: Path
+    status: str
+    objects: int | None = None
+    seconds: float = 0.0
+    message: str = ""
+
+
+BatchEvent = FileBegun | FileReport | Progress
+
+
+def find_inputs(paths: Iterable[Path]) -> list[Path]:
+    """All images that paths name, each once; raises `DataError` for a path that names none."""
+    files: dict[Path, Path] = {}
+    for path in paths:
+        for file in list_images(path):
+            files.setdefault(file.resolve(), file)
+    return list(files.values())
+
+
+def outputs_of(file: Path, out: Path, settings: BatchSettings) -> list[Path]:
+    """What is written for an image: its labels first, then what is wanted beside them."""
+    stem = stem_of(file)
+    names = [f"{stem}.tif"]
+    if settings.probability:
+        names.append(f"{stem}_probability.tif")
+    if settings.measurements:
+        names.append(f"{stem}_objects.csv")
+    return [out / name for name in names]
+
+
+def find_conflicts(files: Sequence[Path], out: Path, settings: BatchSettings) -> dict[Path, str]:
+    """Files whose results would be written over an input or over those of a file before them, and why."""
+    read = {file.resolve() for file in files}
+    writers: dict[Path, Path] = {}
+    conflicts: dict[Path, str] = {}
+    for file in files:
+        results = outputs_of(file, out, settings)
+        for result in results:
+            if result.resolve() in read:
+                conflicts[file] = (
+                    f"'{result}' is an input and would be overwritten; choose another output folder."
+                )
+            elif result in writers:
+                conflicts[file] = (
+                    f"'{writers[result]}' and '{file}' would both be written to '{result}'; "
+                    "rename one, or run twice."
+                )
+        if file not in conflicts:
+            writers |= dict.fromkeys(results, file)
+    return conflicts
+
+
+def predict_files(
+    model: Model,
+    files: Sequence[Path],
+    out: Path,
+    settings: BatchSettings = BatchSettings(),
+    *,
+    device: str = "cpu",
+    report: Path | None = None,
+) -> Generator[BatchEvent, None, None]:
+    """Segment files one after the other.
+
+    Yields a `FileBegun`, progress, and a `FileReport` for each file. Closing the generator cancels: nothing
+    is half-written, and the report tells of the files before.
+
+    Parameters
+    ----------
+    model : Model
+    files : sequence of Path
+        See `find_inputs`.
+    out : Path
+        Folder of the results; it must exist.
+    settings : BatchSettings
+    device : str
+    report : Path, optional
+        A table of all files, written anew after each. What it tells of other files of earlier runs stays.
+
+    Raises
+    ------
+    DataError
+        The report cannot be written, or there is another file of that name.
+    """
+    conflicts = find_conflicts(files, out, settings)
+    told = {} if report is None else {row.file: row for row in read_report(report)}
+    for number, file in enumerate(files, start=1):
+        yield FileBegun(file, number, len(files))
+        started = time.perf_counter()
+        there = [path for path in outputs_of(file, out, settings) if path.exists()]
+        if file in conflicts:
+            row = FileReport(file, SKIPPED, message=conflicts[file])
+        elif there and not settings.overwrite:
+            row = _left_alone(file, there, outputs_of(file, out, settings), told.get(file))
+        else:
+            row = yield from _predict_one(model, file, out, settings, device)
+        if row.status != EXISTS:
+            row = FileReport(row.file, row.status, row.objects, time.perf_counter() - started, row.message)
+        if report is not None:
+            told[file] = row
+            write_report(told.values(), report)
+        yield row
+
+
+def _left_alone(file: Path, there: list[Path], wanted: list[Path], before: FileReport | None) -> FileReport:
+    missing = [path.name for path in wanted if path not in there]
+    if missing:
+        names = " and ".join(missing)
+        message = f"'{there[0].name}' is there, {names} is not; delete the first, or overwrite."
+    else:
+        message = "left as it was"
+    objects = None if before is None else before.objects
+    return FileReport(file, EXISTS, objects, message=message)
+
+
+def _predict_one(
+    model: Model, file: Path, out: Path, settings: BatchSettings, device: str
+) -> Generator[Progress, None, FileReport]:
+    try:
+        plane = read_any_plane(file)
+        probability = yield from predict_steps(model, plane, device=device)
+        labels = label_instances(
+            probability,
+            threshold=settings.threshold,
+            diameter=model.card.diameter,
+            min_size=settings.min_size,
+            max_hole=settings.max_hole,
+        )
+        contents = _contents(plane, probability, labels, settings)
+        write_together(dict(zip(outputs_of(file, out, settings), contents, strict=True)))
+    except ImageError as error:
+        return FileReport(file, SKIPPED, message=str(error))
+    except DataError as error:
+        return FileReport(file, FAILED, message=str(error))
+    except (MemoryError, torch.OutOfMemoryError):
+        hint = "" if device == "cpu" else "; use --device cpu"
+        return FileReport(file, FAILED, message=f"The memory of '{device}' does not suffice{hint}.")
+    return FileReport(file, DONE, int(labels.max()))
+
+
+def _contents(
+    plane: Plane, probability: FloatImage, labels: Labels, settings: BatchSettings
+) -> Generator[bytes, None, None]:
+    """What goes into the files that `outputs_of` names."""
+    yield tiff_bytes(labels)
+    if settings.probability:
+        yield tiff_bytes(probability)
+    if settings.measurements:
+        table = measure(labels, plane.pixels)
+        heads = ["object" if name == "index" else name for name in table]
+        yield _csv_bytes(heads, zip(*(np.asarray(column).tolist() for column in table.values()), strict=True))
+
+
+# --- the report
+
+
+def write_report(rows: Iterable[FileReport], path: Path) -> None:
+    """Write the table of files as a whole or not at all; raises `DataError` where it cannot be written."""
+    lines = [
+        ["" if value is None else value for value in (str(row.file), *astuple(row)[1:3])]
+        + [f"{row.seconds:.2f}", " ".join(row.message.split())]
+        for row in rows
+    ]
+    with writing(path):
+        write_atomically(path, _csv_bytes(_REPORT_HEADS, lines))
+
+
+def read_report(path: Path) -> list[FileReport]:
+    """The rows of a report; none if there is no such file.
+
+    Raises
+    ------
+    DataError
+        Another file of that name.
+    """
+    if not path.exists():
+        return []
+    foreign = f"'{path}' is no report of a batch; rename it or choose another folder."
+    try:
+        with writing(path), path.open(encoding="utf-8-sig", newline="") as file:
+            heads, *lines = csv.reader(file)
+        if heads != _REPORT_HEADS:
+            raise DataError(foreign)
+        return [
+            FileReport(Path(name), status, int(objects) if objects else None, float(seconds), message)
+            for name, status, objects, seconds, message in lines
+        ]
+    except ValueError as error:
+        raise error if isinstance(error, DataError) else DataError(foreign) from error
+
+
+_REPORT_HEADS = [field.name for field in fields(FileReport)]
+
+
+def _csv_bytes(heads: Sequence[str], lines: Iterable[Sequence[Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(heads)
+    writer.writerows(lines)
+    # with a byte order mark, by which Excel knows UTF-8
+    return text.getvalue().encode("utf-8-sig")

@@ -1,0 +1,197 @@
+"""Where a training runs: device, precision and ranks, all through Lightning Fabric.
+
+One process has one device and is rank 0 of 1. Under ``torchrun`` each process is a rank, and what the ranks
+tell each other are sums and maxima: see `sum_over_ranks` and `largest_over_ranks`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal, cast
+
+import torch
+from torch import Tensor
+
+from ..base.bfloat16 import multiplies_bfloat16
+from ..base.errors import FewShotError
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
+    """Device, precision and, under ``torchrun``, the group of ranks (gloo on CPU, nccl on CUDA).
+
+    Parameters
+    ----------
+    device : str
+        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA where there is any, then MPS, then the CPU.
+    precision : str
+        "32-true", "bf16-mixed" (passes through the network in bfloat16; weights, losses and the optimiser
+        stay float32), or "auto": bf16-mixed on CUDA devices and processors that have units for it, 32-true
+        elsewhere.
+
+    Returns
+    -------
+    Fabric
+        Launched.
+
+    Raises
+    ------
+    FewShotError
+        Device or precision is unknown or not available, or there are more ranks than devices; or
+        lightning-fabric is not installed.
+    """
+    try:
+        from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+        from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    except ImportError as error:
+        raise FewShotError(
+            "Training needs lightning-fabric: pip install 'napari-fewshot-cells[train]'."
+        ) from error
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a banner for every group of ranks
+    chosen = choose_device(device)
+    chosen_precision = choose_precision(precision, chosen)
+    n_ranks = _n_ranks()
+    if n_ranks == 1:
+        fabric = Fabric(
+            accelerator=chosen.type,
+            devices=[chosen.index or 0] if chosen.type == "cuda" else 1,
+            precision=chosen_precision,
+            plugins=[LightningEnvironment()],  # else Fabric would look for a batch system around us
+        )
+    else:
+        on_this_node = int(os.environ["LOCAL_WORLD_SIZE"])
+        _check_ranks(device, chosen, on_this_node)
+        fabric = Fabric(
+            accelerator=chosen.type,
+            strategy="ddp",
+            devices=on_this_node,
+            num_nodes=n_ranks // on_this_node,
+            precision=chosen_precision,
+            plugins=[TorchElasticEnvironment()],
+        )
+    fabric.launch()
+    return fabric
+
+
+def choose_device(device: str) -> torch.device:
+    """What a device's name means here; see `open_fabric`.
+
+    Raises
+    ------
+    FewShotError
+        Another name, or not available here.
+    """
+    has_mps = torch.backends.mps.is_available()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
+    kind, _, index = device.partition(":")
+    if device == "cpu":
+        available = True
+    elif kind == "cuda" and (index.isdecimal() or device == "cuda"):
+        available = int(index or 0) < torch.cuda.device_count()
+    elif device == "mps":
+        available = has_mps
+    else:
+        raise FewShotError(f"There is no device '{device}'; choose auto, cpu, cuda or mps.")
+    if not available:
+        raise FewShotError(f"The device '{device}' is not available to PyTorch here; use --device cpu.")
+    return torch.device(device)
+
+
+def choose_precision(precision: str, device: torch.device) -> Precision:
+    """What a precision's name means on a device; see `open_fabric`.
+
+    Raises
+    ------
+    FewShotError
+        Another name.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if _likes_bf16(device) else "32-true"
+    if precision == "32-true":
+        return "32-true"
+    if precision == "bf16-mixed":
+        return "bf16-mixed"
+    raise FewShotError(f"There is no precision '{precision}'; choose 32-true, bf16-mixed or auto.")
+
+
+def _likes_bf16(device: torch.device) -> bool:
+    """Emulated bfloat16, as on the GPUs before Ampere, is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and multiplies_bfloat16()
+
+
+def is_first_rank() -> bool:
+    """Whether this process writes the files and talks to the person; known before a fabric is open."""
+    return _n_ranks() == 1 or os.environ["RANK"] == "0"
+
+
+def sum_over_ranks(fabric: Fabric, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All-reduce: the sum over the ranks of each tensor, the same on every rank."""
+    if fabric.world_size == 1:
+        return dict(values)
+    # as one vector: one exchange's latency instead of one for each tensor
+    flat = torch.cat([value.flatten() for value in values.values()])
+    flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="sum"))
+    parts = torch.split(flat, [value.numel() for value in values.values()])
+    return {name: part.view(value.shape) for part, (name, value) in zip(parts, values.items(), strict=True)}
+
+
+def largest_over_ranks(fabric: Fabric, value: float) -> float:
+    """All-reduce: the largest of the ranks' values, the same on every rank."""
+    if fabric.world_size == 1:
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64, device=fabric.device)
+    return float(cast(Tensor, fabric.all_reduce(tensor, reduce_op="max")))
+
+
+@contextmanager
+def stop_requests(fabric: Fabric) -> Iterator[Callable[[], bool]]:
+    """With several ranks, note Ctrl-C and SIGTERM instead of obeying at once.
+
+    A rank that leaves on its own lets the others wait for its part of the next sum, so they ask here and
+    leave together. One rank alone is interrupted as ever. For a process's main thread.
+
+    Yields
+    ------
+    callable
+        Whether this rank has been asked to stop.
+    """
+    received: list[int] = []
+    if fabric.world_size == 1:
+        yield lambda: False
+        return
+    before = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _n_ranks() -> int:
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+
+
+def _check_ranks(device: str, chosen: torch.device, on_this_node: int) -> None:
+    if chosen.type == "mps" or chosen.index is not None:
+        raise FewShotError(f"Several ranks cannot share '{device}'; use --device cuda or cpu.")
+    n_devices = torch.cuda.device_count()
+    if chosen.type == "cuda" and on_this_node > n_devices:
+        raise FewShotError(
+            f"{on_this_node} ranks were started on {n_devices} CUDA devices; "
+            f"give torchrun --nproc-per-node {n_devices}."
+        )

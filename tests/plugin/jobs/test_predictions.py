@@ -1,0 +1,164 @@
+"""What is kept of predictions, and the table and file made of them; without a window."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from napari.layers import Image
+from qtpy.QtCore import Qt
+
+from napari_fewshot_cells.base.errors import DataError
+from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Prediction, Predictions, make_objects
+from napari_fewshot_cells.plugin.layers.planes import pixel_size
+from napari_fewshot_cells.plugin.widgets.objects_csv import file_name, save_csv
+from napari_fewshot_cells.plugin.widgets.objects_model import TableModel
+from napari_fewshot_cells.prediction.instances import label_instances
+from napari_fewshot_cells.prediction.measurements import PixelSize
+
+
+def prediction(layer: Any = "image", plane: Any = (None, None), side: int = 8) -> Prediction:
+    source: Any = SimpleNamespace(layer=layer, plane=plane)
+    return Prediction(source, np.full((side, side), 0.7, np.float32), 10.0, {"model": "mine"})
+
+
+chosen = st.builds(
+    ObjectSettings,
+    threshold=st.floats(0.05, 0.95),
+    min_size=st.one_of(st.none(), st.integers(0, 20)),
+    max_hole=st.integers(0, 20),
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    probability=hnp.arrays(np.float32, (20, 24), elements=st.floats(0, 1, width=32)),
+    moves=st.lists(chosen, min_size=1, max_size=4),
+)
+def test_sliders_give_what_the_command_line_gives(probability: np.ndarray, moves: Any) -> None:
+    one = Prediction(prediction().source, probability, 6.0, {})
+    parts = None
+    for move in moves:
+        result, parts = make_objects(one, move, parts)
+        options = {"threshold": move.threshold, "min_size": move.min_size, "max_hole": move.max_hole}
+        np.testing.assert_array_equal(result.labels, label_instances(probability, diameter=6.0, **options))
+        assert result.table["index"].tolist() == list(range(1, result.labels.max() + 1))
+
+
+def test_what_a_slider_does_not_change_is_not_computed_again() -> None:
+    one = prediction()
+    _, parts = make_objects(one, ObjectSettings())
+    assert make_objects(one, ObjectSettings(min_size=5), parts)[1] is parts
+    assert make_objects(one, ObjectSettings(max_hole=5), parts)[1] is parts
+    assert make_objects(one, ObjectSettings(threshold=0.8), parts)[1] is not parts
+
+
+def test_provenance_has_the_numbers_used() -> None:
+    result, _ = make_objects(prediction(), ObjectSettings(0.6))
+    assert result.provenance == {"model": "mine", "threshold": 0.6, "min_size": 8, "max_hole": 0}
+
+
+def test_memory_is_bounded_and_the_first_goes_first() -> None:
+    kept = Predictions(most_bytes=3 * 8 * 8 * 4 * 2)
+    planes = [prediction(plane=(number, None, None)) for number in range(5)]
+    for plane in planes:
+        kept.keep(plane)
+    assert list(kept) == planes[2:]
+    assert kept.of("image", (0, None, None)) is None
+    kept.keep(again := prediction(plane=(2, None, None)))
+    assert list(kept) == [planes[3], planes[4], again]
+    kept.keep(large := prediction("other", side=100))  # one alone is always kept
+    assert list(kept) == [large]
+    kept.forget("other")
+    assert list(kept) == []
+
+
+def test_stale_and_unmeasured() -> None:
+    kept, one = Predictions(), prediction()
+    kept.keep(one)
+    assert not kept.is_stale(one, ObjectSettings())  # nothing is on show yet
+    result, _ = make_objects(one, ObjectSettings())
+    kept.note(result)
+    assert kept.is_unmeasured(one)
+    assert not kept.is_stale(one, ObjectSettings())
+    assert not kept.is_stale(one, ObjectSettings(min_size=8))  # the same by another name
+    assert kept.is_stale(one, ObjectSettings(0.6))
+
+
+@pytest.mark.parametrize(
+    ("units", "scale", "expected"),
+    [
+        (None, (2, 3), PixelSize()),
+        (("um", "um"), (0.5, 0.25), PixelSize(0.5, 0.25, "µm")),
+        (("micron", "micron"), (0.5, 0.5), PixelSize(0.5, 0.5, "µm")),
+        (("um", "nm"), (0.5, 500), PixelSize(0.5, 0.5, "µm")),
+        (("s", "um"), (1, 1), PixelSize()),
+    ],
+)
+def test_pixel_size(units: Any, scale: Any, expected: PixelSize) -> None:
+    found = pixel_size(Image(np.zeros((9, 9)), units=units, scale=scale), (0, 1))
+    assert found.unit == expected.unit
+    assert (found.height, found.width) == pytest.approx((expected.height, expected.width))
+
+
+# --- the table
+
+
+TABLE = pd.DataFrame({"index": [1, 2, 3], "area (µm²)": [10.0, 2.5, 1e5], "plane-0": [0, 0, 1]})
+
+
+def test_rows_sort_as_numbers_and_are_found_again(qapp: Any) -> None:
+    model = TableModel()
+    model.show(TABLE)
+    model.sort(1, Qt.SortOrder.AscendingOrder)
+    assert [model.label(row) for row in range(3)] == [2, 1, 3]
+    assert model.row_of(3) == 2
+    assert model.row_of(9) is None
+    assert model.place(2) == {"plane-0": 1}
+    assert model.data(model.index(0, 1)) == "2.5"
+    assert model.headerData(0, Qt.Orientation.Horizontal) == "object"
+    model.show(TABLE[:2])
+    assert [model.label(row) for row in range(2)] == [2, 1]  # the order stays
+    model.show(None)
+    assert (model.rowCount(), model.columnCount(), model.row_of(1)) == (0, 0, None)
+
+
+def test_a_file_for_spreadsheets(tmp_path: Path) -> None:
+    save_csv(TABLE, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_bytes().startswith(b"\xef\xbb\xbfobject,")
+    read = pd.read_csv(tmp_path / "table.csv")
+    assert list(read) == ["object", "area (µm²)", "plane-0"]
+    assert read["area (µm²)"].tolist() == [10.0, 2.5, 1e5]
+
+
+def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    for path in (tmp_path / "missing" / "table.csv", tmp_path / "folder.csv"):
+        with pytest.raises(DataError, match=r"cannot be written.*choose another"):
+            save_csv(TABLE, path)
+    assert os.listdir(tmp_path) == ["folder.csv"]
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "table.csv").write_text("old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DataError, match="No space left"):
+        save_csv(TABLE, tmp_path / "table.csv")
+    assert (tmp_path / "table.csv").read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_a_suggested_name_is_fit_for_every_system() -> None:
+    assert file_name("cells a/b: c?") == "cells a b c.csv"
