@@ -9,7 +9,7 @@ READY := .venv/.ready
 help:
 	@echo "make demo         open napari with a sample image, annotated and ready for the button"
 	@echo "make test         every check: lint, types and the whole test suite"
-	@echo "make lint         ruff and mypy only"
+	@echo "make lint         ruff, mypy and import-linter only"
 	@echo "make format       let ruff rewrite the files"
 	@echo "make screenshots  make the images of docs/images again"
 	@echo "make venv         only the environment: system libraries and .venv"
@@ -33,6 +33,7 @@ lint: venv
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+	.venv/bin/lint-imports
 
 format: venv
 	.venv/bin/ruff check --fix .

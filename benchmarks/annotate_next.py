@@ -31,7 +31,8 @@ from napari_fewshot_cells.data.support_set import SupportSet, make_shot, median_
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import Model, read_model
+from napari_fewshot_cells.models.model import Model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.prediction.uncertainty import OBJECTS_ACROSS, Box, divide, rank_regions

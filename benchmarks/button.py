@@ -43,7 +43,7 @@ COLUMNS = (
 
 def press(panel) -> tuple[float, float, np.ndarray]:  # type: ignore[no-untyped-def]
     """Seconds from press to the first labels and to the last, and the gaps between heartbeats in ms."""
-    from napari_fewshot_cells.plugin.jobs.events import PlaneResult
+    from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult
 
     shown: list[float] = []
 

@@ -11,6 +11,7 @@ from skimage.filters import threshold_otsu
 
 import fewshot_forest
 from fewshot_forest import ForestSettings
+from napari_fewshot_cells.base.devices import Precision
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import FloatImage, Plane, normalise
 from napari_fewshot_cells.data.support_set import Shot, SupportSet
@@ -21,7 +22,6 @@ from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
-from napari_fewshot_cells.training.ranks import Precision
 
 METHODS = (
     "otsu", "forest", "random-fcrn", "random-unet", "random-half-unet", "paper", "transfer", "fcrn", "ours",

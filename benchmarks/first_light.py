@@ -19,7 +19,8 @@ import torch
 from napari_fewshot_cells.datasets.five_sets import find_sources
 from napari_fewshot_cells.experiment.few_shot_test import few_shot_iou, select
 from napari_fewshot_cells.finetune.recipe import Recipe
-from napari_fewshot_cells.models.model import Model, ModelCard, read_model
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.episodes import load_task

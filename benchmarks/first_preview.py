@@ -21,7 +21,8 @@ from fewshot_targets import TARGETS, Target, annotate, load_target
 from napari_fewshot_cells.base.malloc import keep_freed_memory
 from napari_fewshot_cells.experiment.few_shot_test import select
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
-from napari_fewshot_cells.models.model import Model, read_model
+from napari_fewshot_cells.models.model import Model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.plugin.jobs.preview_job import Preview, View, with_previews
 from napari_fewshot_cells.plugin.layers.plane_source import Source
 from napari_fewshot_cells.prediction.measurements import PixelSize

@@ -68,8 +68,9 @@ def measure(memory: str, threads: int) -> None:
     from napari_fewshot_cells import predict
     from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_memory
     from napari_fewshot_cells.data.plane import to_plane
+    from napari_fewshot_cells.models.batch_norm import fused, store_statistics
     from napari_fewshot_cells.models.library import DEFAULT, load_model
-    from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, fused, store_statistics
+    from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
     from napari_fewshot_cells.simulate import fluorescent_cells
 
     if memory == KEPT:

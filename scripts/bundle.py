@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from napari_fewshot_cells.datasets.five_sets import FACTS
-from napari_fewshot_cells.models.model import Model, read_model, write_model
+from napari_fewshot_cells.models.model import Model
+from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.training.meta_training import MODEL_FILE
 
 

@@ -9,10 +9,10 @@ from napari_fewshot_cells.base import bfloat16
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import make_shot, make_support_set
+from napari_fewshot_cells.finetune.calibration import settle
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.prepare import prepare
 from napari_fewshot_cells.finetune.recipe import Recipe
-from napari_fewshot_cells.finetune.settling import settle
 from napari_fewshot_cells.finetune.training_loop import train
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network

@@ -12,7 +12,7 @@ from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_m
 
 FAULTS = """
 import resource
-from napari_fewshot_cells import allocation
+from napari_fewshot_cells.base import malloc
 
 {keep}
 
@@ -42,14 +42,14 @@ def faults(keep: str, size: int, blocks: int) -> int:
 def test_freed_blocks_are_used_again_without_the_system() -> None:
     eight = 8 * 2**20, 8
     assert faults("", *eight) > 1000
-    assert faults("allocation.keep_freed_memory()", *eight) < 100
+    assert faults("malloc.keep_freed_memory()", *eight) < 100
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="about glibc alone")
 def test_large_blocks_are_given_back_unless_all_are_kept() -> None:
     two = 160 * 2**20, 2
-    assert faults("allocation.keep_freed_memory()", *two) > 1000
-    assert faults("allocation.keep_all_freed_memory()", *two) < 100
+    assert faults("malloc.keep_freed_memory()", *two) > 1000
+    assert faults("malloc.keep_all_freed_memory()", *two) < 100
 
 
 @pytest.mark.parametrize("platform_name", ["win32", "darwin"])

@@ -13,7 +13,7 @@ from annotate_next_report import main as report
 from annotate_next_report import verdict
 from fewshot_targets import load_target
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import write_model
+from napari_fewshot_cells.models.model_file import write_model
 
 SMALL = [
     "--targets",

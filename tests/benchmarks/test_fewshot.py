@@ -20,7 +20,7 @@ from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import Shot
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import write_model
+from napari_fewshot_cells.models.model_file import write_model
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 
 SMALL = ["--targets", "B39", "--k-shots", "1", "--selections", "1", "--n-test", "2",

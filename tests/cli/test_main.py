@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from napari_fewshot_cells import __version__
 from napari_fewshot_cells.cli.main import app
-from napari_fewshot_cells.models.model import read_model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.prediction.instances import label_instances
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 

@@ -11,15 +11,8 @@ from hypothesis.extra import numpy as hnp
 from skimage import io
 
 from napari_fewshot_cells.base.errors import DataError, ImageError
-from napari_fewshot_cells.data.plane import (
-    image_files,
-    normalise,
-    pair_by_stem,
-    read_labels,
-    read_plane,
-    rescale,
-    to_plane,
-)
+from napari_fewshot_cells.data.image_files import image_files, pair_by_stem, read_labels, read_plane
+from napari_fewshot_cells.data.plane import normalise, rescale, to_plane
 
 ramp = np.add.outer(np.arange(20), np.arange(24))
 

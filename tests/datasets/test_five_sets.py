@@ -21,7 +21,7 @@ import tifffile
 from PIL import Image
 
 from napari_fewshot_cells.base.errors import DataError
-from napari_fewshot_cells.data.plane import read_labels
+from napari_fewshot_cells.data.image_files import read_labels
 from napari_fewshot_cells.datasets import download
 from napari_fewshot_cells.datasets.download import OFFICIAL, Download, SourceDownloads, fetch_sources
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES, find_sources, summarise

@@ -18,8 +18,8 @@ from napari_fewshot_cells.experiment.schedules import (
 )
 from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe
 from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.training.budget import Budget
 from napari_fewshot_cells.training.episodes import EpisodeShape
-from napari_fewshot_cells.training.meta_training import Budget
 from napari_fewshot_cells.training.reptile import ReptileConfig
 
 

@@ -19,8 +19,8 @@ from napari_fewshot_cells.data.support_set import make_shot, make_support_set
 from napari_fewshot_cells.finetune.calibration import calibrated_threshold
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.models.batch_norm import store_statistics
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.networks import store_statistics
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import (

@@ -13,8 +13,10 @@ from napari_fewshot_cells.data.plane import normalise
 from napari_fewshot_cells.data.stride_crops import stride_crops
 from napari_fewshot_cells.data.support_set import SupportSet, median_diameter
 from napari_fewshot_cells.finetune.paper_recipe import INITIAL_SCALE, PaperRecipe, paper_fine_tune
-from napari_fewshot_cells.models.model import Model, ModelCard, read_model, write_model
-from napari_fewshot_cells.models.networks import build_network, learn_affine, norm_layers, store_statistics
+from napari_fewshot_cells.models.batch_norm import learn_affine, norm_layers, store_statistics
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.model_file import read_model, write_model
+from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 

@@ -24,10 +24,10 @@ from napari_fewshot_cells.models import export
 from napari_fewshot_cells.models import onnx as onnx_module
 from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.library import load_model, save_model
-from napari_fewshot_cells.models.model import Model, read_model
+from napari_fewshot_cells.models.model import N_WEIGHTS, Model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import ARCHITECTURES
 from napari_fewshot_cells.models.onnx import run_onnx, to_onnx
-from napari_fewshot_cells.prediction.border_refinement import N_WEIGHTS
 from napari_fewshot_cells.prediction.probability import FLIPS, predict, to_probability
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 

@@ -10,17 +10,13 @@ import pytest
 import safetensors.torch
 import torch
 
+from napari_fewshot_cells.base.atomic_files import write_atomically
 from napari_fewshot_cells.base.errors import ModelError
 from napari_fewshot_cells.models import library
-from napari_fewshot_cells.models.model import (
-    Model,
-    ModelCard,
-    read_model,
-    weights_sha256,
-    write_atomically,
-    write_model,
-)
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, fused, learn_affine
+from napari_fewshot_cells.models.batch_norm import fused, learn_affine
+from napari_fewshot_cells.models.model import Model, ModelCard, weights_sha256
+from napari_fewshot_cells.models.model_file import read_model, write_model
+from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
 
 
 @pytest.fixture

@@ -6,16 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from napari_fewshot_cells.models.networks import (
-    ARCHITECTURES,
-    build_network,
-    double,
+from napari_fewshot_cells.models.batch_norm import (
     fused,
     learn_affine,
     norm_layers,
     reset_statistics,
     store_statistics,
 )
+from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, double
 
 each = pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 

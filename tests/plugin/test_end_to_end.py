@@ -13,10 +13,10 @@ from scipy.ndimage import distance_transform_edt
 from skimage.io import imread
 from skimage.measure import regionprops
 
-from napari_fewshot_cells.data.plane import read_labels
+from napari_fewshot_cells.data.image_files import read_labels
 from napari_fewshot_cells.models.library import bundled_dir
 from napari_fewshot_cells.plugin.layers.sample_data import SEED
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE
+from napari_fewshot_cells.plugin.session.messages import DONE
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 

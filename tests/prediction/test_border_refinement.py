@@ -16,17 +16,12 @@ from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import make_shot, make_support_set
 from napari_fewshot_cells.finetune import fine_tune as fine_tune_module
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.fit_borders import _logistic_regression, fit_refinement, fit_to_strokes
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import Model, read_model, write_model
-from napari_fewshot_cells.prediction.border_refinement import (
-    N_WEIGHTS,
-    _features,
-    _logistic_regression,
-    fit_refinement,
-    fit_to_strokes,
-    refine_steps,
-)
+from napari_fewshot_cells.models.model import N_WEIGHTS, Model
+from napari_fewshot_cells.models.model_file import read_model, write_model
+from napari_fewshot_cells.prediction.border_refinement import border_features, refine_steps
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation, scribbles
@@ -68,7 +63,7 @@ def test_few_or_wrong_shots_leave_more_of_the_logit_as_it_is(
     rng = np.random.default_rng(0)
     image, logit = (part + rng.normal(0, noise, mask.shape).astype(np.float32) for part in (image, logit))
     learnt = np.array(fit_refinement([logit] * k_shot, [image] * k_shot, [mask] * k_shot))
-    x = np.stack([feature.ravel() for feature in _features(logit, image)], axis=1).astype(float)
+    x = np.stack([feature.ravel() for feature in border_features(logit, image)], axis=1).astype(float)
     mean, spread = x.mean(axis=0), x.std(axis=0)
     bias, weights = _logistic_regression(
         np.tile((x - mean) / spread, (k_shot, 1)), np.tile(mask.ravel(), k_shot)
@@ -110,7 +105,7 @@ def test_strokes_count_as_much_as_the_logit_however_many(k_shot: int) -> None:
     logit, image, mask = blurred_case(0)
     painted = lines(mask)
     learnt = fit_to_strokes([logit] * k_shot, [image] * k_shot, [mask] * k_shot, [painted] * k_shot)
-    x = np.stack([feature[painted] for feature in _features(logit, image)], axis=1).astype(float)
+    x = np.stack([feature[painted] for feature in border_features(logit, image)], axis=1).astype(float)
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     bias, weights = _logistic_regression(np.tile(z, (k_shot, 1)), np.tile(mask[painted], k_shot))
     weights = weights / x.std(axis=0)

@@ -10,8 +10,9 @@ import torch
 
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import normalise, to_plane
+from napari_fewshot_cells.models.batch_norm import store_statistics
 from napari_fewshot_cells.models.model import Model, ModelCard
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, store_statistics
+from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
 from napari_fewshot_cells.prediction.probability import logit_steps, predict, predict_steps
 
 

@@ -14,17 +14,11 @@ import torch
 
 from napari_fewshot_cells.base.errors import DataError, ModelError
 from napari_fewshot_cells.base.progress import finish
-from napari_fewshot_cells.models.model import read_model, write_model
+from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.training import meta_training
+from napari_fewshot_cells.training.budget import Budget
 from napari_fewshot_cells.training.episodes import EpisodeShape
-from napari_fewshot_cells.training.meta_training import (
-    CURVES,
-    CURVES_FILE,
-    MODEL_FILE,
-    Budget,
-    meta_train,
-    new_card,
-)
+from napari_fewshot_cells.training.meta_training import CURVES, CURVES_FILE, MODEL_FILE, meta_train, new_card
 from napari_fewshot_cells.training.reptile import ReptileConfig
 from napari_fewshot_cells.training.transfer import TransferConfig, new_transfer_card, transfer_train
 

@@ -7,10 +7,9 @@ import signal
 import pytest
 import torch
 
+from napari_fewshot_cells.base.devices import choose_device, choose_precision
 from napari_fewshot_cells.base.errors import FewShotError
 from napari_fewshot_cells.training.ranks import (
-    choose_device,
-    choose_precision,
     is_first_rank,
     largest_over_ranks,
     open_fabric,

@@ -12,11 +12,13 @@ import torch
 from napari_fewshot_cells.base.errors import FewShotError, ModelError
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.stride_crops import stride_windows
+from napari_fewshot_cells.models.batch_norm import norm_layers
 from napari_fewshot_cells.models.losses import weighted_bce
-from napari_fewshot_cells.models.model import read_model
-from napari_fewshot_cells.models.networks import build_network, norm_layers
+from napari_fewshot_cells.models.model_file import read_model
+from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.training import transfer
-from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE, Budget
+from napari_fewshot_cells.training.budget import Budget
+from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
 from napari_fewshot_cells.training.transfer import (
     CURVES,
     STATE_FILE,

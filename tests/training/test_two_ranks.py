@@ -13,7 +13,7 @@ import psutil
 import pytest
 import torch
 
-from napari_fewshot_cells.models.model import read_model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
 
 TRAIN = ["-m", "napari_fewshot_cells.cli.train", "meta"]

@@ -1,20 +1,27 @@
-"""The ``--device`` option: which there are, and what to say when one is not there or too small."""
+"""Which device a training or prediction runs on, and in which precision; what to say when it is too small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
 
+from .bfloat16 import multiplies_bfloat16
 from .errors import FewShotError
 
+if TYPE_CHECKING:
+    import torch
 
-def check_device(device: str) -> str:
-    """Return the device if PyTorch can use it.
+Precision = Literal["32-true", "bf16-mixed"]
+
+
+def choose_device(device: str) -> torch.device:
+    """What a device's name means here.
 
     Parameters
     ----------
     device : str
-        "cpu", "cuda", "cuda:N" or "mps".
+        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA where there is any, then MPS, then the CPU.
 
     Raises
     ------
@@ -23,18 +30,47 @@ def check_device(device: str) -> str:
     """
     import torch
 
+    has_mps = torch.backends.mps.is_available()
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     kind, _, index = device.partition(":")
     if device == "cpu":
         available = True
     elif kind == "cuda" and (index.isdecimal() or device == "cuda"):
-        available = torch.cuda.is_available() and int(index or 0) < torch.cuda.device_count()
+        available = int(index or 0) < torch.cuda.device_count()
     elif device == "mps":
-        available = torch.backends.mps.is_available()
+        available = has_mps
     else:
-        raise FewShotError(f"There is no device '{device}'; choose cpu, cuda or mps.")
+        raise FewShotError(f"There is no device '{device}'; choose auto, cpu, cuda or mps.")
     if not available:
         raise FewShotError(f"The device '{device}' is not available to PyTorch here; use --device cpu.")
-    return device
+    return torch.device(device)
+
+
+def choose_precision(precision: str, device: torch.device) -> Precision:
+    """What a precision's name means on a device; see `training.ranks.open_fabric`.
+
+    Raises
+    ------
+    FewShotError
+        Another name.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if _likes_bf16(device) else "32-true"
+    if precision == "32-true":
+        return "32-true"
+    if precision == "bf16-mixed":
+        return "bf16-mixed"
+    raise FewShotError(f"There is no precision '{precision}'; choose 32-true, bf16-mixed or auto.")
+
+
+def _likes_bf16(device: torch.device) -> bool:
+    """Emulated bfloat16, as on the GPUs before Ampere, is slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return device.type == "cpu" and multiplies_bfloat16()
 
 
 @contextmanager

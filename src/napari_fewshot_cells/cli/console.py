@@ -11,12 +11,14 @@ from typing import NoReturn
 
 import typer
 
+from ..base.errors import FewShotError
 from ..base.openmp import give_way
-from .errors import EXIT_CODE
 
 STOPPED = 130
 """What shells use for a program ended by Ctrl-C."""
 
+EXIT_CODE = 2
+"""Of wrong input and wrong usage."""
 # Newer typer carries its own copy of click, older typer uses the common one: this is right with both.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
@@ -60,3 +62,23 @@ def stoppable(consequence: str) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"stopped: {consequence}", err=True)
         raise typer.Exit(STOPPED) from None
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn a `FewShotError` into ``error: ...`` on stderr and exit code 2.
+
+    Works as a context manager and, because of `contextlib`, as a decorator below ``@app.command()``::
+
+        @app.command()
+        @one_line_errors()
+        def predict(...): ...
+
+    Any other exception is a fault of ours and passes through unchanged.
+    """
+    try:
+        yield
+    except FewShotError as error:
+        line = " ".join(str(error).split())  # a path or a library's text may hold line breaks
+        typer.echo(f"error: {line}", err=True)
+        raise typer.Exit(EXIT_CODE) from None

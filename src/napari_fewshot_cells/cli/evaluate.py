@@ -12,8 +12,7 @@ import typer
 
 from ..base.atomic_files import make_writable, writing
 from ..base.errors import DataError
-from .console import stoppable
-from .errors import one_line_errors
+from .console import one_line_errors, stoppable
 
 if TYPE_CHECKING:
     from ..data.plane import Labels
@@ -45,7 +44,7 @@ def evaluate(
     Average precision is TP / (TP + FP + FN). In an image with one value above 0, a mask, the connected
     components are the instances.
     """
-    from ..data.plane import pair_by_stem
+    from ..data.image_files import pair_by_stem
 
     pairs = pair_by_stem(predicted, truth)
     _say_what_stays_out(predicted, {file for file, _ in pairs})
@@ -67,7 +66,7 @@ def score(predicted: Path, truth: Path) -> Score:
     DataError
         Their shapes differ.
     """
-    from ..data.plane import read_labels
+    from ..data.image_files import read_labels
     from ..prediction.metrics import average_precision, iou
 
     a, b = read_labels(predicted), read_labels(truth)
@@ -79,7 +78,7 @@ def score(predicted: Path, truth: Path) -> Score:
 
 
 def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
-    from ..data.plane import image_files
+    from ..data.image_files import image_files
 
     alone = [f for f in image_files(predicted) if f not in paired and not f.stem.endswith("_probability")]
     if alone:
@@ -109,7 +108,7 @@ def _table(scores: list[Score]) -> str:
 
 
 def _write_json(scores: list[Score], path: Path) -> None:
-    from ..models.model import write_atomically
+    from ..base.atomic_files import write_atomically
 
     columns = {"iou": [s.iou for s in scores], "ap50": [s.ap50 for s in scores]}
     report = {

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import make_writable, writing
-from ..base.devices import check_device, enough_memory
-from .console import stoppable
-from .errors import one_line_errors
+from ..base.devices import choose_device, enough_memory
+from .choices import Architecture
+from .console import one_line_errors, stoppable
 from .progress_bar import with_bar
 
 if TYPE_CHECKING:
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
 
 STEPS_WITHOUT_END = 100_000
 """When time decides: more steps than any machine takes."""
-
-
-class Architecture(StrEnum):
-    """The bundled networks."""
-
-    fcrn = "fcrn"
-    unet = "unet"
-    half_unet = "half-unet"
 
 
 class RecipeName(StrEnum):
@@ -94,7 +86,7 @@ def finetune(
     from ..models.library import load_model
 
     name, target = model_target(out)
-    check_device(device)
+    device = str(choose_device(device))
     arch = arch or (Architecture.fcrn if recipe is RecipeName.paper else Architecture.half_unet)
     start = load_model(arch.value)
     support = read_support(images, annotations, whole_image=whole_image)
@@ -170,7 +162,7 @@ def read_support(images: Path, annotations: Path, *, whole_image: bool) -> Suppo
     FewShotError
         Whatever is wrong with them, naming the file.
     """
-    from ..data.plane import pair_by_stem, read_labels, read_plane
+    from ..data.image_files import pair_by_stem, read_labels, read_plane
     from ..data.support_set import make_shot, make_support_set
 
     pairs = pair_by_stem(images, annotations)
@@ -181,7 +173,7 @@ def read_support(images: Path, annotations: Path, *, whole_image: bool) -> Suppo
 
 
 def _save(model: Model, name: str, target: Path) -> Path:
-    from ..models.model import write_model
+    from ..models.model_file import write_model
 
     with writing(target):
         return write_model(model.renamed(name), target)

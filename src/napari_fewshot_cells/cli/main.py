@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
 from ..base.malloc import keep_freed_memory
+from ..base.version import __version__
 from .console import run
 from .evaluate import evaluate
 from .finetune import finetune

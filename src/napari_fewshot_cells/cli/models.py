@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import writing
-from .errors import one_line_errors
+from .console import one_line_errors
 
 if TYPE_CHECKING:
     from ..models.library import ModelEntry

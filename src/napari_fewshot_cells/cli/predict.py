@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import make_writable
-from ..base.devices import check_device
+from ..base.devices import choose_device
 from ..base.errors import DataError
-from .console import stoppable
-from .errors import one_line_errors
+from .console import one_line_errors, stoppable
 from .progress_bar import with_bar
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ def predict(
     )
     for conflict in find_conflicts(files, out, settings).values():
         raise DataError(conflict)
-    check_device(device)
+    device = str(choose_device(device))
     loaded = find_model(model)
     make_writable(out)
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from skimage import io
 
-from ..base.errors import DataError, ImageError
+from ..base.errors import ImageError
 
 SMALLEST_SIDE = 16
 """Pixels; less than half a cell at the scale that the networks see."""
 
-IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".jpg", ".jpeg", ".bmp")
 
 LUMA = (0.2125, 0.7154, 0.0721)
 """Weights of red, green and blue in grey, as in skimage.color.rgb2gray (Rec. 709)."""
@@ -133,127 +130,3 @@ def rescale(image: FloatImage, factor: float) -> FloatImage:
     # Pillow's filter widens as the image shrinks, and takes a tenth of the time of a Gaussian and a warp
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized, dtype=np.float32)
-
-
-def read_plane(path: Path) -> Plane:
-    """Read one image file as a grey plane.
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, or holds no usable plane (see `to_plane`).
-    """
-    return to_plane(read_pixels(path), path.name)
-
-
-def read_labels(path: Path) -> Labels:
-    """Read a mask, annotation or label file.
-
-    Returns
-    -------
-    ndarray, int32, (H, W)
-
-    Raises
-    ------
-    ImageError
-        The file cannot be read, or holds no labels (see `to_labels`).
-    """
-    return to_labels(read_pixels(path), path.name)
-
-
-def to_labels(array: object, name: str) -> Labels:
-    """Make labels of an array of any dtype; a grey mask saved as colour is one too.
-
-    Returns
-    -------
-    ndarray, int32, (H, W)
-
-    Raises
-    ------
-    ImageError
-        In colour, not 2-D, or with values that are no whole numbers ≥ 0.
-    """
-    values = np.squeeze(np.asarray(array))
-    if values.ndim == 3 and values.shape[-1] in (3, 4):
-        if np.ptp(values[..., :3].astype(np.float64), axis=-1).max() > 0:
-            raise ImageError(
-                f"'{name}' has shape {values.shape}, it is in colour; "
-                "labels must be one 2-D plane of whole numbers, 0 where nothing is."
-            )
-        values = values[..., 0]
-    if values.ndim != 2:
-        raise ImageError(f"'{name}' has shape {values.shape}; labels must be one 2-D plane.")
-    if values.dtype.kind not in "bui" and not np.array_equal(values, np.round(values)):
-        raise ImageError(f"'{name}' holds values that are no whole numbers; labels must be integers.")
-    if values.min() < 0 or values.max() > np.iinfo(np.int32).max:
-        raise ImageError(f"'{name}' holds values below 0 or above 2³¹ − 1; labels must be in between.")
-    return values.astype(np.int32)
-
-
-def image_files(path: Path) -> list[Path]:
-    """The image files that a path names: itself, or those in a folder, sorted by name.
-
-    Raises
-    ------
-    DataError
-        Nothing there, or a folder without images.
-    """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(f"There is no file or folder '{path}'.")
-    files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and f.is_file())
-    if not files:
-        raise DataError(f"The folder '{path}' holds no image ({', '.join(IMAGE_SUFFIXES)}).")
-    return files
-
-
-def pair_by_stem(first: Path, second: Path) -> list[tuple[Path, Path]]:
-    """Pair files of two folders by their names without suffix; two single files always pair.
-
-    Every file of `second` must find its partner; files of `first` may stay alone (images that nobody
-    annotated).
-
-    Raises
-    ------
-    DataError
-        A missing path, a file in `second` without partner, or two files of one stem.
-    """
-    if first.is_file() and second.is_file():
-        return [(first, second)]
-    left, right = _by_stem(first), _by_stem(second)
-    lonely = sorted(set(right) - set(left))
-    if lonely:
-        more = f" (and {len(lonely) - 1} more)" if len(lonely) > 1 else ""
-        raise DataError(f"'{right[lonely[0]].name}' in '{second}' has no partner in '{first}'{more}.")
-    return [(left[stem], right[stem]) for stem in sorted(right)]
-
-
-def _by_stem(path: Path) -> dict[str, Path]:
-    files: dict[str, Path] = {}
-    for file in image_files(path):
-        if file.stem in files:
-            raise DataError(f"'{files[file.stem].name}' and '{file.name}' in '{path}' have the same stem.")
-        files[file.stem] = file
-    return files
-
-
-def read_pixels(path: Path) -> NDArray[np.generic]:
-    """Read an image file as it is.
-
-    Raises
-    ------
-    ImageError
-        It is not there, damaged, of a format that is not known, or empty.
-    """
-    if not path.is_file():
-        raise ImageError(f"There is no file '{path}'.")
-    try:
-        values = np.asarray(io.imread(path))
-        if values.size == 0:
-            raise ValueError("it holds no pixels")
-        return values
-    except Exception as error:
-        # In damaged files the decoders come upon anything: zlib.error, struct.error, MemoryError, …
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"'{path.name}' cannot be read as an image ({reason}).") from error

@@ -18,9 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import __version__
 from ..base.errors import DataError
 from ..base.progress import Progress
+from ..base.version import __version__
 from .five_sets import FACTS, SOURCE_NAMES, SourceSet, check_names, find_sources
 from .unpack import arrange
 

@@ -13,7 +13,7 @@ from PIL import Image
 from skimage.measure import label
 
 from ..base.errors import DataError
-from ..data.plane import read_labels, read_pixels
+from ..data.image_files import read_labels, read_pixels
 
 SOURCE_NAMES = ("B5", "B39", "ssTEM", "EM", "TNBC")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import DataError, ImageError
-from ..data.plane import Labels, read_pixels, to_labels, to_plane
+from ..data.image_files import read_pixels, to_labels
+from ..data.plane import Labels, to_plane
 from .five_sets import (
     SMALLEST_OBJECT,
     SOURCE_NAMES,

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..base.atomic_files import write_atomically
 from ..base.errors import DataError
-from ..models.model import write_atomically
 from .schedules import Schedule, schedule_as_dict
 
 SCHEDULE_FILE = "schedule.json"

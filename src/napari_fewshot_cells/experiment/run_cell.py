@@ -17,16 +17,18 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from .. import __version__
+from ..base.atomic_files import write_atomically
+from ..base.devices import choose_device
 from ..base.errors import DataError
 from ..base.malloc import keep_all_freed_memory
 from ..base.progress import finish
+from ..base.version import __version__
 from ..datasets.five_sets import SOURCE_NAMES, find_sources
-from ..models.model import Model, read_model, write_atomically
+from ..models.model import Model
+from ..models.model_file import read_model
 from ..training import provenance
 from ..training.episodes import Task, load_task
 from ..training.meta_training import MODEL_FILE, meta_train, new_card
-from ..training.ranks import choose_device
 from ..training.transfer import new_transfer_card, transfer_train
 from .few_shot_test import Example, few_shot_iou, machine_of, select
 from .plan import SCHEDULE_FILE, Cell, Plan, Start, check_folders, is_trained, read_cell, write_json

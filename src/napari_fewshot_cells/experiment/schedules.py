@@ -13,13 +13,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..base.atomic_files import write_atomically
 from ..base.errors import FewShotError
 from ..base.toml_file import read_toml
 from ..finetune.paper_recipe import PaperRecipe
 from ..finetune.recipe import Recipe
-from ..models.model import write_atomically
+from ..training.budget import Budget
 from ..training.episodes import EpisodeShape
-from ..training.meta_training import Budget
 from ..training.reptile import ReptileConfig
 from ..training.transfer import TransferConfig
 

@@ -17,14 +17,14 @@ from ..data.channel_mix import Mix, mixed
 from ..data.crops import Sample, sample_crops
 from ..data.plane import FloatImage, normalise
 from ..data.support_set import Shot, SupportSet
+from ..models.batch_norm import store_statistics
 from ..models.model import Model, ModelCard
-from ..models.networks import store_statistics
-from ..prediction.border_refinement import Refinement, fit_refinement, fit_to_strokes, tells_borders
+from ..prediction.border_refinement import Refinement
 from ..prediction.probability import at_full_resolution
-from .calibration import calibrated_threshold
+from .calibration import calibrated_threshold, settle
+from .fit_borders import fit_refinement, fit_to_strokes, tells_borders
 from .prepare import Prepared, prepare
 from .recipe import Recipe
-from .settling import settle
 from .training_loop import train
 
 

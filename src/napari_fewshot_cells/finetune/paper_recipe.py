@@ -14,17 +14,18 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 import torch
 
+from ..base.devices import Precision
 from ..base.progress import Progress
 from ..data.crops import Sample
 from ..data.stride_crops import cut_batch, epoch_batches, stride_crops
 from ..data.support_set import SupportSet
+from ..models.batch_norm import learn_affine
 from ..models.losses import weighted_bce
-from ..models.model import Model
-from ..models.networks import SegmentationNetwork, learn_affine
-from ..training.ranks import Precision
+from ..models.model import BatchNorm, Model
+from ..models.networks import SegmentationNetwork
+from .calibration import settle
 from .fine_tune import adapted_card
 from .prepare import to_samples
-from .settling import BatchNorm, settle
 
 INITIAL_SCALE = 0.1
 """Of the batch-norm layers that FCRN begins to learn; from the authors' code."""

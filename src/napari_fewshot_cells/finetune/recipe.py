@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..data.crops import Sample
-from .settling import BatchNorm
+from ..models.model import BatchNorm
 
 
 @dataclass(frozen=True)

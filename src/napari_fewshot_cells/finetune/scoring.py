@@ -20,13 +20,13 @@ from ..data.channel_mix import mixed
 from ..data.crops import Sample
 from ..data.plane import normalise
 from ..data.support_set import SupportSet
+from ..models.batch_norm import fused
 from ..models.model import Model
-from ..models.networks import fused
 from ..prediction.metrics import iou
 from ..prediction.probability import predict_window
+from .calibration import settle
 from .prepare import prepare, to_samples
 from .recipe import Recipe
-from .settling import settle
 from .training_loop import train
 
 MOST_LEFT_OUT = 3

@@ -22,8 +22,9 @@ from ..base.bfloat16 import quick_passes
 from ..base.progress import Progress
 from ..data.crops import Sample
 from ..data.plane import FloatImage
+from ..models.batch_norm import fused, store_statistics
 from ..models.model import ModelCard
-from ..models.networks import SegmentationNetwork, fused, store_statistics
+from ..models.networks import SegmentationNetwork
 from ..prediction.probability import logit_steps
 from .calibration import KNOWS_HARDLY, best_threshold
 

@@ -17,8 +17,9 @@ from torch import Tensor
 from ..base.bfloat16 import quick_passes
 from ..data.crops import Batch, Sample, cut_crop
 from ..data.plane import FloatImage
+from ..models.batch_norm import store_statistics
 from ..models.losses import doubtful_background
-from ..models.networks import SegmentationNetwork, store_statistics
+from ..models.networks import SegmentationNetwork
 from .calibration import brought_in, share_threshold
 
 LOOKS = (0.25, 0.5, 0.75)

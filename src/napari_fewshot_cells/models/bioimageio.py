@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .. import __version__
+from ..base.version import __version__
 from ..data.plane import PERCENTILES, FloatImage, normalise, to_plane
 from .model import Model
 from .onnx import OPSET, to_onnx

@@ -8,9 +8,10 @@ from __future__ import annotations
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..base.atomic_files import write_atomically
 from ..base.errors import ModelError
 from .library import export_model, find_entry
-from .model import read_model, write_atomically
+from .model_file import read_model
 
 
 def export_to(name: str, file: Path) -> Path:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..base.errors import ModelError
 from ..base.user_folder import user_home
-from .model import Model, ModelCard, read_model, write_model
+from .model import Model, ModelCard
+from .model_file import read_model, write_model
 
 DEFAULT = "half-unet"
 """The bundled model that fine-tuning begins with unless another is chosen."""

@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..base.atomic_files import tiff_bytes, write_together, writing
+from ..base.atomic_files import tiff_bytes, write_atomically, write_together, writing
 from ..base.errors import DataError, ImageError
 from ..base.progress import Progress
 from ..data.image_files import list_images, read_any_plane, stem_of
 from ..data.plane import FloatImage, Labels, Plane
-from ..models.model import Model, write_atomically
+from ..models.model import Model
 from .instances import label_instances
 from .measurements import measure
 from .probability import predict_steps

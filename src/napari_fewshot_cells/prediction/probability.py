@@ -14,8 +14,9 @@ from ..base.bfloat16 import quick_passes
 from ..base.progress import Progress, finish
 from ..data.channel_mix import mixed
 from ..data.plane import FloatImage, Plane, normalise, rescale
+from ..models.batch_norm import fused, store_statistics
 from ..models.model import Model
-from ..models.networks import SegmentationNetwork, fused, store_statistics
+from ..models.networks import SegmentationNetwork
 from .border_refinement import HALO, refine_steps
 
 TILE = 512

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
 from ..base.atomic_files import make_writable, replacing, tiff_bytes, write_together, writing
 from ..base.errors import ProjectError
+from ..base.version import __version__
 from ..data.fingerprint import Fingerprint, fingerprint
 from .label_files import FAST, SMALL, is_stack, write_labels
 from .project import (

@@ -10,8 +10,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from ..base.atomic_files import write_atomically
 from ..base.errors import ModelError
-from ..models.model import write_atomically
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 

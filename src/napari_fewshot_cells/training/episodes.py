@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..data.channel_mix import fisher_mix, mixed
 from ..data.crops import Batch, Sample, rescale_sample, sample_crops, to_sample
-from ..data.plane import read_labels, read_plane
+from ..data.image_files import read_labels, read_plane
 from ..data.support_set import Shot, SupportSet, median_diameter
 from ..datasets.five_sets import SourceSet
 from ..models.model import CANONICAL_DIAMETER

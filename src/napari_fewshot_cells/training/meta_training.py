@@ -10,14 +10,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..base.devices import choose_precision
 from ..base.errors import DataError, ModelError
 from ..datasets.five_sets import SourceSet
-from ..models.model import Model, ModelCard, read_model, write_model
-from ..models.networks import SegmentationNetwork, build_network, reset_statistics
+from ..models.batch_norm import reset_statistics
+from ..models.model import Model, ModelCard
+from ..models.model_file import read_model, write_model
+from ..models.networks import SegmentationNetwork, build_network
 from ..training import provenance
+from .budget import Budget
 from .curves_csv import append_rows, cut_rows
 from .episodes import Task, seen_bright
-from .ranks import choose_precision, largest_over_ranks, open_fabric, stop_requests
+from .ranks import largest_over_ranks, open_fabric, stop_requests
 from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
 
 if TYPE_CHECKING:
@@ -46,30 +50,6 @@ class MetaProgress:
     iteration: int
     seconds: float
     losses: InnerLosses
-
-
-@dataclass(frozen=True)
-class Budget:
-    """When to stop: after so many iterations, or minutes of training, whatever comes first."""
-
-    meta_steps: int | None = None
-    minutes: float | None = None
-
-    def share(self, iteration: int, seconds: float) -> float:
-        """How much of it a run of this many iterations and seconds has spent: 1 and more when it is over.
-
-        The larger of the shares of iterations and of time; 0 without any limit.
-        """
-        shares = [0.0]
-        if self.meta_steps is not None:
-            shares.append(iteration / self.meta_steps if self.meta_steps else 1.0)
-        if self.minutes is not None:
-            shares.append(seconds / (60 * self.minutes) if self.minutes else 1.0)
-        return max(shares)
-
-    def is_spent(self, iteration: int, seconds: float) -> bool:
-        """Whether a run of this many iterations and seconds is over."""
-        return self.share(iteration, seconds) >= 1
 
 
 def new_card(

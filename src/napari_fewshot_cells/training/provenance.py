@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from .. import __version__
 from ..base.bfloat16 import multiplies_bfloat16
+from ..base.version import __version__
 
 
 def commit() -> str:

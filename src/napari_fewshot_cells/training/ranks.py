@@ -11,18 +11,16 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 
-from ..base.bfloat16 import multiplies_bfloat16
+from ..base.devices import choose_device, choose_precision
 from ..base.errors import FewShotError
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
@@ -80,55 +78,6 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
         )
     fabric.launch()
     return fabric
-
-
-def choose_device(device: str) -> torch.device:
-    """What a device's name means here; see `open_fabric`.
-
-    Raises
-    ------
-    FewShotError
-        Another name, or not available here.
-    """
-    has_mps = torch.backends.mps.is_available()
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
-    kind, _, index = device.partition(":")
-    if device == "cpu":
-        available = True
-    elif kind == "cuda" and (index.isdecimal() or device == "cuda"):
-        available = int(index or 0) < torch.cuda.device_count()
-    elif device == "mps":
-        available = has_mps
-    else:
-        raise FewShotError(f"There is no device '{device}'; choose auto, cpu, cuda or mps.")
-    if not available:
-        raise FewShotError(f"The device '{device}' is not available to PyTorch here; use --device cpu.")
-    return torch.device(device)
-
-
-def choose_precision(precision: str, device: torch.device) -> Precision:
-    """What a precision's name means on a device; see `open_fabric`.
-
-    Raises
-    ------
-    FewShotError
-        Another name.
-    """
-    if precision == "auto":
-        return "bf16-mixed" if _likes_bf16(device) else "32-true"
-    if precision == "32-true":
-        return "32-true"
-    if precision == "bf16-mixed":
-        return "bf16-mixed"
-    raise FewShotError(f"There is no precision '{precision}'; choose 32-true, bf16-mixed or auto.")
-
-
-def _likes_bf16(device: torch.device) -> bool:
-    """Emulated bfloat16, as on the GPUs before Ampere, is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and multiplies_bfloat16()
 
 
 def is_first_rank() -> bool:

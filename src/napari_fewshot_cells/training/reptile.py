@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ..base.errors import DataError, FewShotError
+from ..models.batch_norm import reset_statistics
 from ..models.losses import distillation, entropy_regularisation, weighted_bce
-from ..models.networks import SegmentationNetwork, reset_statistics
+from ..models.networks import SegmentationNetwork
 from .episodes import Episode, EpisodeShape, Task, draw_episode, to_device
 from .ranks import sum_over_ranks
 

@@ -23,13 +23,15 @@ from ..data.stride_crops import cut_batch, stride_crops
 from ..datasets.five_sets import SourceSet
 from ..finetune.training_loop import half_cosine
 from ..models.losses import weighted_bce
-from ..models.model import CANONICAL_DIAMETER, Model, ModelCard, read_model, write_model
+from ..models.model import CANONICAL_DIAMETER, Model, ModelCard
+from ..models.model_file import read_model, write_model
 from ..models.networks import build_network
 from ..training import provenance
+from .budget import Budget
 from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
 from .curves_csv import append_rows, cut_rows
 from .episodes import Task, seen_bright
-from .meta_training import CURVES_FILE, MODEL_FILE, Budget, describe_machine, new_card
+from .meta_training import CURVES_FILE, MODEL_FILE, describe_machine, new_card
 from .ranks import open_fabric
 from .reptile import ReptileConfig, set_theta
 

@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from napari_fewshot_cells.cli.train.main import app
-from napari_fewshot_cells.models.model import read_model
+from napari_fewshot_cells.models.model_file import read_model
 
 PROTOCOL = """
 [protocol]

@@ -20,7 +20,8 @@ from typer.testing import CliRunner
 from napari_fewshot_cells.cli.train.evaluate import method_of
 from napari_fewshot_cells.cli.train.main import app
 from napari_fewshot_cells.experiment.report.results import read_results
-from napari_fewshot_cells.models.model import Model, ModelCard, read_model, write_model
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.simulate import fluorescent_cells
 

@@ -24,7 +24,7 @@ from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import read_model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 
 TRAIN = (sys.executable, "-m", "napari_fewshot_cells.cli.train")

@@ -15,9 +15,9 @@ from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
 from napari_fewshot_cells.plugin.annotate.tools import ACCEPT, BOX, KEYS, REJECT
-from napari_fewshot_cells.plugin.jobs.events import PlaneResult
 from napari_fewshot_cells.plugin.layers.brushes import CELL, CONTOUR
-from napari_fewshot_cells.plugin.widgets.message_bar import WARNING
+from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult
+from napari_fewshot_cells.plugin.session.messages import WARNING
 
 from ..conftest import PATIENCE
 

@@ -15,9 +15,8 @@ from napari.utils.interactions import mouse_move_callbacks, mouse_press_callback
 
 from napari_fewshot_cells.base.errors import AnnotationError
 from napari_fewshot_cells.plugin.annotate.tools import ACCEPT, BOX, REJECT, Tools, reason_disabled
-from napari_fewshot_cells.plugin.jobs.events import PlaneResult
 from napari_fewshot_cells.plugin.layers.brushes import BACKGROUND, CELL, CONTOUR, free_label
-from napari_fewshot_cells.plugin.layers.plane_source import tally
+from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, tally
 from napari_fewshot_cells.plugin.session.session import Session
 
 SHAPE = (40, 50)

@@ -16,7 +16,7 @@ from skimage import io
 
 from napari_fewshot_cells.base.progress import Progress
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE, ERROR, INFO, WARNING
+from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.prediction import predict_files as predict_files_module
 
 from ..conftest import PATIENCE
@@ -217,7 +217,7 @@ def test_without_a_model_the_button_says_what_to_do(open_panel: Any) -> None:
 def test_real_prediction_as_on_the_command_line(
     qtbot: Any, open_dialog: Any, tmp_path: Path, disc_image: Any
 ) -> None:
-    from napari_fewshot_cells.data.plane import read_plane
+    from napari_fewshot_cells.data.image_files import read_plane
     from napari_fewshot_cells.models.library import load_model
     from napari_fewshot_cells.prediction.instances import label_instances
     from napari_fewshot_cells.prediction.probability import predict

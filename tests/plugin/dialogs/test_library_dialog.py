@@ -11,9 +11,10 @@ from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QInputDialog, QLineEdit, QMessageBox
 
 from napari_fewshot_cells.models.library import library_dir, load_model, save_model
-from napari_fewshot_cells.models.model import Model, ModelCard, read_model
+from napari_fewshot_cells.models.model import Model, ModelCard
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import build_network
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE, ERROR
+from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
 
 from ..conftest import PATIENCE
 

@@ -26,7 +26,7 @@ from qtpy.QtWidgets import (
 
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.plugin.annotate.tools import KEYS
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE, ERROR, INFO, WARNING
+from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.plugin.widgets.theme_colours import READABLE, colours_of, contrast, readable
 from napari_fewshot_cells.prediction.predict_files import FileReport
 

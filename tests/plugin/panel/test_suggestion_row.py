@@ -9,9 +9,10 @@ import pytest
 from napari.layers import Shapes
 
 from napari_fewshot_cells.models.library import list_models
-from napari_fewshot_cells.plugin.jobs.suggest_job import MOST_PLANES, Place, Suggested, candidates
+from napari_fewshot_cells.plugin.jobs.suggest_job import Place, Suggested
+from napari_fewshot_cells.plugin.session.actions import MOST_PLANES, candidates
+from napari_fewshot_cells.plugin.session.messages import INFO, WARNING
 from napari_fewshot_cells.plugin.widgets.image_table import ANNOTATED, NEXT
-from napari_fewshot_cells.plugin.widgets.message_bar import INFO, WARNING
 
 from ..conftest import PATIENCE
 from .test_image_box import names, press, text

@@ -17,7 +17,7 @@ from qtpy.QtCore import Qt, QTimer
 from napari_fewshot_cells.base import atomic_files
 from napari_fewshot_cells.plugin.panel.project_row import told
 from napari_fewshot_cells.plugin.recovery import autosave
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE, WARNING
+from napari_fewshot_cells.plugin.session.messages import DONE, WARNING
 from napari_fewshot_cells.projects.label_files import read_labels
 from napari_fewshot_cells.projects.project import read_project
 from napari_fewshot_cells.projects.recovery import recoveries, recovery_dir

@@ -24,10 +24,10 @@ from napari_fewshot_cells.models.library import delete_model, list_models, load_
 from napari_fewshot_cells.plugin.jobs import preview_job
 from napari_fewshot_cells.plugin.jobs.preview_job import Preview
 from napari_fewshot_cells.plugin.layers.planes import geometry_of, place_on
+from napari_fewshot_cells.plugin.session.messages import DONE, WARNING
 from napari_fewshot_cells.plugin.session.preview_layer import PreviewLayer
 from napari_fewshot_cells.plugin.session.session import Session
 from napari_fewshot_cells.plugin.widgets.image_table import SCORE
-from napari_fewshot_cells.plugin.widgets.message_bar import DONE, WARNING
 
 from ..conftest import PATIENCE
 

@@ -11,10 +11,9 @@ from napari.layers import Image, Labels
 
 from napari_fewshot_cells.base.errors import AnnotationError
 from napari_fewshot_cells.models.library import ModelEntry
-from napari_fewshot_cells.plugin.jobs.events import PlaneResult
 from napari_fewshot_cells.plugin.layers import add_layer
 from napari_fewshot_cells.plugin.layers.brushes import BACKGROUND, CELL, ERASE, brush_in_hand, take_brush
-from napari_fewshot_cells.plugin.layers.plane_source import tally
+from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, tally
 from napari_fewshot_cells.plugin.layers.sample_data import fluorescent_cells_sample
 from napari_fewshot_cells.plugin.session.disabled_reasons import (
     reason_brush_disabled,

@@ -9,7 +9,7 @@ import typer
 
 from ...base.errors import FewShotError
 from ...base.toml_file import read_toml
-from ..errors import one_line_errors
+from ..console import one_line_errors
 
 
 @one_line_errors()

@@ -25,7 +25,7 @@ from ...datasets.five_sets import (
     summarise,
 )
 from ...datasets.own_sets import check_source
-from ..errors import one_line_errors
+from ..console import one_line_errors
 
 
 @one_line_errors()

@@ -18,8 +18,7 @@ import typer
 from ...base.atomic_files import make_writable, writing
 from ...base.devices import enough_memory
 from ...base.errors import DataError, ModelError
-from ..console import stoppable
-from ..errors import one_line_errors
+from ..console import one_line_errors, stoppable
 from ..progress_bar import with_bar
 
 if TYPE_CHECKING:
@@ -107,9 +106,9 @@ def evaluate(
         raise DataError(f"'{out}' must end in .csv; what its rows have in common goes beside it, as .json.")
     import torch
 
+    from ...base.devices import choose_device
     from ...experiment.schedules import get_schedule
     from ...training.episodes import load_task
-    from ...training.ranks import choose_device
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -218,8 +217,8 @@ def _run(evaluation: Evaluation, splits: Sequence[Split], out: Path) -> list[Fin
 
 def _resume(evaluation: Evaluation, out: Path) -> dict[tuple[int, int], FineTuning]:
     """The rows that are there, by K and selection; writes what they have in common beside them."""
+    from ...base.atomic_files import write_atomically
     from ...experiment.report.results import read_results
-    from ...models.model import write_atomically
 
     beside = out.with_suffix(".json")
     if not out.exists():
@@ -266,7 +265,7 @@ def _row(evaluation: Evaluation, split: Split, iou: float, plain_iou: float, sec
 
 def _write(rows: Sequence[FineTuning], out: Path) -> None:
     """All rows, as a whole or not at all: they are few, and a killed run leaves no half of one."""
-    from ...models.model import write_atomically
+    from ...base.atomic_files import write_atomically
 
     text = io.StringIO()
     writer = csv.DictWriter(text, [field.name for field in fields(rows[0])])

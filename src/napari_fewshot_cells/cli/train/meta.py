@@ -4,52 +4,18 @@ from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...base.errors import FewShotError
-from ..errors import one_line_errors
-from ..finetune import Architecture
+from ..choices import Architecture, Distillation, Entropy, Precision, Target
+from ..console import one_line_errors
 from .progress_bar import show_training
 
 if TYPE_CHECKING:
     from ...training.meta_training import MetaProgress
-
-
-class Target(StrEnum):
-    """The set that is left out of the sources."""
-
-    none = "none"
-    B5 = "B5"
-    B39 = "B39"
-    ssTEM = "ssTEM"
-    EM = "EM"
-    TNBC = "TNBC"
-
-
-class Entropy(StrEnum):
-    """L_ER as printed, of the foreground alone, or of foreground and background."""
-
-    printed = "printed"
-    full = "full"
-
-
-class Distillation(StrEnum):
-    """L_D over all pairs of images, as printed, or image i with image i."""
-
-    pairwise = "pairwise"
-    matched = "matched"
-
-
-class Precision(StrEnum):
-    """Of the passes through the network."""
-
-    full = "32-true"
-    bf16 = "bf16-mixed"
-    auto = "auto"
 
 
 @one_line_errors()
@@ -106,11 +72,12 @@ def meta(
         raise FewShotError("Say how long to train: --meta-steps or --minutes.")
     import torch
 
+    from ...base.devices import choose_device
     from ...datasets.own_sets import choose_sources
-    from ...models.model import read_model
+    from ...models.model_file import read_model
+    from ...training.budget import Budget
     from ...training.episodes import EpisodeShape, load_task
-    from ...training.meta_training import Budget, meta_train, new_card
-    from ...training.ranks import choose_device
+    from ...training.meta_training import meta_train, new_card
     from ...training.reptile import ReptileConfig, check_sources
 
     chosen = choose_device(device)

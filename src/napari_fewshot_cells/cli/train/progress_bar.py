@@ -13,7 +13,7 @@ from ..console import STOPPED
 
 if TYPE_CHECKING:
     from ...models.model import Model
-    from ...training.meta_training import Budget
+    from ...training.budget import Budget
 
 
 class TrainingProgress(Protocol):

@@ -17,8 +17,7 @@ import typer
 
 from ...base.atomic_files import make_writable
 from ...base.errors import FewShotError
-from ..console import stoppable
-from ..errors import one_line_errors
+from ..console import one_line_errors, stoppable
 from ..predict import PARTLY_DONE
 
 if TYPE_CHECKING:
@@ -205,7 +204,7 @@ def _connect(scheduler: str | None, workers: int | None, plan: Plan) -> Iterator
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise FewShotError("protocol needs Dask: pip install 'napari-fewshot-cells[train]'.") from error
-    from ...training.ranks import choose_device
+    from ...base.devices import choose_device
 
     if scheduler is not None:
         try:
@@ -243,7 +242,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 def _with_minutes(schedule: Schedule, minutes: float | None) -> Schedule:
     """The schedule with both budgets replaced, and a name that says so."""
-    from ...training.meta_training import Budget
+    from ...training.budget import Budget
 
     if minutes is None:
         return schedule

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...base.atomic_files import make_writable, writing
-from ..errors import one_line_errors
+from ..console import one_line_errors
 
 
 @one_line_errors()

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...base.errors import FewShotError
-from ..errors import one_line_errors
-from ..finetune import Architecture
-from .meta import Precision, Target
+from ..choices import Architecture, Precision, Target
+from ..console import one_line_errors
 from .progress_bar import show_training
 
 if TYPE_CHECKING:
@@ -71,10 +70,10 @@ def transfer(
         raise FewShotError("Say how long to train: --steps or --minutes.")
     import torch
 
+    from ...base.devices import choose_device
     from ...datasets.own_sets import choose_sources
+    from ...training.budget import Budget
     from ...training.episodes import load_task
-    from ...training.meta_training import Budget
-    from ...training.ranks import choose_device
     from ...training.transfer import TransferConfig, new_transfer_card, transfer_train
 
     chosen = choose_device(device)

@@ -11,10 +11,11 @@ from ...base.progress import Progress
 from ..jobs.batch_job import FilesFound, batch_job
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
 from ..session.disabled_reasons import reason_batch_disabled
+from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.object_refiner import Refiner
 from ..session.session import BATCH, CANCELLING, Session
 from ..widgets.controls import dialog_button, set_enabled
-from ..widgets.message_bar import DONE, ERROR, INFO, WARNING, MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, tell_fault
 from .batch_choices import BatchChoices, side_by_side
 from .batch_table import BatchTable
 

@@ -21,10 +21,11 @@ from qtpy.QtWidgets import (
 
 from ..jobs.library_job import LibraryRead, delete, export_file, import_file, library_job, note, rename
 from ..jobs.worker import Failed, Outcome, Refused, Runner
+from ..session.messages import DONE, ERROR, INFO
 from ..session.session import Session
 from ..widgets.controls import dialog_button, hint, set_enabled
 from ..widgets.file_dialogs import ask_file, save_dialog
-from ..widgets.message_bar import DONE, ERROR, INFO, MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, tell_fault
 from .library_table import LibraryTable
 
 _FORMATS = "Model of this plugin (*.safetensors);;ONNX (*.onnx);;bioimage.io package (*.zip)"

@@ -34,7 +34,7 @@ def batch_job(
     """
     yield Progress("looking for images", 0, 1, 0.0)
     from ...base.atomic_files import make_writable
-    from ...models.model import read_model
+    from ...models.model_file import read_model
     from ...prediction.predict_files import REPORT, find_inputs, predict_files, read_report
 
     files = find_inputs(inputs)

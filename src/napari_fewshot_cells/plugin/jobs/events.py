@@ -9,24 +9,21 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from ...base.progress import Progress
+from ..layers.plane_source import PlaneResult
 from .predictions import Prediction
 from .preview_job import Preview
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ...data.support_set import SupportSet
     from ...finetune.recipe import Recipe
     from ...finetune.scoring import Agreement, Score
     from ...models.library import ModelEntry
     from ...models.model import ModelCard
     from ..layers.plane_source import Source
-    from ..session.image_rows import Scores
+    from ..layers.planes import Scores
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,16 +78,6 @@ class Predicting:
     """
 
     source: Source
-
-
-@dataclass(frozen=True, eq=False)
-class PlaneResult:
-    """Instances of one plane, their measurements, and where they come from."""
-
-    source: Source
-    labels: NDArray[np.int32]
-    table: dict[str, NDArray[Any]]
-    provenance: dict[str, Any]
 
 
 @dataclass(frozen=True)

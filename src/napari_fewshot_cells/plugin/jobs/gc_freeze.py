@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QObject, QTimer, Slot
 
-from ..layers.annotation_layers import is_preview
+from ..layers.metadata import is_preview
 
 if TYPE_CHECKING:
     from napari.components import LayerList

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
-from ... import __version__
 from ...base.errors import FewShotError, ImageError, ModelError
 from ...base.progress import Progress
-from .events import Before, Job, JobEvent, Predicting, Skipped, Trained
+from ...base.version import __version__
+from .events import Before, Job, JobEvent, Predicting, Scored, Skipped, Trained
 from .predictions import ObjectSettings, Prediction, make_objects, measured
 from .preview_job import View, with_previews
 
@@ -52,7 +52,7 @@ def fine_tune_job(
     from ...data.support_set import make_shot, make_support_set
     from ...finetune.fine_tune import fine_tune
     from ...models.library import save_model, unused_name
-    from ...models.model import read_model
+    from ...models.model_file import read_model
 
     shots: list[Shot] = []
     sources: list[Source] = []
@@ -83,7 +83,7 @@ def _compared(
     before: ModelEntry, model: Model, support: SupportSet
 ) -> Generator[JobEvent, None, Before | None]:
     from ...finetune.scoring import agreement, annotated_windows
-    from ...models.model import read_model
+    from ...models.model_file import read_model
 
     try:
         windows = annotated_windows(support, model.card.factor)
@@ -103,7 +103,7 @@ def predict_job(
     A bad image ends the run with its `ImageError`, or is skipped and told, as `stop_at_bad_image` says.
     """
     yield Progress("predicting", 0, len(sources), 0.0)
-    from ...models.model import read_model
+    from ...models.model_file import read_model
     from ...prediction.probability import predict_steps
 
     model = read_model(entry.path)
@@ -169,3 +169,31 @@ def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
         "predicted": datetime.now().astimezone().isoformat(timespec="seconds"),
         "software": f"napari-fewshot-cells {__version__}",
     }
+
+
+def show_job(
+    entry: ModelEntry, kept: Sequence[Prediction], missing: Sequence[Source], settings: ObjectSettings
+) -> Job:
+    """Make objects of a model's predictions in memory again, and predict planes that are missing there."""
+    for done, prediction in enumerate(kept):
+        yield Progress("showing", done, len(kept), 0.0)
+        yield Predicting(prediction.source)
+        yield prediction
+        result, _ = make_objects(prediction, settings)
+        yield measured(result)
+    if missing:
+        yield from predict_job(entry, missing, settings, stop_at_bad_image=False)
+
+
+def score_job(trained: Trained) -> Job:
+    """Measure a new model on its own shots and write that into its card, if the library still has it."""
+    from ...finetune.scoring import score
+    from ...models.library import note_score
+    from ...models.model_file import read_model
+
+    start, model = read_model(trained.start.path), read_model(trained.entry.path)
+    found = yield from score(start, model, trained.support, recipe=trained.recipe)
+    note_score(trained.entry.name, str(found))
+    shots = zip(trained.sources, found.shots, strict=True)
+    by_plane = {(s.layer, s.plane): found.number(value) for s, value in shots if value is not None}
+    yield Scored(trained.entry.name, found, by_plane)

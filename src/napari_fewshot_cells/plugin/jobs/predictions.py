@@ -14,8 +14,7 @@ from ..layers.planes import PlaneIndex
 if TYPE_CHECKING:
     from napari.layers import Image
 
-    from ..layers.plane_source import Source
-    from .events import PlaneResult
+    from ..layers.plane_source import PlaneResult, Source
 
 MOST_BYTES = 512 * 2**20
 """For all planes together: 64 of 1024 × 1024 px. Beyond it those that were predicted first are forgotten."""
@@ -63,7 +62,7 @@ def make_objects(
     Only what differs from the parts of `before` is computed. It touches no layer: fit for any thread.
     """
     from ...prediction.instances import drop_small, fill_holes, split_objects
-    from .events import PlaneResult
+    from ..layers.plane_source import PlaneResult
 
     diameter, chosen = prediction.diameter, settings.of(prediction.diameter)
     foreground = fill_holes(prediction.probability > chosen.threshold, chosen.max_hole)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +10,15 @@ import numpy as np
 
 from ...base.errors import ImageError
 from ...base.progress import Progress
-from ..layers.plane_source import Source, every_source
+from ..layers.plane_source import Source
 from ..layers.planes import window
 from .events import Skipped
 
 if TYPE_CHECKING:
     from ...models.library import ModelEntry
     from ...prediction.uncertainty import Box
-    from ..session.session import Session
 
 SUGGESTING = "looking for what to annotate next"
-MOST_PLANES = 25  # of a stack, evenly spaced: neighbours are alike
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +57,6 @@ class Suggested:
     places: tuple[Place, ...]
 
 
-def candidates(session: Session) -> list[Candidate]:
-    """Planes of all images, at most `MOST_PLANES` of a stack."""
-    return list(_candidates(session))
-
-
-def _candidates(session: Session) -> Iterator[Candidate]:
-    for image in session.annotations.images:
-        annotation, planes = session.annotations.of(image), list(every_source(image, session.viewer.dims))
-        chosen = np.linspace(0, len(planes) - 1, min(len(planes), MOST_PLANES)).round().astype(int)
-        for source in (planes[n] for n in chosen):
-            if annotation is None or annotation.layer.data.shape != source.grid:
-                yield Candidate(source)
-            else:
-                yield Candidate(source, annotation.layer.data, annotation.whole_image)
-
-
 def suggest_job(
     entry: ModelEntry, planes: Sequence[Candidate]
 ) -> Generator[Progress | Skipped | Suggested, None, None]:
@@ -82,7 +64,7 @@ def suggest_job(
     yield Progress("comparing views", 0, 1, 0.0)
     import pandas  # that the outline's layer needs: a second that the window would wait for
 
-    from ...models.model import read_model
+    from ...models.model_file import read_model
     from ...prediction.uncertainty import Region, rank_regions
 
     _ = pandas

@@ -16,12 +16,12 @@ from superqt.utils import WorkerBase, create_worker
 
 from ...base.errors import FewShotError
 from ...base.progress import Progress
+from ..layers.add_layer import FRAME
 from .events import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
-FRAME = 20  # ms in which the window draws what an event has changed
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from qtpy.QtCore import QTimer
 
-from ..jobs.worker import FRAME
-
 if TYPE_CHECKING:
     import numpy as np
     from napari.components import LayerList
@@ -62,3 +60,6 @@ def _show_first(outlines: list[Overlay]) -> None:
     if outlines:
         outlines[0].visible = True
         show_one_by_one(outlines[1:])
+
+
+FRAME = 20  # ms in which the window draws what an event has changed

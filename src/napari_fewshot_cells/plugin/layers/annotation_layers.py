@@ -12,18 +12,12 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ...base.errors import AnnotationError
+from .metadata import ANNOTATION_OF, METADATA, WHOLE_IMAGE, is_ours
 from .planes import PlaneIndex, current_plane, geometry_of, grid_of
-from .sample_data import ANNOTATION_OF
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
-    from napari.layers import Layer
     from napari.utils.events import Event
-
-METADATA = "napari_fewshot_cells"
-WHOLE_IMAGE = "whole_image"
-PREVIEW = "preview"
-AWAITING = "awaiting a result"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,16 +26,6 @@ class Annotation:
 
     layer: Labels
     whole_image: bool = False
-
-
-def is_preview(layer: Layer) -> bool:
-    """Whether a layer, perhaps just removed, is or was the preview of a training."""
-    return PREVIEW in layer.metadata.get(METADATA, {})
-
-
-def is_ours(layer: Layer) -> bool:
-    """Whether a layer holds nothing of the user's: a preview, or the place of a result that is to come."""
-    return is_preview(layer) or AWAITING in layer.metadata.get(METADATA, {})
 
 
 class Annotations:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .annotation_layers import METADATA
+from .metadata import CHANNEL_NAMES, METADATA
 from .planes import channel_axis, pixels_of
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
 BEST_MIX = "best mix from the annotation"
-CHANNEL_NAMES = "channel_names"
-"""Key of a layer's metadata: a list of names, as many as it has channels."""
 
 _CHOSEN = "channel"
 _COLOURS = ("red", "green", "blue")

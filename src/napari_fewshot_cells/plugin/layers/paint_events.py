@@ -1,24 +1,24 @@
-"""Hears every stroke on a labels layer of the viewer, whether it is an annotation or not."""
+"""Signals every stroke on a labels layer of the viewer, annotation or not."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from napari.layers import Labels
 from psygnal import Signal
 
-from .annotation_layers import is_preview
+from .metadata import is_ours, is_preview
 
 if TYPE_CHECKING:
+    from napari.components import LayerList
     from napari.utils.events import Event
-
-    from ..session.session import Session
 
 
 class Strokes:
-    """Listens to the labels layers of a session as they come and go.
+    """Listens to the labels layers of a viewer as they come and go.
 
-    Annotations tell by themselves; this is for a prediction that somebody paints on.
+    Annotations signal their own strokes; this also covers a prediction that somebody paints on.
 
     Signals
     -------
@@ -28,19 +28,22 @@ class Strokes:
 
     painted = Signal()
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        session.viewer.layers.events.inserted.connect(self._on_inserted)
-        session.viewer.layers.events.removed.connect(self._on_removed)
-        for layer in session.annotations.labels:
+    def __init__(self, layers: LayerList) -> None:
+        self._layers = layers
+        layers.events.inserted.connect(self._on_inserted)
+        layers.events.removed.connect(self._on_removed)
+        for layer in self._labels():
             self._listen(layer)
 
     def stop(self) -> None:
         """Listen no longer."""
-        self._session.viewer.layers.events.inserted.disconnect(self._on_inserted)
-        self._session.viewer.layers.events.removed.disconnect(self._on_removed)
-        for layer in self._session.annotations.labels:
+        self._layers.events.inserted.disconnect(self._on_inserted)
+        self._layers.events.removed.disconnect(self._on_removed)
+        for layer in self._labels():
             self._ignore(layer)
+
+    def _labels(self) -> Iterator[Labels]:
+        return (layer for layer in self._layers if isinstance(layer, Labels) and not is_ours(layer))
 
     def _on_inserted(self, event: Event) -> None:
         if isinstance(event.value, Labels) and not is_preview(event.value):

@@ -166,3 +166,13 @@ def tally(painted: Sequence[Painted]) -> Tally:
         any(count.background for count in counts),
         tuple(counts),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class PlaneResult:
+    """Instances of one plane, their measurements, and where they come from."""
+
+    source: Source
+    labels: NDArray[np.int32]
+    table: dict[str, NDArray[Any]]
+    provenance: dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -139,3 +139,11 @@ def geometry_of(image: Image) -> dict[str, Any]:
         scale[channels] *= number
         geometry |= {"scale": scale, "translate": translate}
     return geometry
+
+
+Scores = Mapping[tuple["Image", PlaneIndex], str]
+"""How well the model that was measured last does on a shot of its, as `scoring.Score.number` says it."""
+
+
+Ranks = Mapping[tuple["Image", PlaneIndex], int]
+"""Place in the order of what to annotate next, from 1."""

@@ -8,7 +8,7 @@ import numpy as np
 from napari.layers import Shapes
 
 from .add_layer import insert_unselected
-from .annotation_layers import METADATA
+from .metadata import METADATA
 from .planes import PlaneIndex, geometry_of, place_on
 
 if TYPE_CHECKING:

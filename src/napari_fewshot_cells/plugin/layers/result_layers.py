@@ -12,7 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from .add_layer import hide_outlines, insert_unselected, show_one_by_one, touch
-from .annotation_layers import AWAITING, METADATA, is_ours
+from .metadata import AWAITING, METADATA, is_ours
 from .planes import geometry_of, grid_of, place_on, window
 
 if TYPE_CHECKING:
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from napari.layers import Image
     from napari.utils.events import Event
 
-    from ..jobs.events import PlaneResult
-    from .plane_source import Source
+    from .plane_source import PlaneResult, Source
 
 
 def is_prediction(labels: Labels) -> bool:

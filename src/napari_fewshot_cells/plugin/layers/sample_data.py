@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...simulate import electron_microscopy, fluorescent_cells, partial_annotation
+from .metadata import ANNOTATION_OF
 
 LayerData = tuple[NDArray[Any], dict[str, Any], str]
 
 SEED = 0
-ANNOTATION_OF = "annotation_of"
 
 
 def fluorescent_cells_sample() -> list[LayerData]:

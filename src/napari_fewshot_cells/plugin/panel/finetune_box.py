@@ -20,12 +20,12 @@ from ..session.disabled_reasons import (
     reason_fine_tune_disabled,
     reason_keep_disabled,
 )
+from ..session.messages import IDLE
 from ..session.session import Session
 from ..widgets.collapsible_box import Step
 from ..widgets.controls import choice, fill, form, group, set_enabled
 from ..widgets.loss_curve import LossCurve
 
-IDLE = "Nothing is running"
 _TITLES = {"half-unet": "Half U-Net", "fcrn": "FCRN", "unet": "U-Net (slow)"}
 
 

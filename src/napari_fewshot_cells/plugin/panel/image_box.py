@@ -7,14 +7,14 @@ from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from ..layers.channels import BEST_MIX, channels_of, choose_channel
 from ..layers.planes import current_plane, grid_of, pixels_of
-from ..session.file_opener import ImageFiles
+from ..session.file_opener import FileOpener
 from ..session.image_rows import Row, image_rows
-from ..session.navigation import Going
+from ..session.messages import ERROR
+from ..session.navigation import Navigator
 from ..session.session import Session
 from ..widgets.controls import choice, fill, form, group, hint, set_enabled
 from ..widgets.file_dialogs import ask_files, ask_folder
 from ..widgets.image_table import ImageTable
-from ..widgets.message_bar import ERROR
 from ..widgets.thumbnails import Thumbnails
 from .suggestion_row import SuggestionRow
 
@@ -28,8 +28,8 @@ class ImageBox(QWidget):
     def __init__(self, session: Session) -> None:
         super().__init__()
         self._session = session
-        self.going = Going(session)
-        self.files = ImageFiles(session)
+        self.navigator = Navigator(session)
+        self.files = FileOpener(session)
         self.files.changed.connect(self.refresh)
         self.files.opened.connect(self._on_opened)
         self.files.refused.connect(self._on_refused)
@@ -47,7 +47,7 @@ class ImageBox(QWidget):
         self.open_action = menu.addAction("Open all that are listed")
         self.open_action.triggered.connect(self._open_all)
         self.add_button.setMenu(menu)
-        self.suggestion = SuggestionRow(session, self.going)
+        self.suggestion = SuggestionRow(session, self.navigator)
         self.facts = hint()
         self.channel_choice = choice()
         self.channel_choice.activated.connect(self._choose_channel)
@@ -120,7 +120,7 @@ class ImageBox(QWidget):
 
     @Slot(object)
     def _on_opened(self, image: object) -> None:
-        self.going.to(image, current_plane(image, self._session.viewer.dims))
+        self.navigator.to(image, current_plane(image, self._session.viewer.dims))
 
     @Slot(str)
     def _on_refused(self, reason: str) -> None:

@@ -10,10 +10,10 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from superqt import QLabeledDoubleSlider, QLabeledSlider
 
 from ..jobs.predictions import ObjectSettings
+from ..session.messages import DONE, ERROR, INFO
 from ..session.object_refiner import Refiner
 from ..session.session import Session
 from ..widgets.controls import form, group, set_enabled
-from ..widgets.message_bar import DONE, ERROR, INFO
 from ..widgets.objects_table import ObjectsTable
 
 _NO_SIZE = 36.0

@@ -19,12 +19,13 @@ from ..recovery.autosave import Autosave
 from ..recovery.relink_labels import Waiting
 from ..recovery.restore import Restoring
 from ..session.actions import Actions
+from ..session.messages import ERROR, WARNING
 from ..session.object_refiner import Refiner
 from ..session.preference_sync import Settings
 from ..session.rounds import Rounds
 from ..session.session import Session
 from ..widgets.collapsible_box import Step
-from ..widgets.message_bar import ERROR, WARNING, MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, tell_fault
 from ..widgets.theme_colours import Colours, colours_of, style_sheet
 from .annotation_box import AnnotationBox
 from .finetune_box import FineTuneBox
@@ -206,7 +207,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _go_to(self, image: Image) -> None:
-        self.image_box.going.to(image, current_plane(image, self.session.viewer.dims))
+        self.image_box.navigator.to(image, current_plane(image, self.session.viewer.dims))
 
     def _refresh(self) -> None:
         self.guide.refresh()

@@ -23,9 +23,9 @@ from ..jobs.worker import run_function
 from ..recovery.autosave import Autosave
 from ..recovery.restore import Restoring
 from ..session.disabled_reasons import reason_running
+from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import Session
 from ..widgets.controls import hint, set_enabled
-from ..widgets.message_bar import DONE, ERROR, INFO, WARNING
 
 _OFFER = "QFrame#offer { border: 1px solid #c98a1b; border-radius: 6px; }"
 

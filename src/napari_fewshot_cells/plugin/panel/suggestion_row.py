@@ -11,7 +11,7 @@ from ..jobs.suggest_job import Candidate, Place, Suggested
 from ..layers.planes import PlaneIndex, current_plane, fits, grid_of
 from ..layers.region_outline import Outline
 from ..session.disabled_reasons import reason_predict_disabled
-from ..session.navigation import Going
+from ..session.navigation import Navigator
 from ..session.session import Session
 from ..widgets.controls import hint, set_enabled
 
@@ -30,9 +30,9 @@ class SuggestionRow(QWidget):
 
     requested = Signal()
 
-    def __init__(self, session: Session, going: Going) -> None:
+    def __init__(self, session: Session, navigator: Navigator) -> None:
         super().__init__()
-        self._session, self._going = session, going
+        self._session, self._navigator = session, navigator
         self.outline = Outline(session.viewer)
         self.places: list[Place] = []
         self.current: Place | None = None
@@ -118,7 +118,7 @@ class SuggestionRow(QWidget):
         of_plane = [p for p in self.places if p.source.layer == image and p.source.plane == plane]
         if of_plane and self.current not in of_plane:
             self.current = of_plane[0]
-        self._going.to(image, plane, self.current.box if of_plane else None)
+        self._navigator.to(image, plane, self.current.box if of_plane else None)
         self._session.changed.emit()
 
     def _is_done(self, place: Place) -> bool:

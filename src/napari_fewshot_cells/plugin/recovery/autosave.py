@@ -18,7 +18,7 @@ from ...projects.recovery import RecoveryWriter, settle
 from ..jobs.worker import LONGEST_WAIT
 from ..layers.paint_events import Strokes
 from ..layers.planes import pixels_of
-from ..widgets.message_bar import INFO, WARNING
+from ..session.messages import INFO, WARNING
 from .recovery_notes import note_recovery, own_folder
 from .snapshot import Snapshot, take_snapshot
 
@@ -72,7 +72,7 @@ class Autosave(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._save)
-        self._strokes = Strokes(session)
+        self._strokes = Strokes(session.viewer.layers)
         layers = session.viewer.layers
         self._heard = (
             (session.annotations.painted, self._on_painted),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...base.errors import FewShotError, ModelError, ProjectError
-from ..session.file_opener import read_layer
+from ..layers.file_layer import read_layer
 from .snapshot import look_options
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def _labels(folder: Path, record: LabelsRecord) -> OpenedLabels:
 def _models(folder: Path, project: Project) -> OpenedModels:
     from ...base.atomic_files import writing
     from ...models.library import library_dir, list_models, save_model, unused_name
-    from ...models.model import read_model, weights_sha256
+    from ...models.model import weights_sha256
+    from ...models.model_file import read_model
 
     names, notes = {}, []
     for name, file in project.models.items():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...projects.recovery import read_owner
-from .snapshot import IMAGE, note, noted
+from ..layers.metadata import IMAGE, note, noted
 
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer

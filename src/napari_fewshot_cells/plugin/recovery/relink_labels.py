@@ -8,10 +8,9 @@ from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal, Slot
 
 from ..jobs.worker import run_function
-from ..layers.annotation_layers import WHOLE_IMAGE
+from ..layers.metadata import IMAGE, WHOLE_IMAGE, noted
 from ..layers.planes import grid_of, pixels_of
 from .read_project import fingerprint_or_none, fits
-from .snapshot import IMAGE, noted
 
 if TYPE_CHECKING:
     from napari.utils.events import Event

@@ -14,14 +14,14 @@ from ...base.errors import FewShotError
 from ...projects.project import CORRECTED, LabelsRecord, Project, read_project
 from ..jobs.predictions import ObjectSettings
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
-from ..layers.annotation_layers import WHOLE_IMAGE
+from ..layers.metadata import IMAGE, WHOLE_IMAGE, note
 from ..layers.planes import geometry_of, grid_of, pixels_of
 from ..session.disabled_reasons import reason_running
 from ..session.history import Run
+from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import ALL_IMAGES, ALL_PLANES, CANCELLING, OPENING, THIS_IMAGE, Session
-from ..widgets.message_bar import DONE, ERROR, INFO, WARNING
 from .read_project import Opened, OpenedImage, OpenedLabels, OpenedModels, fingerprint_or_none, fits, open_job
-from .snapshot import IMAGE, look_options, note
+from .snapshot import look_options
 
 if TYPE_CHECKING:
     from ..session.object_refiner import Refiner

@@ -13,11 +13,10 @@ import numpy as np
 from ...data.fingerprint import Fingerprint
 from ...projects.project import ANNOTATION, CORRECTED, ImageRecord, LabelsRecord, RunRecord, Settings
 from ...projects.project_folder import UNKNOWN, ImageState, LabelsState, State
-from ..layers.annotation_layers import METADATA, WHOLE_IMAGE
-from ..layers.channels import CHANNEL_NAMES, channels_of
+from ..layers.channels import channels_of
+from ..layers.metadata import ANNOTATION_OF, CHANNEL_NAMES, FILE, IMAGE, METADATA, WHOLE_IMAGE, noted
 from ..layers.planes import pixels_of
 from ..layers.result_layers import is_prediction
-from ..layers.sample_data import ANNOTATION_OF
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
@@ -26,11 +25,6 @@ if TYPE_CHECKING:
     from ..session.rounds import Rounds
     from ..session.session import Session
 
-FILE = "file"
-"""Key of an image's noted facts: where it was read from, if napari does not know it."""
-
-IMAGE = "image"
-"""Key of an annotation's noted facts: the `ImageRecord` of its image, even if that is not open."""
 
 _GEOMETRY = ("scale", "translate", "rotate", "shear", "units", "axis_labels")
 _CHANNEL, _NAMES = "channel", "channel_names"
@@ -43,17 +37,6 @@ class Snapshot:
     state: State
     images: tuple[Image | None, ...]
     labels: tuple[Labels, ...]
-
-
-def noted(layer: Layer) -> Mapping[str, Any]:
-    """What the panel has noted of a layer."""
-    facts: Mapping[str, Any] = layer.metadata.get(METADATA, {})
-    return facts
-
-
-def note(layer: Layer, **facts: Any) -> None:
-    """Note facts of a layer, beside those that are noted."""
-    layer.metadata = {**layer.metadata, METADATA: {**noted(layer), **facts}}
 
 
 def take_snapshot(

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QObject, Signal, Slot
 
 from ...base.progress import Progress
-from ..jobs.events import JobEvent, PlaneResult, Predicting, Skipped, Trained
-from ..jobs.model_jobs import fine_tune_job, predict_job
+from ..jobs.events import JobEvent, Predicting, Skipped, Trained
+from ..jobs.model_jobs import fine_tune_job, predict_job, show_job
 from ..jobs.predictions import Prediction
-from ..jobs.run_jobs import show_job
-from ..jobs.suggest_job import SUGGESTING, Suggested, candidates, suggest_job
+from ..jobs.suggest_job import SUGGESTING, Candidate, Suggested, suggest_job
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused
-from ..panel.finetune_box import IDLE
-from ..widgets.message_bar import DONE, ERROR, INFO, WARNING
-from .run_summary import RunSummary
+from ..layers.plane_source import PlaneResult, every_source
+from .messages import DONE, ERROR, IDLE, INFO, WARNING
 from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING, THIS_IMAGE
 
 if TYPE_CHECKING:
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from .object_refiner import Refiner
     from .rounds import Rounds
     from .session import Session
+
+MOST_PLANES = 25  # of a stack, evenly spaced: neighbours are alike
+_MOST_NAMED = 3
 
 
 class Actions(QObject):
@@ -168,3 +172,51 @@ class Actions(QObject):
             self.rested.emit(IDLE)
             told = self._rounds.verdict or str(self._summary)
             self.said.emit(WARNING if self._rounds.verdict or self._summary.incomplete else DONE, told)
+
+
+def candidates(session: Session) -> list[Candidate]:
+    """Planes of all images, at most `MOST_PLANES` of a stack."""
+    return list(_candidates(session))
+
+
+def _candidates(session: Session) -> Iterator[Candidate]:
+    for image in session.annotations.images:
+        annotation, planes = session.annotations.of(image), list(every_source(image, session.viewer.dims))
+        chosen = np.linspace(0, len(planes) - 1, min(len(planes), MOST_PLANES)).round().astype(int)
+        for source in (planes[n] for n in chosen):
+            if annotation is None or annotation.layer.data.shape != source.grid:
+                yield Candidate(source)
+            else:
+                yield Candidate(source, annotation.layer.data, annotation.whole_image)
+
+
+@dataclass
+class RunSummary:
+    """Filled in while a job runs."""
+
+    found: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    trained: str = ""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some plane has no result."""
+        return bool(self.skipped or self.lost)
+
+    def add(self, result: PlaneResult, *, shown: bool) -> None:
+        """Count a plane, whose image may have been removed in the meantime."""
+        name, count = result.source.label, len(result.table["index"])
+        if shown:
+            self.found.append(f"{count} cell{'s' * (count != 1)} in '{name}'")
+        else:
+            self.lost.append(name)
+
+    def __str__(self) -> str:
+        lines = self.found if len(self.found) <= _MOST_NAMED else [f"{len(self.found)} images predicted"]
+        words = [", ".join(lines) + "."] if lines else []
+        words += [f"The model is saved as '{self.trained}'."] if self.trained else []
+        words += [f"'{name}' was removed meanwhile: no result." for name in self.lost]
+        if len(self.skipped) > _MOST_NAMED:
+            words += [f"{len(self.skipped)} images left out, the first because:"]
+        return "\n".join(words + self.skipped[: _MOST_NAMED if len(self.skipped) <= _MOST_NAMED else 1])

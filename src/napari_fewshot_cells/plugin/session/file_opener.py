@@ -5,82 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from xml.etree import ElementTree
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from superqt.utils import create_worker
 
-from ...base.errors import FewShotError, ImageError
-from ..layers.annotation_layers import METADATA
-from ..layers.channels import CHANNEL_NAMES
-from ..recovery.snapshot import FILE
+from ...base.errors import FewShotError
+from ..layers.file_layer import read_layer
 
 if TYPE_CHECKING:
     from .session import Session
 
-_TIFF = (".tif", ".tiff")
-_MOST_VALUES = 1_000_000  # for contrast limits
-
-
-def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The array of a file and options for its layer: axes by name where the file tells them.
-
-    Raises
-    ------
-    ImageError
-        It cannot be read.
-    """
-    from ...data.plane import read_pixels
-
-    noted = {METADATA: {FILE: str(path.absolute())}}
-    options: dict[str, Any] = {"name": path.stem, "metadata": noted}
-    if path.suffix.lower() in _TIFF:
-        values, axes, names = _read_tiff(path)
-    else:
-        values = read_pixels(path)
-        axes, names = ("YXS" if values.ndim == 3 else "YX"), ()
-    options["rgb"] = axes.endswith("S") and values.shape[-1] in (3, 4)
-    axes = axes.removesuffix("S") if options["rgb"] else axes.replace("S", "C")
-    if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TZCYX"):
-        options["axis_labels"] = tuple(axes.lower())
-    if names:
-        options["metadata"] = {CHANNEL_NAMES: names, **noted}
-    if not options["rgb"]:  # else napari looks at all values, and the window waits
-        some = values.ravel()[:: max(1, values.size // _MOST_VALUES)].astype(np.float64)
-        some = some[np.isfinite(some)]
-        if some.size and some.min() < some.max():
-            options["contrast_limits"] = (float(some.min()), float(some.max()))
-    return values, options
-
-
-def _read_tiff(path: Path) -> tuple[np.ndarray, str, list[str]]:
-    import tifffile
-
-    if not path.is_file():
-        raise ImageError(f"There is no file '{path}'.")
-    try:
-        with tifffile.TiffFile(path) as file:
-            series, ome = file.series[0], file.ome_metadata
-            values, axes = series.asarray(), series.axes
-        found = [] if ome is None else ElementTree.fromstring(ome).iterfind(".//{*}Image[1]//{*}Channel")
-        names = [str(channel.get("Name") or channel.get("ID")) for channel in found]
-    except Exception as error:  # in damaged files the decoder comes upon anything
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ImageError(f"'{path.name}' cannot be read as an image ({reason}).") from error
-    if values.size == 0 or values.ndim < 2:
-        raise ImageError(f"'{path.name}' holds no image.")
-    return values, axes, names
-
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
     """The image files among files and folders; raises `DataError` for a folder without any."""
-    from ...data.plane import image_files
+    from ...data.image_files import image_files
 
     return [file for path in paths for file in image_files(path)]
 
 
-class ImageFiles(QObject):
+class FileOpener(QObject):
     """The files that have been added and not yet opened.
 
     Signals

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..layers.annotation_layers import METADATA
-from ..layers.planes import PlaneIndex, current_plane, fits, grid_of, plane_name
+from ..layers.metadata import METADATA
+from ..layers.planes import PlaneIndex, Ranks, current_plane, fits, grid_of, plane_name
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -19,12 +19,6 @@ if TYPE_CHECKING:
     from .session import Session
 
 MOST_SUGGESTED = 5  # planes of a stack that get a row because they should be annotated next
-
-Scores = Mapping[tuple["Image", PlaneIndex], str]
-"""How well the model that was measured last does on a shot of its, as `scoring.Score.number` says it."""
-
-Ranks = Mapping[tuple["Image", PlaneIndex], int]
-"""Place in the order of what to annotate next, from 1."""
 
 
 @dataclass(frozen=True, eq=False)

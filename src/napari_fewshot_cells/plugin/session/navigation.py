@@ -19,7 +19,7 @@ Box = tuple[int, int, int, int]
 _SEE_THROUGH = ("additive", "minimum")  # blendings of images that are meant to be seen together
 
 
-class Going:
+class Navigator:
     """Goes from image to image as through the pages of a book.
 
     Images opened one after the other lie on top of each other. Those that would cover the one to be seen are

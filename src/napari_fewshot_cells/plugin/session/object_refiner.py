@@ -13,7 +13,7 @@ from ..jobs.worker import LONGEST_WAIT
 from ..layers.planes import current_plane
 
 if TYPE_CHECKING:
-    from ..jobs.events import PlaneResult
+    from ..layers.plane_source import PlaneResult
     from .session import Session
 
 _REST = 300  # ms without a change after which objects are measured

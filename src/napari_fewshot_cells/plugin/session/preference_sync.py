@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
@@ -15,16 +15,25 @@ from ...base.errors import DataError
 from ...projects.preferences import Preferences, read_preferences, write_preferences
 from ..jobs.worker import run_function
 from ..layers.brushes import NAPARI_BRUSH, plane_on_show, usual_brush_size
-from ..widgets.message_bar import WARNING
+from .messages import WARNING
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
-    from ..widgets.collapsible_box import Step
     from .object_refiner import Refiner
     from .session import Session
 
 _REST = 700  # ms without a change after which it is written
+
+
+class Collapsible(Protocol):
+    """A part of the panel that opens and closes; its name is remembered."""
+
+    name: str
+    toggled: Signal
+
+    def open(self, opened: bool) -> None:
+        """Show or hide the content."""
 
 
 class Settings(QObject):
@@ -60,7 +69,7 @@ class Settings(QObject):
         session.preferred.connect(self._look)
         refiner.changed.connect(self._look)
 
-    def follow(self, steps: Sequence[Step]) -> None:
+    def follow(self, steps: Sequence[Collapsible]) -> None:
         """Close the steps that were closed, and remember which are."""
         for step in steps:
             step.open(step.name not in self._session.preferences.collapsed)

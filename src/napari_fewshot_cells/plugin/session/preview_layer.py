@@ -10,9 +10,8 @@ from napari.utils.colormaps import DirectLabelColormap
 from qtpy.QtCore import QTimer
 
 from ..jobs.preview_job import Part, Preview, View
-from ..jobs.worker import FRAME
-from ..layers.add_layer import hide_outlines, insert_unselected
-from ..layers.annotation_layers import METADATA, PREVIEW
+from ..layers.add_layer import FRAME, hide_outlines, insert_unselected
+from ..layers.metadata import METADATA, PREVIEW
 from ..layers.planes import PlaneIndex, geometry_of, grid_of, move, place_on
 
 if TYPE_CHECKING:

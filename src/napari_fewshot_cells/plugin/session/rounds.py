@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ...base.progress import Progress
-from ..jobs.events import Before, JobEvent, PlaneResult, Predicting, Scored, Trained
+from ..jobs.events import Before, JobEvent, Predicting, Scored, Trained
 from ..jobs.gc_freeze import LeftOutLayers
+from ..jobs.model_jobs import score_job
 from ..jobs.predictions import Prediction
 from ..jobs.preview_job import Preview
-from ..jobs.run_jobs import score_job
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
-from ..widgets.message_bar import WARNING
+from ..layers.plane_source import PlaneResult
 from .disabled_reasons import reason_display_disabled, reason_running
 from .history import History, run_of
+from .messages import WARNING
 from .preview_layer import PreviewLayer
 from .session import COMPARING, FINE_TUNING
 

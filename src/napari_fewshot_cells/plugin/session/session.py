@@ -9,9 +9,9 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ...projects.preferences import Preferences
-from ..jobs.events import PlaneResult, Predicting
+from ..jobs.events import Predicting
 from ..layers.annotation_layers import Annotation, Annotations
-from ..layers.plane_source import Painted, Source, Tally, every_source, source_on_show
+from ..layers.plane_source import Painted, PlaneResult, Source, Tally, every_source, source_on_show
 from ..layers.result_layers import Results, is_prediction
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ...finetune.recipe import Recipe
     from ...models.library import ModelEntry
-    from .image_rows import Ranks, Scores
+    from ..layers.planes import Ranks, Scores
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 BATCH, COMPARING, OPENING = "predicting a folder", "comparing", "opening a project"

@@ -7,7 +7,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QStyle, QWidget
 
-INFO, DONE, WARNING, ERROR = "info", "done", "warning", "error"
+from ..session.messages import DONE, ERROR, INFO, WARNING
 
 _ICONS = {
     INFO: QStyle.StandardPixmap.SP_MessageBoxInformation,

@@ -25,7 +25,7 @@ def save_csv(table: pd.DataFrame, path: Path) -> None:
     DataError
         The path cannot be written; what was there stays.
     """
-    from ...models.model import write_atomically
+    from ...base.atomic_files import write_atomically
 
     # with a byte order mark: without it Excel spoils the µ of the units
     content = table.rename(columns={"index": "object"}).to_csv(index=False).encode("utf-8-sig")

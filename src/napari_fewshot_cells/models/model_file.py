@@ -1,0 +1,99 @@
+"""A model as two files: weights as safetensors, and its card as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+from torch import Tensor
+
+from ..base.atomic_files import write_atomically
+from ..base.errors import ModelError
+from .batch_norm import learn_affine
+from .model import N_WEIGHTS, Model, ModelCard
+from .networks import ARCHITECTURES, SegmentationNetwork, build_network
+
+CARD_FORMAT = 1
+
+
+def write_model(model: Model, path: Path) -> Path:
+    """Write ``path`` (``.safetensors``) and the readable card beside it, each as a whole or not at all.
+
+    Returns
+    -------
+    Path
+        The file written; the suffix is added if it is missing.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be written or the disk is full; nothing half-written stays.
+    """
+    path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
+    card = {"format": CARD_FORMAT, **asdict(model.card)}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, safetensors.torch.save(state, metadata={"card": json.dumps(card)}))
+    write_atomically(
+        path.with_suffix(".json"), (json.dumps(card, indent=2, ensure_ascii=False) + "\n").encode()
+    )
+    return path
+
+
+def read_model(path: Path) -> Model:
+    """Read a model file.
+
+    Raises
+    ------
+    ModelError
+        Missing, damaged, written by another program, or with weights that do not fit its architecture.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no model file '{path}'.")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
+    card = _parse_card(header.get("card"), path)
+    network = build_network(card.architecture, seed=0)
+    if any(name.replace("running_mean", "weight") in state for name in state if "running_mean" in name):
+        learn_affine(network)
+    _load_state(network, state, path)
+    return Model(card, network.eval())
+
+
+def _parse_card(text: str | None, path: Path) -> ModelCard:
+    if text is None:
+        raise ModelError(f"'{path.name}' was not written by napari-fewshot-cells: it has no model card.")
+    try:
+        card = json.loads(text)
+        number = card.pop("format")
+        known = {f.name for f in fields(ModelCard)}
+        if number > CARD_FORMAT or not known.issuperset(card):
+            raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
+        card["sources"], card["shots"] = tuple(card["sources"]), tuple(card["shots"])
+        for name in ("mix", "refinement"):
+            card[name] = tuple(map(float, card[name])) if card.get(name) is not None else None
+        parsed = ModelCard(**card)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
+    if parsed.architecture not in ARCHITECTURES:
+        raise ModelError(f"'{path.name}' holds an unknown network '{parsed.architecture}'.")
+    if parsed.refinement is not None and len(parsed.refinement) != N_WEIGHTS:
+        raise ModelError(f"The model card in '{path.name}' is damaged ({len(parsed.refinement)} weights).")
+    return parsed
+
+
+def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path: Path) -> None:
+    try:
+        network.load_state_dict(dict(state))
+    except RuntimeError as error:
+        raise ModelError(f"The weights in '{path.name}' do not fit its network.") from error
+    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+        raise ModelError(f"The weights in '{path.name}' hold NaN or infinite values.")

@@ -1,0 +1,7 @@
+"""The kinds of message that the panel shows, and what it says when nothing runs."""
+
+from __future__ import annotations
+
+INFO, DONE, WARNING, ERROR = "info", "done", "warning", "error"
+
+IDLE = "Nothing is running"
