@@ -39,6 +39,11 @@ def test_what_the_manifest_names_imports_without_torch(module: str) -> None:
     assert "torch" not in loaded_by(f"import napari_fewshot_cells.plugin.{module}")
 
 
+def test_the_package_itself_imports_none_of_the_heavy_ones() -> None:
+    loaded = loaded_by("import napari_fewshot_cells")
+    assert loaded.isdisjoint({"torch", "numpy", "pydantic", "pandas", "napari"})
+
+
 def test_the_manifest_is_valid_and_every_command_can_be_imported() -> None:
     manifest = npe2.PluginManifest.from_file(PACKAGE / "napari.yaml")
     manifest.validate_imports()

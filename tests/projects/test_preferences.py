@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,6 @@ import pytest
 from napari_fewshot_cells.base import atomic_files
 from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.models.library import library_dir
-from napari_fewshot_cells.projects import preferences
 from napari_fewshot_cells.projects.preferences import (
     Preferences,
     preferences_file,
@@ -39,8 +38,15 @@ def test_what_is_written_is_read_again() -> None:
     assert kept["folder"] == "/µ data"
 
 
-def test_every_preference_is_checked() -> None:
-    assert preferences._ALLOWED.keys() == {field.name for field in fields(Preferences)}
+@pytest.mark.parametrize("name", [field.name for field in fields(Preferences)])
+def test_every_preference_is_checked(name: str) -> None:
+    write_preferences(OTHERS)
+    kept = json.loads(preferences_file().read_text("utf-8"))
+    preferences_file().write_text(json.dumps({**kept, name: {"a": 1}}))
+    found, told = read_preferences()
+    assert found == replace(OTHERS, **{name: getattr(Preferences(), name)})
+    assert told.count(name) == 1
+    assert "\n" not in told
 
 
 @pytest.mark.parametrize(

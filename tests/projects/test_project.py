@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,7 @@ from napari_fewshot_cells.projects.project_folder import (
 )
 from napari_fewshot_cells.projects.recovery import RecoveryWriter, prune, recoveries, recovery_dir, settle
 
+AN_IMAGE = {"name": "a", "fingerprint": {"shape": [3, 3], "dtype": "uint8", "digest": ""}}
 A_LABELS = {"name": "a", "file": "a.tif", "shape": [3, 3], "dtype": "int32"}
 SHARED = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 INTEGERS = ("uint8", "int8", "uint16", "int32", "int64", "uint64")
@@ -226,6 +228,17 @@ def test_whatever_is_in_the_file_there_is_a_project_or_one_line(
         ({"labels": [{**A_LABELS, "file": "../../a.tif"}]}, "'../../a.tif'"),
         ({"labels": [{**A_LABELS, "image": 7}]}, "not listed"),
         ({"models": {"m": "/etc/passwd"}}, "is not in the folder"),
+        ({"images": [{**AN_IMAGE, "copy": "../a.tif"}]}, "images[0].copy cannot be '../a.tif'"),
+        ({"labels": [{**A_LABELS, "shape": [3]}]}, "labels[0].shape cannot be [3]: it should have"),
+        ({"labels": [{**A_LABELS, "shape": [3, -3]}]}, "labels[0].shape[1] cannot be -3"),
+        ({"labels": {"a": 1}}, "labels cannot be {'a': 1}: it should be a list"),
+        ({"settings": {"threshold": 2}}, "settings.threshold cannot be 2: it should be at most 1"),
+        ({"settings": {"preview": 1}}, "settings.preview cannot be 1: it should be true or false"),
+        ({"settings": {"max_hole": 2.5}}, "settings.max_hole cannot be 2.5"),
+        ({"saved": "yesterday"}, "saved cannot be 'yesterday': it is no date"),
+        ({"runs": [{"model": None}]}, "runs[0].model cannot be null: it should be text"),
+        ('{"format": 1, "settings": {"diameter": 1e999}}', "settings.diameter cannot be inf"),
+        ("[" * 100_000, "recursion limit exceeded"),
         ("text", "is damaged"),
         ('{"format": 1, "settings": {"diameter": NaN}}', "is damaged"),
     ],
@@ -402,6 +415,32 @@ def test_a_dead_process_of_a_reused_number_is_over(own_home: Path) -> None:
     # the number belongs to a process that began at another time: this one
     owner = offered.folder / "session.json"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getpid()}))
+    assert len(recoveries()) == 1
+
+
+@pytest.mark.parametrize(
+    "owner", ["", "[" * 100_000, "[1]", '{"pid": "x"}', '{"pid": -1, "started": 0, "host": ""}',
+              json.dumps({"pid": 10**30, "started": 0, "host": socket.gethostname()})]
+)  # fmt: skip
+def test_a_damaged_note_of_a_session_hides_neither_it_nor_the_others(own_home: Path, owner: str) -> None:
+    for seed in range(3):
+        writer = RecoveryWriter()
+        writer.write(painted_state(seed), closed=True)
+    assert writer.folder is not None
+    (writer.folder / "session.json").write_text(owner)
+    assert len(recoveries()) == 3
+    settle(writer.folder, "dismissed")
+    assert len(recoveries()) == 2
+
+
+@pytest.mark.parametrize("saved", ["", "yesterday", "0001-01-01T00:00:00", None])
+def test_a_session_of_no_known_time_does_not_hide_the_others(own_home: Path, saved: str | None) -> None:
+    for seed in range(2):
+        writer = RecoveryWriter()
+        writer.write(painted_state(seed), closed=True)
+    assert writer.folder is not None
+    manifest = writer.folder / MANIFEST
+    manifest.write_text(json.dumps({**json.loads(manifest.read_bytes()), "saved": saved}))
     assert len(recoveries()) == 1
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from ..base.atomic_files import write_atomically
 from ..base.errors import FewShotError
 from ..base.toml_file import read_toml
+from ..base.validation import InvalidError, validated
 from ..finetune.paper_recipe import PaperRecipe
 from ..finetune.recipe import Recipe
 from ..training.budget import Budget
@@ -232,18 +233,13 @@ def _check_keys(of_type: type, given: Mapping[str, Any], name: str, path: Path) 
 
 
 def _validated(of_type: type, values: Mapping[str, Any], name: str, path: Path) -> Any:
-    from pydantic import TypeAdapter, ValidationError
-
     _check_keys(of_type, values, name, path)
-    plain = {key: asdict(value) if is_dataclass(value) else value for key, value in values.items()}  # type: ignore[arg-type]
     try:
-        # as JSON: there strict means whole numbers for int, but 1 for 1.0 is fine
-        part: Any = TypeAdapter(of_type).validate_json(json.dumps(plain, default=str), strict=True)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join([name, *map(str, first["loc"])])
-        message = first["msg"].removeprefix("Value error, ")
-        raise FewShotError(f"{where} in '{path}' is wrong: {message}.") from error
+        part: Any = validated(of_type, values)
+    except InvalidError as error:
+        first = error.faults[0]
+        where = f"{name}.{first.field}".rstrip(".")
+        raise FewShotError(f"{where} in '{path}' is wrong: {first.reason}.") from error
     _check_sense(part, name, path)
     return part
 

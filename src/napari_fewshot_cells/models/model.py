@@ -9,12 +9,33 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
+from pydantic import AfterValidator, Field
+
+from ..base.validation import Count, Date, Finite
 from .networks import SegmentationNetwork
 
 CANONICAL_DIAMETER = 28.0
 """Pixels that a typical object spans when the networks see it; B39's nuclei at their own resolution."""
+
+N_WEIGHTS = 13
+"""One bias and twelve features."""
+
+BatchNorm = Literal["support", "image", "running"]
+"""Whose statistics prediction uses; see `recipe.Recipe`."""
+
+
+def _checked_source(source: Mapping[str, Any]) -> Mapping[str, Any]:
+    if not isinstance(source.get("name"), str):
+        raise ValueError("it should have a name")
+    return source
+
+
+Source = Annotated[Mapping[str, Any], AfterValidator(_checked_source)]
+Diameter = Annotated[float, Field(ge=1, le=2000)]
+CanonicalDiameter = Annotated[float, Field(ge=4, le=200)]
+"""Fine-tuning keeps the diameter within 1/4 and 8 times this one."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +87,23 @@ class ModelCard:
 
     name: str
     architecture: str
-    sources: tuple[Mapping[str, Any], ...] = ()
+    sources: tuple[Source, ...] = ()
     licence: str = ""
     hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
     seed: int = 0
     commit: str = ""
     command: str = ""
-    date: str = ""
+    date: Date = ""
     machine: str = ""
     normalisation: str = "percentiles 0.5 and 99.8 to [0, 1], then (x - 0.5) / 0.5"
-    canonical_diameter: float = CANONICAL_DIAMETER
-    diameter: float | None = None
-    batch_norm: str = "support"
-    decision_logit: float = 0.0
-    views: int = 1
-    mix: tuple[float, ...] | None = None
-    refinement: tuple[float, ...] | None = None
-    k_shot: int = 0
+    canonical_diameter: CanonicalDiameter = CANONICAL_DIAMETER
+    diameter: Diameter | None = None
+    batch_norm: BatchNorm = "support"
+    decision_logit: Finite = 0.0
+    views: Annotated[int, Field(ge=1, le=4)] = 1
+    mix: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
+    refinement: Annotated[tuple[Finite, ...], Field(min_length=N_WEIGHTS, max_length=N_WEIGHTS)] | None = None
+    k_shot: Count = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
     notes: str = ""
@@ -113,11 +134,3 @@ def weights_sha256(model: Model) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-N_WEIGHTS = 13
-"""One bias and twelve features."""
-
-
-BatchNorm = Literal["support", "image", "running"]
-"""Whose statistics prediction uses; see `recipe.Recipe`."""

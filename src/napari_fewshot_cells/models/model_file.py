@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import safetensors
@@ -13,11 +13,19 @@ from torch import Tensor
 
 from ..base.atomic_files import write_atomically
 from ..base.errors import ModelError
+from ..base.validation import InvalidError, parse_json, validated
 from .batch_norm import learn_affine
-from .model import N_WEIGHTS, Model, ModelCard
+from .model import Model, ModelCard
 from .networks import ARCHITECTURES, SegmentationNetwork, build_network
 
 CARD_FORMAT = 1
+
+_SMALLEST_FACTOR, _LARGEST_FACTOR = 1 / 16, 8.0  # twice what fine-tuning goes to
+
+
+@dataclass(frozen=True)
+class _Header:
+    format: int
 
 
 def write_model(model: Model, path: Path) -> Path:
@@ -60,6 +68,8 @@ def read_model(path: Path) -> Model:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except safetensors.SafetensorError as error:
         raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
+    except OSError as error:
+        raise ModelError(f"'{path}' cannot be read ({error.strerror or error}).") from error
     card = _parse_card(header.get("card"), path)
     network = build_network(card.architecture, seed=0)
     if any(name.replace("running_mean", "weight") in state for name in state if "running_mean" in name):
@@ -72,22 +82,22 @@ def _parse_card(text: str | None, path: Path) -> ModelCard:
     if text is None:
         raise ModelError(f"'{path.name}' was not written by napari-fewshot-cells: it has no model card.")
     try:
-        card = json.loads(text)
-        number = card.pop("format")
-        known = {f.name for f in fields(ModelCard)}
-        if number > CARD_FORMAT or not known.issuperset(card):
+        content = parse_json(text)
+        number = validated(_Header, content).format
+        if number > CARD_FORMAT or content.keys() - {"format", *(part.name for part in fields(ModelCard))}:
             raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
-        card["sources"], card["shots"] = tuple(card["sources"]), tuple(card["shots"])
-        for name in ("mix", "refinement"):
-            card[name] = tuple(map(float, card[name])) if card.get(name) is not None else None
-        parsed = ModelCard(**card)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        card = validated(ModelCard, content)
+    except InvalidError as error:
         raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
-    if parsed.architecture not in ARCHITECTURES:
-        raise ModelError(f"'{path.name}' holds an unknown network '{parsed.architecture}'.")
-    if parsed.refinement is not None and len(parsed.refinement) != N_WEIGHTS:
-        raise ModelError(f"The model card in '{path.name}' is damaged ({len(parsed.refinement)} weights).")
-    return parsed
+    if card.architecture not in ARCHITECTURES:
+        raise ModelError(f"'{path.name}' holds an unknown network {card.architecture!r:.40}.")
+    if not _SMALLEST_FACTOR <= card.factor <= _LARGEST_FACTOR:
+        sizes = f"{card.canonical_diameter:g} / {card.diameter:g} px"
+        raise ModelError(
+            f"The model card in '{path.name}' is damaged (canonical_diameter / diameter cannot be {sizes}: "
+            f"it should be from {_SMALLEST_FACTOR:g} to {_LARGEST_FACTOR:g})."
+        )
+    return card
 
 
 def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path: Path) -> None:
@@ -95,5 +105,5 @@ def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
         raise ModelError(f"The weights in '{path.name}' do not fit its network.") from error
-    if not all(bool(tensor.isfinite().all()) for tensor in state.values()):
+    if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise ModelError(f"The weights in '{path.name}' hold NaN or infinite values.")

@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from ..base.atomic_files import write_atomically, writing
 from ..base.errors import DataError
 from ..base.user_folder import user_home
+from ..base.validation import InvalidError, parse_json, validated
 
 FORMAT = 1
 _OF_US = "napari-fewshot-cells preferences"
 _LARGEST = 1_000_000  # bytes; ours has some hundred
+
+Area = Annotated[int, Field(ge=0, lt=2**31)]
+"""In pixels."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +56,11 @@ class Preferences:
 
     network: str | None = None
     preview: bool = True
-    scope: str = "this image"
-    min_size: int | None = None
-    max_hole: int = 0
-    brush_size: float | None = None
-    folder: str = ""
+    scope: Literal["this image", "all planes", "all images"] = "this image"
+    min_size: Area | None = None
+    max_hole: Area = 0
+    brush_size: Annotated[float, Field(gt=0, lt=10_000)] | None = None
+    folder: Annotated[str, Field(pattern=r"^[^\x00]*$")] = ""
     batch_probability: bool = False
     batch_measurements: bool = False
     collapsed: tuple[str, ...] = ("Options",)
@@ -87,8 +93,8 @@ def read_preferences() -> tuple[Preferences, str]:
         told = error.strerror or error
         return Preferences(), f"Your settings in '{path}' cannot be read ({told}); the usual ones are used."
     try:
-        kept = json.loads(content)
-    except (ValueError, RecursionError):
+        kept = parse_json(content)
+    except InvalidError:
         return Preferences(), _set_aside(path, "is damaged")
     if not isinstance(kept, dict) or kept.get("file") != _OF_US:
         return Preferences(), _set_aside(path, "was not written by napari-fewshot-cells")
@@ -134,36 +140,9 @@ def _unused(path: Path) -> Path:
 
 
 def _checked(kept: Mapping[str, Any], path: Path) -> tuple[Preferences, str]:
-    known = {field.name for field in fields(Preferences)} & kept.keys()
-    bad = sorted(name for name in known if not _ALLOWED[name](kept[name]))
-    good = {name: kept[name] for name in known.difference(bad)}
-    if "collapsed" in good:
-        good["collapsed"] = tuple(good["collapsed"])
-    told = f"'{path}' holds what cannot be: {', '.join(bad)}; the usual is used instead." if bad else ""
-    return Preferences(**good), told
-
-
-def _is_flag(value: object) -> bool:
-    return isinstance(value, bool)
-
-
-def _is_area(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**31
-
-
-def _is_brush(value: object) -> bool:
-    return type(value) in (int, float) and 0 < float(str(value)) < 10_000
-
-
-_ALLOWED: Mapping[str, Callable[[Any], bool]] = {
-    "network": lambda value: value is None or isinstance(value, str),
-    "preview": _is_flag,
-    "scope": lambda value: value in ("this image", "all planes", "all images"),
-    "min_size": lambda value: value is None or _is_area(value),
-    "max_hole": _is_area,
-    "brush_size": lambda value: value is None or _is_brush(value),
-    "folder": lambda value: isinstance(value, str) and "\0" not in value,
-    "batch_probability": _is_flag,
-    "batch_measurements": _is_flag,
-    "collapsed": lambda value: isinstance(value, list) and all(isinstance(name, str) for name in value),
-}
+    try:
+        return validated(Preferences, kept), ""
+    except InvalidError as error:
+        bad = sorted({str(fault.place[0]) for fault in error.faults})
+    told = f"'{path}' holds what cannot be: {', '.join(bad)}; the usual is used instead."
+    return validated(Preferences, {name: kept[name] for name in kept if name not in bad}), told

@@ -13,16 +13,16 @@ A recovery folder (see `recovery`) is the same without images and models.
 from __future__ import annotations
 
 import json
-import math
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from ..base.atomic_files import write_together
 from ..base.errors import ProjectError
+from ..base.validation import Count, Date, InvalidError, parse_json, validated
 from ..data.fingerprint import Fingerprint
 
 FORMAT = 1
@@ -31,6 +31,17 @@ ANNOTATIONS, IMAGES, MODELS = "annotations", "images", "models"
 
 ANNOTATION, CORRECTED = "annotation", "corrected"
 """Roles of a labels layer: an image's annotation, and a prediction that somebody has painted on."""
+
+
+def _checked_file(file: str) -> str:
+    path = PurePosixPath(file)
+    if not file or path.is_absolute() or ".." in path.parts or "\\" in file or ":" in file:
+        raise ValueError("it is not in the folder of the project")
+    return file
+
+
+File = Annotated[str, AfterValidator(_checked_file)]
+"""Within the folder of the project, with / between names."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class ImageRecord:
     rgb: bool = False
     path: str | None = None
     relative: str | None = None
-    copy: str | None = None
+    copy: File | None = None
     reader: str | None = None
     look: Mapping[str, Any] = field(default_factory=dict)
 
@@ -91,10 +102,10 @@ class LabelsRecord:
     """
 
     name: str
-    file: str
-    shape: tuple[int, ...]
+    file: File
+    shape: Annotated[tuple[Count, ...], Field(min_length=2)]
     dtype: str
-    image: int | None = None
+    image: Count | None = None
     role: str = ANNOTATION
     whole_image: bool = False
     painted: bool = True
@@ -107,8 +118,8 @@ class RunRecord:
     """A fine-tuning: the model that came of it, and what is told about it."""
 
     model: str
-    date: str = ""
-    k_shot: int = 0
+    date: Date = ""
+    k_shot: Count = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
     score: str = ""
@@ -123,11 +134,11 @@ class Settings:
     model: str | None = None
     continued: bool = False
     preview: bool = True
-    diameter: float | None = None
+    diameter: Annotated[float, Field(ge=0, le=1e6)] | None = None
     scope: str = ""
-    threshold: float = 0.5
-    min_size: int | None = None
-    max_hole: int = 0
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
+    min_size: Count | None = None
+    max_hole: Count = 0
 
 
 @dataclass(frozen=True)
@@ -149,8 +160,8 @@ class Project:
     labels: tuple[LabelsRecord, ...] = ()
     settings: Settings = field(default_factory=Settings)
     runs: tuple[RunRecord, ...] = ()
-    models: Mapping[str, str] = field(default_factory=dict)
-    saved: str = ""
+    models: Mapping[str, File] = field(default_factory=dict)
+    saved: Date = ""
     program: str = ""
 
     @property
@@ -211,15 +222,13 @@ def read_project(folder: Path) -> Project:
     where = folder / MANIFEST
     if content.get("unfinished"):
         raise ProjectError(f"'{where}' was never finished: the saving was interrupted; save it once more.")
-    project: Project = _parse(Project, content, "", where)
-    for labels in project.labels:
-        _check_inside(labels.file, where)
-        if labels.image is not None and not 0 <= labels.image < len(project.images):
-            raise _damaged(where, f"'{labels.name}' belongs to an image that is not listed")
-        if any(size < 0 for size in labels.shape) or len(labels.shape) < 2:
-            raise _damaged(where, f"'{labels.name}' cannot have the shape {labels.shape}")
-    for file in [*project.models.values(), *(image.copy for image in project.images if image.copy)]:
-        _check_inside(file, where)
+    try:
+        project = validated(Project, content)
+    except InvalidError as error:
+        raise _damaged(where, str(error)) from error
+    for number, labels in enumerate(project.labels):
+        if labels.image is not None and labels.image >= len(project.images):
+            raise _damaged(where, f"labels[{number}] belongs to an image that is not listed")
     return project
 
 
@@ -230,10 +239,10 @@ def _read_content(folder: Path) -> dict[str, Any]:
             f"'{folder}' is no project: there is no '{MANIFEST}' in it; choose another folder."
         )
     try:
-        content = json.loads(where.read_bytes(), parse_constant=_no_number)
+        content = parse_json(where.read_bytes(), allow_nan=False)
     except OSError as error:
         raise ProjectError(f"'{where}' cannot be read: {error.strerror or error}.") from error
-    except (ValueError, RecursionError) as error:
+    except InvalidError as error:
         raise _damaged(where, str(error)) from error
     number = content.get("format") if isinstance(content, dict) else None
     if not isinstance(number, int) or isinstance(number, bool) or number < 1:
@@ -243,47 +252,5 @@ def _read_content(folder: Path) -> dict[str, Any]:
     return content  # type: ignore[no-any-return]
 
 
-def _no_number(text: str) -> None:
-    raise ValueError(f"{text} is no number")
-
-
 def _damaged(where: Path, what: str) -> ProjectError:
     return ProjectError(f"'{where}' is damaged ({what}); restore it from a copy.")
-
-
-def _check_inside(file: str, where: Path) -> None:
-    path = PurePosixPath(file)
-    if not file or path.is_absolute() or ".." in path.parts or "\\" in file or ":" in file:
-        raise _damaged(where, f"'{file}' is not in the folder of the project")
-
-
-def _parse(kind: Any, value: Any, name: str, where: Path) -> Any:
-    """A JSON value as what the data classes say, or a `ProjectError` that names it. Unknown keys are left."""
-    if is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise _damaged(where, f"{name} is not a list of names and values")
-        hints = typing.get_type_hints(kind)
-        given = {}
-        for part in fields(kind):
-            inner = f"{name}.{part.name}".lstrip(".")
-            if part.name in value:
-                given[part.name] = _parse(hints[part.name], value[part.name], inner, where)
-            elif part.default is MISSING and part.default_factory is MISSING:
-                raise _damaged(where, f"{inner} is missing")
-        return kind(**given)  # type: ignore[operator]
-    origin, inside = typing.get_origin(kind), typing.get_args(kind)
-    if origin is types.UnionType:
-        return None if value is None else _parse(inside[0], value, name, where)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_parse(inside[0], item, f"{name}[{n}]", where) for n, item in enumerate(value))
-    if origin is Mapping and isinstance(value, dict):
-        return {key: _parse(inside[1], item, f"{name}.{key}", where) for key, item in value.items()}
-    if kind is Any:
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(kind, type) or type(value) is not kind:
-        raise _damaged(where, f"{name} cannot be {value!r:.40}")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise _damaged(where, f"{name} cannot be {value}")
-    return value

@@ -17,14 +17,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import psutil
+from pydantic import Field
 
 from ..base.atomic_files import write_together, writing
 from ..base.errors import ProjectError
 from ..base.user_folder import user_home
+from ..base.validation import InvalidError, parse_json, validated
 from .label_files import planes_in
 from .project import Project, read_project
 from .project_folder import Saved, State, write_state
@@ -52,7 +54,7 @@ class Owner:
         "saved" as a project, "restored" or "dismissed"; empty while it is to be offered.
     """
 
-    pid: int
+    pid: Annotated[int, Field(ge=0, lt=2**31)]
     started: float
     host: str
     closed: bool = False
@@ -112,15 +114,8 @@ def prune(most: int = MOST_KEPT) -> None:
 def read_owner(folder: Path) -> Owner:
     """Whose a recovery folder is; of one that does not say so, nobody's."""
     try:
-        content = json.loads((folder / _OWNER).read_bytes())
-        return Owner(
-            int(content["pid"]),
-            float(content["started"]),
-            str(content["host"]),
-            bool(content["closed"]),
-            str(content["settled"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+        return validated(Owner, parse_json((folder / _OWNER).read_bytes()))
+    except (OSError, InvalidError):
         return Owner(0, 0.0, "", closed=True)
 
 
