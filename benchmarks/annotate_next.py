@@ -1,13 +1,13 @@
-"""Whether it pays to annotate next where the model contradicts itself, rather than anywhere.
+"""Does it pay to annotate next where the model is uncertain, instead of anywhere?
 
 python benchmarks/annotate_next.py --data DATA --starts docs/results/leave-one-out pretrained/leave-one-out
 
-An annotator is simulated who draws the truth in one region of an image after the other: some eight objects
-across, as the panel suggests them. Every seed begins with the same region for both arms, fine-tunes, and is
-told the next ones: by the model of before (`suggestion.rank_regions`), or at random. Regions without a cell,
-or without background, are told to neither. The IoU is that of the foreground on test images of which nothing
-is ever annotated. Writes docs/results/annotate-next.csv row by row; a stopped run goes on where it was.
-`benchmarks/annotate_next_report.py` makes docs/results/annotate-next.md of it.
+A simulated annotator draws the truth in one image region after another, each some eight objects across, as
+the panel suggests them. Every seed begins with the same region for both arms and fine-tunes. The next regions
+come from the latest model (`uncertainty.rank_regions`) in one arm, and at random in the other. Neither arm
+offers regions without a cell or without background. The IoU is that of the foreground on test images that are
+never annotated. Writes docs/results/annotate-next.csv row by row; a stopped run continues where it was.
+`benchmarks/annotate_next_report.py` makes docs/results/annotate-next.md from it.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ RANDOM, SUGGESTED = "random", "suggested"
 ARMS = (RANDOM, SUGGESTED)
 K_REGIONS = (1, 2, 3, 5)
 POOL, N_TEST = 10, 10  # images; ssTEM has no more
-LEAST_SHARE = 0.01  # of a region's pixels that are cells, and that are background
+LEAST_SHARE = 0.01  # of a region's pixels, for cells and for background
 
 START_FOLDERS = ("fcrn-without-{}", "fcrn-{}-complete")
-"""How a start that has not seen a target is called, as a folder or a file, here and by the protocol."""
+"""Names of a start that has not seen a target, as a folder or a file, here and in the protocol."""
 
 KEY = ("seed", "target", "arm", "k_regions")
 COLUMNS = (
@@ -56,12 +56,12 @@ COLUMNS = (
 )  # fmt: skip
 
 Region = tuple[int, Box]
-"""Which image of the pool, and what of it."""
+"""Number of the image in the pool, and the box in it."""
 
 
 @dataclass(eq=False)
 class Simulation:
-    """One seed on one target: the pool, the images to test on, and what has been fitted so far."""
+    """One seed on one target: the pool, the test images, and the latest fit."""
 
     target: Target
     start: Model
@@ -82,11 +82,11 @@ class Simulation:
         self.at_random = [usable[i] for i in again]
 
     def regions(self) -> list[Region]:
-        """All of the pool."""
+        """All regions of the pool."""
         return [(i, box) for i, shot in enumerate(self.pool) for box in divide(shot.plane.shape, self.side)]
 
     def is_usable(self, region: Region) -> bool:
-        """Whether there are cells and background in it."""
+        """Whether it holds both cells and background."""
         share = float(np.mean(self.truth(region) > 0))
         return LEAST_SHARE <= share <= 1 - LEAST_SHARE
 
@@ -96,7 +96,7 @@ class Simulation:
         return self.pool[image].labels[top:bottom, left:right]
 
     def annotate(self, regions: Sequence[Region]) -> SupportSet:
-        """A shot for each region: all in it is annotated, nothing else of the image."""
+        """A shot for each region: annotated completely inside the region, not at all outside."""
         shots = []
         for region in regions:
             image, (top, left, bottom, right) = region
@@ -106,7 +106,7 @@ class Simulation:
         return SupportSet(tuple(shots))
 
     def fit(self, regions: Sequence[Region]) -> tuple[Model, float]:
-        """Fine-tune on some regions, once; with the seconds that it took."""
+        """The model fine-tuned on some regions, and the seconds it took; not done twice in a row."""
         key, options = tuple(regions), self.options
         if key not in self.fitted:
             begun = time.perf_counter()
@@ -118,7 +118,7 @@ class Simulation:
         return self.fitted[key]
 
     def next(self, regions: Sequence[Region], number: int, arm: str) -> list[Region]:
-        """The regions so far and `number` more."""
+        """The regions so far, and `number` more."""
         if arm == RANDOM:
             chosen = self.at_random
         else:
@@ -130,7 +130,7 @@ class Simulation:
         return [*regions, *more[:number]]
 
     def ious(self, model: Model) -> list[float]:
-        """On each test image."""
+        """IoU on each test image."""
         return [
             iou(predict(model, shot.plane, device=self.options.device) > 0.5, shot.labels)
             for shot in self.test
@@ -138,7 +138,7 @@ class Simulation:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run every row that is not there yet, seed by seed."""
+    """Run every missing row, seed by seed."""
     options = parse(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -157,10 +157,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
-        "--starts", nargs="+", type=Path, default=[], help="folders of starts that have not seen it"
+        "--starts", nargs="+", type=Path, default=[], help="folders of starts that have not seen the target"
     )
     parser.add_argument(
-        "--bundled", action="store_true", help="where there is none, take one that has seen it"
+        "--bundled", action="store_true", help="if there is none, take one that has seen the target"
     )
     parser.add_argument("--out", type=Path, default=Path("docs/results/annotate-next.csv"))
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=["EM", "TNBC", "B39"])
@@ -168,19 +168,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--pool", type=int, default=POOL, help="images to choose regions from")
     parser.add_argument("--n-test", type=int, default=N_TEST)
-    parser.add_argument("--steps", type=int, help="of fine-tuning; by default the button's")
+    parser.add_argument("--steps", type=int, help="fine-tuning steps; by default the button's")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     return parser.parse_args(arguments)
 
 
 def find_start(target: str, options: argparse.Namespace) -> tuple[Model, str]:
-    """A start and what it is called in the results.
+    """A start, and its name in the results.
 
     Raises
     ------
     FewShotError
-        There is none that has not seen the target, and another is not wanted.
+        If every start has seen the target, and --bundled is not given.
     """
     for folder, name in itertools.product(options.starts, START_FOLDERS):
         start = folder / name.format(target)
@@ -188,7 +188,7 @@ def find_start(target: str, options: argparse.Namespace) -> tuple[Model, str]:
             if path.is_file():
                 return read_model(path), start.name
     if not options.bundled:
-        where = " or ".join(map(str, options.starts)) or "any folder, for --starts names none"
+        where = " or ".join(map(str, options.starts)) or "any folder: --starts names none"
         raise FewShotError(
             f"There is no start without {target} in {where}; --bundled takes one that has seen it."
         )
@@ -245,7 +245,7 @@ def simulate(
 
 
 def to_text(regions: Sequence[Region]) -> str:
-    """As it stands in the file: image:top,left,bottom,right of each."""
+    """As in the file: image:top,left,bottom,right of each."""
     return " ".join(f"{image}:{','.join(map(str, box))}" for image, box in regions)
 
 
@@ -260,12 +260,12 @@ def from_text(text: str) -> list[Region]:
 
 
 def rows_so_far(path: Path) -> dict[tuple[str, ...], str]:
-    """Regions of the rows that a file holds. A last row that a killed run left unfinished is taken out.
+    """Regions of the rows in a file. Removes a last row that a killed run left unfinished.
 
     Raises
     ------
     FewShotError
-        The file holds something else.
+        If the file holds something else.
     """
     if not path.exists():
         return {}

@@ -24,7 +24,7 @@ BUNDLED = "bundled"
 SURE = 2.0  # standard errors
 
 Ious = dict[tuple[str, str, int], dict[int, float]]
-"""Of each target, arm and number of parts: the IoU of each seed."""
+"""For each target, arm and number of parts, the IoU of each seed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def ious_of(rows: Sequence[Row]) -> Ious:
-    """By target, arm and number of parts, then by seed."""
+    """IoU by target, arm and number of parts, then by seed."""
     ious: Ious = {}
     for row in rows:
         key = row["target"], row["arm"], int(row["k_regions"])
@@ -60,13 +60,13 @@ def ious_of(rows: Sequence[Row]) -> Ious:
 
 
 def gains(ious: Ious, target: str, k: int) -> list[float]:
-    """IoU by suggestion minus that at random, of each seed that has both."""
+    """IoU with suggestion minus IoU at random, for each seed that has both."""
     suggested, at_random = (ious.get((target, arm, k), {}) for arm in (SUGGESTED, RANDOM))
     return [suggested[seed] - at_random[seed] for seed in sorted(suggested.keys() & at_random.keys())]
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """What the numbers say, target by target: the gain of a seed is its mean over all but the first part."""
+    """The result in words, by target; a seed's gain is its mean over all numbers of parts but the first."""
     ious = ious_of(rows)
     lines, better = [], 0
     targets, ks = _targets(rows), sorted({k for *_, k in ious} - {1})
@@ -103,7 +103,7 @@ def ious_table(rows: Sequence[Row]) -> str:
 
 
 def starts(rows: Sequence[Row]) -> str:
-    """Which start each target had, and a warning where it has seen the target."""
+    """The start of each target, and a warning if it has seen the target."""
     lines = []
     for target in _targets(rows):
         for start in sorted({row["start"] for row in rows if row["target"] == target}):

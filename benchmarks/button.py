@@ -1,13 +1,13 @@
-"""From the press of the button to labels, in the real window: seconds, and how long the window stood still.
+"""From the press of the button to labels, in the real window: seconds, and the longest stall of the window.
 
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/button.py [--runs 5] [--k-shots 1 3 5 10]
     [--networks half-unet fcrn] [--annotations painted strokes]
 
-The network that the panel begins with and FCRN, K simulated 512×512 images, each annotated in part by cells
-painted in their shape or by strokes through them; all processor threads. Each network and each kind of
-annotation has its own window.
-All K are predicted after the training, one after the other: the seconds to the first labels, and to the last;
-the stall is that of `window.Pulse`. Only when nothing else runs.
+For the panel's default network and FCRN, on K simulated 512×512 images with all processor threads. Each image
+is annotated in part, by cells painted in their shape or by strokes through them. Each network and each kind
+of annotation has its own window. After the training all K images are predicted, one after the other. Measured
+are the seconds to the first labels and to the last, and the stall of `window.Pulse`. Run it when nothing else
+runs.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def annotate(viewer, panel, k_shot: int, annotation: str) -> None:  # type: ignore[no-untyped-def]
-    """Annotate the first image, and more until there are so many."""
+    """Annotate the first image, and add annotated images until there are `k_shot`."""
     from napari_fewshot_cells.plugin.layers.sample_data import SEED
     from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation, scribbles
 

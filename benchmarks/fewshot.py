@@ -1,11 +1,11 @@
-"""Our few-shot adaptation against everything that a user could pick instead, leaving one set out.
+"""Our few-shot adaptation against everything else a user could pick, leaving one set out.
 
 python benchmarks/fewshot.py --data DATA --starts OUT/starts [--methods ours forest] [--targets EM phase]
 
-OUT holds the starts as `napari-fewshot-train protocol` leaves them: starts/fcrn-EM-complete and so on. Writes
-docs/results/fewshot.csv row by row, the first selection of everything first: a stopped run goes on where it
+OUT holds the starts as `napari-fewshot-train protocol` writes them: starts/fcrn-EM-complete and so on. Writes
+docs/results/fewshot.csv row by row, the first selection of everything first; a stopped run continues where it
 was. Several --steps, --epochs, --trees or --pixels give points of the curve of IoU against seconds.
-`benchmarks/fewshot_report.py` makes docs/results/fewshot.md of it. Times count only where nothing else runs.
+`benchmarks/fewshot_report.py` makes docs/results/fewshot.md from it. Times count only if nothing else runs.
 """
 
 from __future__ import annotations
@@ -46,18 +46,18 @@ from napari_fewshot_cells.training.meta_training import MODEL_FILE
 K_SHOTS = (1, 3, 5, 10)
 N_TEST = 10  # ssTEM has no more beyond the largest support set
 PHASE_STARTS = "TNBC"
-"""The simulated domain is in no source set; it takes the starts that were trained without this one."""
+"""The simulated domain is in no source set. It takes the starts that were trained without this set."""
 
 KEY = ("selection", "target", "k_shot", "annotation", "method", "setting")
 COLUMNS = (
     *KEY, "iou", "iou_sd", "ap50", "seconds", "fit_seconds", "predict_seconds", "n_test", "iterations",
     "seed", "commit", "date", "machine",
 )  # fmt: skip
-"""iou_sd: over the test images. seconds: from press to labels, fitting and one image."""
+"""iou_sd: over the test images. seconds: from press to labels, for fitting and one image."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run every cell of the table that is not there yet."""
+    """Run every missing cell of the table."""
     options = parse(arguments)
     keep_all_freed_memory()
     if options.threads:
@@ -87,11 +87,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--annotations", nargs="+", choices=ANNOTATIONS, default=ANNOTATIONS)
     parser.add_argument("--selections", type=int, default=10)
     parser.add_argument("--n-test", type=int, default=N_TEST)
-    parser.add_argument("--steps", nargs="+", type=int, default=[], help="of the networks, not the button's")
     parser.add_argument(
-        "--epochs", nargs="+", type=int, default=[PaperRecipe().epochs], help="of the paper's"
+        "--steps", nargs="+", type=int, default=[], help="of the networks, instead of the button's"
     )
-    parser.add_argument("--precision", choices=get_args(Precision), default="32-true", help="of the paper's")
+    parser.add_argument(
+        "--epochs", nargs="+", type=int, default=[PaperRecipe().epochs], help="of the paper's recipe"
+    )
+    parser.add_argument(
+        "--precision", choices=get_args(Precision), default="32-true", help="of the paper's recipe"
+    )
     parser.add_argument("--trees", nargs="+", type=int, default=[ForestSettings().trees])
     parser.add_argument("--pixels", nargs="+", type=int, default=[ForestSettings().pixels])
     parser.add_argument("--device", default="cpu")
@@ -116,7 +120,7 @@ def run(chosen: Sequence[Variant], options: argparse.Namespace) -> None:
 
     for name, variant in itertools.product(options.targets, chosen):
         if variant.start is not None:
-            start_of(name, variant.start)  # a missing one shows now, not after hours
+            start_of(name, variant.start)  # reports a missing one now, not after hours
     rows = rows_so_far(options.out)
     done = {tuple(row[column] for column in KEY) for row in rows}
     for selection, name, k_shot, annotation, variant in itertools.product(
@@ -150,9 +154,10 @@ def measure(
     starts: Starts,
     seed: int,
 ) -> tuple[str, ...]:
-    """Fit once, predict all test images: IoU, its spread, AP, and seconds in all, of fitting, of one image.
+    """Fit once and predict all test images.
 
-    The seconds of prediction are those of the first test image, labels included.
+    Returns IoU, its spread, AP, and seconds: total, of fitting, and of prediction. The last are those of the
+    first test image, labels included.
     """
     shots = annotate(target, support, annotation)
     begun = time.perf_counter()
@@ -178,18 +183,18 @@ def measure(
 
 
 def without_specks(labels: Labels) -> Labels:
-    """True instances alone: masks hold specks too small for a cell."""
+    """The instances without the specks in the masks that are too small for a cell."""
     areas = np.bincount(labels.ravel())
     return np.where(areas[labels] >= SMALLEST_OBJECT, labels, 0).astype(np.int32)
 
 
 def rows_so_far(path: Path) -> list[dict[str, str]]:
-    """Rows that a file holds. A last one that a killed run left unfinished is taken out of the file.
+    """Rows of a file. Removes a last row that a killed run left unfinished.
 
     Raises
     ------
     FewShotError
-        The file holds something else.
+        If the file holds something else.
     """
     if not path.exists():
         return []
@@ -211,7 +216,7 @@ def check_same_test(rows: Iterable[dict[str, str]], target: str, n_test: int, pa
     Raises
     ------
     FewShotError
-        Results of this target were tested on more or fewer, or there is no image to test on.
+        If results of this target were tested on more or fewer images, or there is no image to test on.
     """
     if n_test == 0:
         raise FewShotError(f"The set {target} has no image to test on; it needs more than ten.")

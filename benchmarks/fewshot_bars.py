@@ -1,4 +1,4 @@
-"""What the comparison must show, and whether it does."""
+"""The bars that the comparison must reach, and whether it does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from report import Row
 LARGER_THAN_PAPER, SHARE_OF_PAPERS_TIME = 0.05, 0.01
 LARGER_THAN_FOREST = 0.10
 SCRIBBLES_COST = 0.05
-PRESS_TO_LABELS = {1: 6.0, 5: 8.0, 10: 12.0}  # seconds, with so many shots
+PRESS_TO_LABELS = {1: 6.0, 5: 8.0, 10: 12.0}  # K: seconds
 PREVIEW_SHARE, PREVIEW_SECONDS = 0.9, 2.5
 _NETWORKS = ("half-unet", "fcrn")
 _KIND = itemgetter("network", "annotation", "k_shot")
@@ -35,7 +35,7 @@ class Bar:
     measured : str
         In words.
     met : bool or None
-        None where results are missing.
+        None if results are missing.
     """
 
     demand: str
@@ -46,8 +46,8 @@ class Bar:
 def bars(results: Sequence[Result], timed: Sequence[Result]) -> list[Bar]:
     """All demands. Differences are paired by selection; means are over the means of the five real sets.
 
-    `timed` are ours and the paper's one after the other on one quiet machine: seconds of different days tell
-    of machines.
+    `timed` has ours and the paper's recipe, one after the other on one quiet machine: seconds of different
+    days would compare machines.
     """
     ours, paper, forest = (partial(of, results, method) for method in ("ours", "paper", "forest"))
     found = [
@@ -121,7 +121,7 @@ def window_bars(button: Sequence[Row], previews: Sequence[Row]) -> list[Bar]:
 
 
 def _ratios(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
-    """Of the seconds, where both were timed in one run: those of another day tell of the machine."""
+    """Ratios of seconds timed in the same run: other days would compare machines."""
     both = sorted(a.keys() & b.keys())
     return [a[s].seconds / b[s].seconds for s in both if a[s].commit == b[s].commit]
 
@@ -129,13 +129,13 @@ def _ratios(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
 def _gain(
     demand: str, per_target: Mapping[str, Sequence[float]], holds: Callable[[float, float], bool]
 ) -> Bar:
-    """`holds` is asked with the mean over the sets and the lowest of them."""
+    """`holds` gets the mean over the sets, and the lowest of their means."""
     missing = _missing(per_target)
     if missing:
         return Bar(demand, missing, None)
     means = {target: mean(values) for target, values in per_target.items()}
     lowest = min(means, key=lambda target: means[target])
-    # the results have four digits; what their differences show far beyond is the computer's
+    # the results have four digits: round away floating-point noise beyond
     gain, least = round(mean(means.values()), 6), round(means[lowest], 6)
     n = min(len(values) for values in per_target.values())
     return Bar(demand, f"{gain:+.3f}; lowest {lowest} {least:+.3f}; n ≥ {n}", holds(gain, least))
@@ -158,6 +158,6 @@ def _level(target: str, level: float, found: dict[int, Result]) -> Bar:
 
 
 def _missing(per_target: Mapping[str, Sequence[float]]) -> str:
-    """Which sets have no results; empty where none lacks them."""
+    """Names the sets without results; empty if there are none."""
     lacking = [target for target, values in per_target.items() if not values]
     return f"no results on {', '.join(lacking)}" if lacking else ""

@@ -42,8 +42,8 @@ class Point:
 def curve_points(results: Sequence[Result]) -> tuple[dict[str, list[Point]], int]:
     """Points of each method by time, and the number of pairs of target and selection behind each point.
 
-    Only pairs that all settings of all methods have been run on count: points of different targets could not
-    be compared.
+    Counts only pairs that all settings of all methods were run on: points of different targets cannot be
+    compared.
     """
     found: dict[tuple[str, str], dict[tuple[str, int], Result]] = defaultdict(dict)
     for r in results:

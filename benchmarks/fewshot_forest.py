@@ -1,6 +1,6 @@
-"""Pixel classification by a random forest on multiscale features, as the usual tools for it do.
+"""Pixel classification by a random forest on multiscale features, as the usual tools do it.
 
-Which of the settings were tried, and what they gave: `fewshot_forest_settings.py`.
+`fewshot_forest_settings.py` measures the settings that were tried.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class ForestSettings:
     ----------
     trees : int
     pixels : int
-        That it is grown on, at most; half of them cells, and as many from each shot.
+        Most pixels it is grown on: half of them cells, equally many from each shot.
     sigma_max : float
-        Widest filter in px; the narrowest is 1 px, each is twice as wide as the one before.
+        Widest filter in px. The narrowest is 1 px, and each is twice as wide as the previous.
     smallest_leaf : int
         Pixels.
     """
@@ -49,9 +49,9 @@ class Forest:
     classifier : RandomForestClassifier
     settings : ForestSettings
     best : float
-        The threshold that is best on the shots.
+        The best threshold on the shots.
     threshold : float
-        That one drawn towards 0.5, which counts as one more shot: as our own threshold is calibrated.
+        `best` drawn towards 0.5, which counts as one more shot, as in our own calibration.
     """
 
     classifier: RandomForestClassifier
@@ -63,8 +63,8 @@ class Forest:
 def grow(support: SupportSet, settings: ForestSettings, seed: int = 0) -> Forest:
     """Grow a forest on annotated pixels, and calibrate its threshold on them.
 
-    A tree is nearly always right about a pixel that it has seen, so that the threshold is chosen by the votes
-    of those trees that have not seen it (out of bag).
+    A tree is nearly always right about a pixel it has seen. So the threshold is chosen by the votes of the
+    trees that have not seen the pixel (out of bag).
 
     Parameters
     ----------
@@ -80,10 +80,10 @@ def grow(support: SupportSet, settings: ForestSettings, seed: int = 0) -> Forest
     classifier = RandomForestClassifier(
         settings.trees,
         min_samples_leaf=settings.smallest_leaf,
-        # not "balanced", which draws rare pixels into nearly every bag: few trees are left to judge them
+        # "balanced" would draw rare pixels into nearly every bag, and leave few trees to judge them
         class_weight="balanced_subsample",
         oob_score=True,
-        n_jobs=torch.get_num_threads(),  # as many as the networks have
+        n_jobs=torch.get_num_threads(),  # as for the networks
         random_state=seed,
     ).fit(values, is_cell)
     votes = classifier.oob_decision_function_
@@ -103,10 +103,10 @@ def predict(forest: Forest, plane: Plane) -> FloatImage:
 
 
 def features(plane: Plane, settings: ForestSettings) -> NDArray[np.float32]:
-    """Intensity, edges and texture at several scales, of each colour channel where there are; (H, W, F)."""
+    """Intensity, edges and texture at several scales, of each colour channel if there are any; (H, W, F)."""
     in_colour = plane.colour is not None
     image = plane.colour if in_colour else normalise(plane)
-    # by position: scikit-image has renamed its last one, the number of threads
+    # positional, because scikit-image has renamed the last one, the number of threads
     values: NDArray[np.float32] = multiscale_basic_features(
         image, True, True, True, 1.0, settings.sigma_max, None, torch.get_num_threads(),
         channel_axis=-1 if in_colour else None,
@@ -117,14 +117,14 @@ def features(plane: Plane, settings: ForestSettings) -> NDArray[np.float32]:
 def best_threshold(
     votes: NDArray[np.floating], is_cell: NDArray[np.bool_], n_cell: int, n_background: int
 ) -> float:
-    """The threshold of the highest IoU on all annotated pixels, judged by a sample of each class.
+    """The threshold with the highest IoU on all annotated pixels, estimated from a sample of each class.
 
     Parameters
     ----------
     votes, is_cell : ndarray, (N,)
         Of the sample.
     n_cell, n_background : int
-        Annotated pixels of each class: the sample has more cells than there are.
+        Annotated pixels of each class, whose proportion differs from the sample's.
     """
     hit_rate, false_rate = (
         1 - np.searchsorted(np.sort(part), _CANDIDATES, side="right") / len(part)
@@ -138,7 +138,7 @@ def best_threshold(
 def _annotated(
     shot: Shot, settings: ForestSettings, most: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Features of at most so many annotated pixels of each class, (N, F), and which of them are cells."""
+    """Features of at most `most` annotated pixels of each class, (N, F), and which of them are cells."""
     is_cell, annotated = shot.target > 0, shot.weight > 0
     chosen = []
     for part in (is_cell & annotated, ~is_cell & annotated):

@@ -1,10 +1,10 @@
-"""What the forest's settings give on a few images: how those of `ForestSettings` were chosen.
+"""The forest's settings measured on a few images: how those of `ForestSettings` were chosen.
 
 python benchmarks/fewshot_forest_settings.py --data DATA
 
-Whole masks of one image of three sets, two selections, two test images each, and IoU at three thresholds: the
-best on the shot out of bag, that one drawn towards 0.5, and 0.5. The selections are not those of the
-comparison, so that the forest is not tuned on what it is tested on.
+Whole masks of one image, on three sets, with two selections and two test images each. IoU at three
+thresholds: the best on the shot out of bag, that one drawn towards 0.5, and 0.5. The selections are not those
+of the comparison, so the forest is not tuned on its test images.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRIED = {
 TARGETS = ("TNBC", "B39", "EM")
 SELECTIONS = (100, 101)
 N_TEST = 2
-TEST_PIXELS = 20_000  # of each test image, at random: as good for an IoU, and much quicker
+TEST_PIXELS = 20_000  # of each test image, at random: enough for an IoU, and much quicker
 COLUMNS = (
     "setting", "target", "selection", "calibrated_iou", "drawn_iou", "plain_iou", "best", "seconds",
     "commit", "date", "machine",

@@ -1,4 +1,4 @@
-"""What a user could pick to segment cells after annotating a few images, under one interface."""
+"""The methods a user could pick to segment cells after annotating a few images, behind one interface."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ TRANSFER, COMPLETE, OURS = ("fcrn", "transfer"), ("fcrn", "complete"), ("half-un
 """The starts: network and training method."""
 
 Starts = Callable[[tuple[str, str]], Model]
-"""The start that a network got by a training method."""
+"""From network and training method to the trained start."""
 
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """What a method makes of a support set.
+    """A method fitted to a support set.
 
     Attributes
     ----------
     predict : function from Plane to ndarray, float32, (H, W)
-        Probability of each pixel to be in a cell.
+        Probability that each pixel is in a cell.
     threshold : float
-        Probability above which it is.
+        Probability above which a pixel counts as cell.
     """
 
     predict: Callable[[Plane], FloatImage]
@@ -56,14 +56,14 @@ Fit = Callable[[SupportSet, Starts, int], Fitted]
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """A method with what it may spend.
+    """A method with one setting of its effort.
 
     Attributes
     ----------
     method : str
         One of `METHODS`.
     setting : str
-        What it may spend, in words.
+        The effort in words: steps, epochs, trees.
     fit : Fit
     start : tuple of str, optional
         Network and training method of the start that it needs.
@@ -76,7 +76,7 @@ class Variant:
 
     @property
     def takes_scribbles(self) -> bool:
-        """The paper's fine-tuning counts the foreground of whole masks."""
+        """Whether it works on scribbles: the paper's fine-tuning needs whole masks."""
         return self.method != "paper"
 
 
@@ -88,7 +88,7 @@ def variants(
     pixels: Sequence[int] = (ForestSettings().pixels,),
     precision: Precision = "32-true",
 ) -> list[Variant]:
-    """All methods, each with every setting that is asked for; by default with the one that it comes with."""
+    """All methods, each with every setting asked for; by default with its standard one."""
     forests = [ForestSettings(trees=t, pixels=p) for t in trees for p in pixels]
     recipes = {f"{n} steps": Recipe().with_steps(n) for n in steps} or {"button": Recipe()}
     papers = {f"{n} epochs": PaperRecipe(epochs=n, precision=precision) for n in epochs}
@@ -110,7 +110,7 @@ def variants(
 
 
 def otsu(support: SupportSet, starts: Starts, seed: int) -> Fitted:
-    """Otsu's threshold of each image; whether cells are above or below it, the shots tell."""
+    """Otsu's threshold of each image; the shots decide whether cells are above or below it."""
     bright = max((True, False), key=lambda bright: np.mean([_agreement(s, bright) for s in support.shots]))
     return Fitted(lambda plane: _otsu(plane, bright).astype(np.float32), 0.5)
 
@@ -138,13 +138,13 @@ def button(
 
 
 def paper(recipe: PaperRecipe, device: str, support: SupportSet, starts: Starts, seed: int) -> Fitted:
-    """The complete loss's start, the paper's recipe."""
+    """A start trained with the complete loss, the paper's recipe."""
     model = finish(paper_fine_tune(starts(COMPLETE), support, recipe=recipe, seed=seed, device=device))
     return _predictor(model, device)
 
 
 def _predictor(model: Model, device: str) -> Fitted:
-    return Fitted(lambda plane: predict(model, plane, device=device), 0.5)  # calibrated to lie there
+    return Fitted(lambda plane: predict(model, plane, device=device), 0.5)  # calibrated to 0.5
 
 
 def _otsu(plane: Plane, bright: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -2,9 +2,9 @@
 
 python benchmarks/fewshot_report.py
 
-Seconds of ours and of the paper's recipe are compared where one run gave both, on a quiet machine:
+Seconds of ours and of the paper's recipe are compared only within one run on a quiet machine:
 `fewshot.py --methods paper ours --annotations whole --k-shots 5 --out docs/results/fewshot-seconds.csv`.
-The curve has points of its own, all of one quiet machine:
+The points of the curve come from a separate run on one quiet machine:
 `fewshot.py --annotations whole --k-shots 5 --selections 1 --targets B5 B39 ssTEM EM TNBC
 --precision bf16-mixed --steps 20 80 320 --epochs 1 5 20 --trees 10 100 --out docs/results/fewshot-curve.csv`.
 """
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def bars_table(found: Sequence[Bar]) -> str:
-    """What was asked for."""
+    """The bars, with their verdicts."""
     return table(["bar", "measured", "verdict"], [[b.demand, b.measured, VERDICTS[b.met]] for b in found])
 
 
@@ -74,7 +74,7 @@ def quality_table(results: Sequence[Result], measure: str) -> str:
 
 
 def differences_table(results: Sequence[Result]) -> str:
-    """Ours against its rivals, selection by selection."""
+    """Ours minus its rivals, paired by selection."""
     lines = []
     for annotation, target, k_shot in rows_of(results):
         ours = of(results, "ours", target, k_shot, annotation)
@@ -85,7 +85,7 @@ def differences_table(results: Sequence[Result]) -> str:
 
 
 def seconds_table(results: Sequence[Result]) -> str:
-    """Median seconds over targets and selections: all, and those of the fitting."""
+    """Median seconds over targets and selections: total, and of the fitting."""
     lines = []
     for annotation in ANNOTATIONS:
         for k_shot in sorted({r.k_shot for r in results if r.annotation == annotation}):
@@ -101,7 +101,7 @@ def seconds_table(results: Sequence[Result]) -> str:
 
 
 def forest_table(rows: Sequence[Row]) -> str:
-    """What the settings that were tried for the forest gave: mean IoU at its three thresholds."""
+    """The forest settings that were tried: mean IoU at three thresholds."""
     targets = list(dict.fromkeys(row["target"] for row in rows))
     lines = []
     for setting in dict.fromkeys(row["setting"] for row in rows):
@@ -115,14 +115,14 @@ def forest_table(rows: Sequence[Row]) -> str:
 
 
 def curve(results: Sequence[Result], path: Path) -> str:
-    """Draw IoU against seconds, and say what is in it."""
+    """Draw IoU against seconds, and say what the figure shows."""
     points, n = curve_points(results)
     if not points:
-        return f"No selection has been run with every setting at K = {K_SHOT} yet: no curve."
+        return f"No curve: no selection has been run with every setting at K = {K_SHOT} yet."
     path.write_text(curve_figure(points), encoding="utf-8")
     return (
         f"![IoU against seconds]({path.name})\n\nK = {K_SHOT}, {ANNOTATION} images; mean over the {n} pairs "
-        "of target and selection that every point has, median seconds."
+        "of target and selection that every point shares, median seconds."
     )
 
 
@@ -134,13 +134,13 @@ def origin(results: Sequence[Result]) -> str:
 
 
 def rows_of(results: Sequence[Result]) -> list[tuple[str, str, int]]:
-    """Annotation, target and K of the lines of a table, in their order."""
+    """Annotation, target and K of a table's lines, in order."""
     there = {(r.annotation, r.target, r.k_shot) for r in results}
     return sorted(there, key=lambda row: (ANNOTATIONS.index(row[0]), TARGETS.index(row[1]), row[2]))
 
 
 def cell(values: Iterable[float | None]) -> str:
-    """Mean ± standard deviation over selections, and their number; a dash where there is none."""
+    """Mean ± standard deviation over selections, and their number; a dash if there are none."""
     there = [value for value in values if value is not None]
     return f"{spread(there)} ({len(there)})" if there else MISSING
 

@@ -1,4 +1,4 @@
-"""Results of the comparison, as the report and the curve look at them."""
+"""Results of the comparison, read for the report and the curve."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from fewshot_methods import variants
 
 STANDARD = {variant.method: variant.setting for variant in variants()}
-"""The setting that each method comes with."""
+"""The standard setting of each method."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One fitting and its test; see `fewshot.COLUMNS`. AP is None where a target has no instances."""
+    """One fitting and its test; see `fewshot.COLUMNS`. AP is None if the target has no instances."""
 
     target: str
     annotation: str
@@ -50,7 +50,7 @@ def read_results(path: Path) -> list[Result]:
 def of(
     results: Sequence[Result], method: str, target: str, k_shot: int, annotation: str = "whole"
 ) -> dict[int, Result]:
-    """What a method with its own setting gave, by selection."""
+    """Results of a method with its standard setting, by selection."""
     wanted = (method, STANDARD[method], target, k_shot, annotation)
     return {
         r.selection: r for r in results if (r.method, r.setting, r.target, r.k_shot, r.annotation) == wanted
@@ -58,5 +58,5 @@ def of(
 
 
 def differences(a: dict[int, Result], b: dict[int, Result]) -> list[float]:
-    """IoU of a minus that of b, on each selection that both have."""
+    """IoU of a minus IoU of b, on each selection that both have."""
     return [a[s].iou - b[s].iou for s in sorted(a.keys() & b.keys())]

@@ -1,4 +1,4 @@
-"""Where the methods are compared: the five real sets, and a simulated domain that no choice was made on."""
+"""The targets of the comparison: the five real sets, and a simulated domain on which no choice was made."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Target:
     shots : tuple of Shot
         Completely annotated.
     instances : bool
-        Whether their labels tell touching objects apart.
+        Whether their labels separate touching objects.
     """
 
     name: str
@@ -45,7 +45,7 @@ def load_target(name: str, data: Path) -> Target:
     Raises
     ------
     FewShotError
-        The set is not there or cannot be used.
+        If the set is missing or cannot be used.
     """
     if name == PHASE:
         return Target(name, tuple(_phase(seed) for seed in range(N_PHASE)), instances=True)
@@ -54,7 +54,7 @@ def load_target(name: str, data: Path) -> Target:
 
 
 def annotate(target: Target, support: Sequence[int], annotation: str) -> SupportSet:
-    """The support images with whole masks, or scribbled on.
+    """The support images with whole masks, or with scribbles.
 
     An image gets the same scribbles in every support set.
 

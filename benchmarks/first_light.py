@@ -1,9 +1,9 @@
-"""Leave one set out: what does the meta-trained start give over a random one, under the same fine-tuning?
+"""Leave one set out: what is a meta-trained start worth against a random one, under the same fine-tuning?
 
 python benchmarks/first_light.py --data DATA --starts RUNS [--device cpu]
 
-RUNS holds fcrn-without-EM and fcrn-without-TNBC, as `napari-fewshot-train meta --target` leaves them.
-Writes docs/results/first-light.csv, one row a fine-tuning, row by row: a stopped run goes on where it was.
+RUNS holds fcrn-without-EM and fcrn-without-TNBC, as `napari-fewshot-train meta --target` writes them. Writes
+docs/results/first-light.csv, one row for each fine-tuning, at once; a stopped run continues where it was.
 `benchmarks/report.py` makes the tables of docs/results/first-light.md from it.
 """
 
@@ -27,7 +27,7 @@ from napari_fewshot_cells.training.episodes import load_task
 
 TARGETS = ("EM", "TNBC")
 K_SHOTS = (1, 5)
-STEPS = (30, 8)  # at any K, where the button takes more steps for more shots; and a hurried one
+STEPS = (30, 8)  # at any K, although the button takes more for more shots; and a short fine-tuning
 N_TEST = 20
 COLUMNS = (
     "target", "start", "k_shot", "selection", "steps", "iou", "plain_iou", "seconds",
@@ -36,7 +36,7 @@ COLUMNS = (
 
 
 def main() -> None:
-    """Run every cell of the table that is not there yet."""
+    """Run every missing cell of the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--starts", type=Path, required=True)
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def already_done(path: Path) -> set[tuple[str, ...]]:
-    """Keys of the rows that a file holds."""
+    """Keys of the rows in a file."""
     if not path.exists():
         return set()
     with path.open(newline="") as file:
@@ -89,7 +89,7 @@ def already_done(path: Path) -> set[tuple[str, ...]]:
 
 
 def append(path: Path, row: tuple[object, ...]) -> None:
-    """Add a row, after the header where the file is new."""
+    """Append a row, after the header if the file is new."""
     is_new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:

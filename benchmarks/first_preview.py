@@ -1,11 +1,11 @@
-"""How good the first preview is, and how soon it is there, against what the training ends with.
+"""The first preview: how soon it comes, and how good it is against the model at the end of the training.
 
 python benchmarks/first_preview.py --data DATA --starts OUT/starts [--selections 3]
 
-The button's recipe and network on whole images, K = 1, leaving the target out as `fewshot.py` does, all
-processor threads, with a view of the middle of one test image, as the panel's worker thread does it. Seconds
-are those since the training began; IoU is that of the same pixels, of the preview and of the model at the
-end. Writes first-preview.csv and first-preview.md in docs/results. Only when nothing else runs.
+The button's recipe and network on whole images, K = 1, leaving the target out as `fewshot.py` does, with all
+processor threads. The view is the middle of one test image, previewed as in the panel's worker thread.
+Seconds count from the start of the training. The IoU of the preview and that of the final model are on the
+same pixels. Writes first-preview.csv and first-preview.md in docs/results. Run it when nothing else runs.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def measure(target: Target, start: Model, selection: int) -> tuple[str, ...]:
         if first is None and isinstance(event, Preview):
             first = time.perf_counter() - begun, event
     seconds = time.perf_counter() - begun
-    assert first is not None, "the training was over before a preview could be made"
+    assert first is not None, "the training ended before the first preview"
     when, preview = first
     truth, final = seen.labels[preview.part], predict(model, seen.plane)[preview.part]
     return (
@@ -112,12 +112,12 @@ def report(rows: Sequence[Row], path: Path) -> None:
         lines.append(
             [target, f"{soon:.1f}", spread(preview), spread(final), f"{share:.2f}", met, str(len(there))]
         )
-    header = ["target", "first preview, s", "its IoU", "IoU at the end", "share", "bar", "n"]
+    header = ["target", "first preview, s", "its IoU", "final IoU", "share", "bar met", "n"]
     write_page(
         path,
         "The first preview",
-        "Made by `python benchmarks/first_preview.py`, which says how. Bar: at least 90 % of the IoU at the "
-        f"end, at most {SECONDS} s after the training began (median); one test image for each selection.",
+        "Made by `python benchmarks/first_preview.py`, which says how. Bar: at least 90 % of the final IoU, "
+        f"at most {SECONDS} s after the training began (median). One test image for each selection.",
         table(header, lines),
         origin(rows),
     )

@@ -1,11 +1,14 @@
-"""How long the window stands still at most, in each of the things that take long.
+"""The longest stall of the window in each of the things that take long.
 
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/heartbeat.py [--runs 3]
 
-A stall is that of `window.Pulse`, in the real window with the panel docked: fine-tuning on the simulated
-512×512 sample without and with the preview; prediction, until the objects are measured, and a slider that is
-drawn over its range, on 1024×1024 and 4096×4096; painting on an annotation of 4096×4096 while it is saved
-every few seconds. Writes heartbeat.csv and heartbeat.md in docs/results. Only when nothing else runs.
+Stalls are measured by `window.Pulse` in the real window with the panel docked, during
+- fine-tuning on the simulated 512×512 sample, without and with the preview;
+- prediction on 1024×1024 and 4096×4096, until the objects are measured;
+- a slider drawn over its range, on both sizes;
+- painting on an annotation of 4096×4096 while it is saved every few seconds.
+
+Writes heartbeat.csv and heartbeat.md in docs/results. Run it when nothing else runs.
 """
 
 from __future__ import annotations
@@ -25,12 +28,12 @@ from window import Pulse, open_window, rest, wait
 LARGE, MEDIUM = 4096, 1024  # px
 BAR = 100  # ms
 HOUR = 3600.0  # s
-PAINTING = 12.0  # s: four times the longest that painting is not saved
+PAINTING = 12.0  # s: four times the longest delay of a save
 COLUMNS = ("what", "run", "stall_ms", "p99_ms", "beats", "commit", "date", "machine")
 
 
 def main() -> None:
-    """Do each of them several times in one window."""
+    """Do each of these several times in one window."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("docs/results/heartbeat.csv"))
@@ -61,7 +64,7 @@ def main() -> None:
 
 
 def row(what: str, run: int, work: Callable[..., None], *on: Any) -> tuple[object, ...]:
-    """Do it once, and feel the pulse."""
+    """Do it once, and measure the stalls."""
     from napari_fewshot_cells.training import provenance
 
     pulse = Pulse()
@@ -73,19 +76,19 @@ def row(what: str, run: int, work: Callable[..., None], *on: Any) -> tuple[objec
 
 
 def train(panel: Any) -> None:
-    """Press the button, until its model is scored."""
+    """Press the button, and wait until its model is scored."""
     panel.fine_tune_button.click()
     wait(lambda: not panel.session.busy and not panel.rounds.measuring)
 
 
 def predict(panel: Any) -> None:
-    """The plane on show, until its objects are measured."""
+    """Predict the visible plane, and wait until its objects are measured."""
     panel.predict_button.click()
     wait(lambda: not panel.session.busy and not panel.refiner.unfinished, HOUR)
 
 
 def draw_slider(panel: Any) -> None:
-    """Take the threshold over its range in two seconds, and wait for the objects."""
+    """Draw the threshold over its range in two seconds, and wait for the objects."""
     for value in np.linspace(0.3, 0.9, 40):
         panel.objects_box.threshold.setValue(value)
         rest(0.05)
@@ -115,7 +118,7 @@ def report(rows: Sequence[Row], path: Path) -> None:
     write_page(
         path,
         "The window's pulse",
-        "Made by `python benchmarks/heartbeat.py`, which says what is done; software OpenGL.",
+        "Made by `python benchmarks/heartbeat.py`, which describes each line. Software OpenGL.",
         table(header, lines),
         origin(rows),
     )

@@ -1,10 +1,10 @@
-"""From a probability to new labels: what a move of each slider costs, in milliseconds.
+"""From a probability to new labels: the cost of one move of each slider, in milliseconds.
 
 taskset -c 1 python benchmarks/instances.py [--moves 20]
 
-A simulated 1024×1024 image of touching cells with noise in the probability. `cpu` is the thread's own time,
-which other work on the machine disturbs less; `wall` is what a person waits. The part that a slider does not
-change is taken from the move before, as in the panel.
+A simulated 1024×1024 image of touching cells, with noise in the probability. `cpu` is the thread's own time,
+which other work on the machine disturbs less; `wall` is the time a person waits. What a slider does not
+change is reused from the previous move, as in the panel.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ COLUMNS = (
 
 
 def sample() -> np.ndarray:
-    """A probability, (1024, 1024), with soft and noisy edges, as networks give it."""
+    """A probability, (1024, 1024), with the soft and noisy edges of a network's."""
     _, labels = fluorescent_cells((SIZE, SIZE), seed=0)
     noise = np.random.default_rng(0).normal(0, 0.5, labels.shape)
     logits = gaussian_filter(6.0 * (labels > 0) - 3 + noise, 1.5)
@@ -49,14 +49,14 @@ def sample() -> np.ndarray:
 
 
 def slider_moves(moves: int) -> Iterator[tuple[str, list[ObjectSettings]]]:
-    """Each slider drawn over its range."""
+    """Each slider, drawn over its range."""
     yield "threshold", [ObjectSettings(float(value)) for value in np.linspace(0.05, 0.95, moves)]
     yield "smallest", [ObjectSettings(min_size=int(value)) for value in np.linspace(1, 1400, moves)]
     yield "fill holes", [ObjectSettings(max_hole=int(value)) for value in np.linspace(0, 700, moves)]
 
 
 def clock(function: Callable[[], Any]) -> tuple[Any, float, float]:
-    """What a function returns, and its thread's and the wall's milliseconds."""
+    """What a function returns, and its milliseconds of thread time and of wall time."""
     cpu, wall = time.thread_time(), time.perf_counter()
     value = function()
     return value, 1000 * (time.thread_time() - cpu), 1000 * (time.perf_counter() - wall)
@@ -71,7 +71,7 @@ def row(step: str, objects: list[int], times: list[tuple[float, float]]) -> tupl
 
 
 def main() -> None:
-    """Every slider, then the measuring that follows when it rests."""
+    """Move every slider, then time the measuring that follows when a slider rests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--moves", type=int, default=20)
     parser.add_argument("--out", type=Path, default=Path("docs/results/instances.csv"))

@@ -2,8 +2,9 @@
 
 xvfb-run -a -s "-screen 0 1400x900x24" python benchmarks/memory.py [--rounds 20] [--steps 8]
 
-FCRN on the simulated 512×512 sample, preview on; each round fine-tunes, predicts, and scores its model. Fewer
-steps than the button's take less time and keep as much. Writes memory.csv and memory.md in docs/results.
+FCRN on the simulated 512×512 sample, preview on. Each round fine-tunes, predicts, and scores its model. It
+has fewer steps than the button's, to save time; as much memory is kept. Writes memory.csv and memory.md in
+docs/results.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ COLUMNS = ("round", "rss_mib", "steps", "commit", "date", "machine")
 
 
 def main() -> None:
-    """Press it many times in one window."""
+    """Press the button many times in one window."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--steps", type=int, default=8)
@@ -55,8 +56,9 @@ def report(rows: Sequence[Row], path: Path) -> None:
     write_page(
         path,
         "Memory over rounds of the button",
-        "Resident set of napari with the panel after each round of fine-tuning, predicting and scoring one "
-        f"simulated 512×512 image, by `python benchmarks/memory.py` ({rows[0]['steps']} steps a round).",
+        "Made by `python benchmarks/memory.py`: the resident set of napari with the panel, after each round "
+        "of fine-tuning, predicting and scoring one simulated 512×512 image "
+        f"({rows[0]['steps']} steps a round).",
         table(["round", "MiB"], [[row["round"], row["rss_mib"]] for row in rows]),
         f"Round {len(rows)} against round 3: {growth} (bar: 10 %).",
         origin(rows),

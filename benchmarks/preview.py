@@ -1,11 +1,12 @@
-"""What the live preview costs the training: the same fine-tuning with and without it, in turns.
+"""What the live preview costs the training: the same fine-tuning with and without it, in turn.
 
 python benchmarks/preview.py [--rounds 5]
 
-FCRN with the button's own recipe at K = 1 on a simulated 512×512 image with a partial annotation, all in
-view; what the worker thread does, without a window. Taking turns, and the ratio of medians, let a change of
-the machine's mood meet both alike; processor seconds tell the same where other work shares the cores.
-The weights of all runs are compared bit for bit. Writes preview.csv and preview.md in docs/results.
+FCRN with the button's own recipe at K = 1, on a simulated 512×512 image with a partial annotation, all of it
+in view. Runs the work of the worker thread, without a window. Because both take turns, a change of the
+machine's speed affects both alike, and the ratio of medians stays. Processor seconds serve as a check if
+other work shares the cores. The weights of all runs are compared bit for bit. Writes preview.csv and
+preview.md in docs/results.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ COLUMNS = ("round", "preview", "seconds", "cpu_seconds", "previews", "weights", 
 
 
 def train(start: Model, *, preview: bool) -> tuple[object, ...]:
-    """One training as the panel runs it: wall seconds, processor seconds, previews, weights."""
+    """Run one training as the panel does; wall seconds, processor seconds, number of previews, weights."""
     image, labels = fluorescent_cells((SIDE, SIDE), seed=0)
     source = Source(None, "simulated", image, False, image.shape, (None, None), PixelSize())  # type: ignore[arg-type]
     shot = make_shot(source.read(), partial_annotation(labels, seed=0))
@@ -51,22 +52,23 @@ def train(start: Model, *, preview: bool) -> tuple[object, ...]:
 
 
 def measure(rounds: int) -> None:
-    """Take turns, and who begins too."""
+    """Take turns, and alternate which goes first."""
     start = load_model(DEFAULT)
-    train(start, preview=True)  # first calls set things up
+    train(start, preview=True)  # the first calls include set-up
     rows = []
     for number in range(rounds):
         for preview in (False, True) if number % 2 else (True, False):
-            told = train(start, preview=preview)
+            measured = train(start, preview=preview)
             kind = "with" if preview else "without"
-            rows.append((number, kind, *told, provenance.commit(), provenance.now(), provenance.machine()))
+            origin = provenance.commit(), provenance.now(), provenance.machine()
+            rows.append((number, kind, *measured, *origin))
             print(*rows[-1][:6], flush=True)
     with (RESULTS / "preview.csv").open("w", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 
 
 def report() -> str:
-    """The table, and what it says."""
+    """The page."""
     rows = read("preview.csv")
     of = {kind: [row for row in rows if row["preview"] == kind] for kind in ("without", "with")}
     medians = {
@@ -81,12 +83,12 @@ def report() -> str:
     same = "the same bit for bit" if len({row["weights"] for row in rows}) == 1 else "**not the same**"
     words = (
         f"Ratio of medians: {ratios[0]:.3f} in time, {ratios[1]:.3f} in processor time (bar: 1.15). "
-        f"Weights of all runs: {same}. Previews stop at {100 * SHARE:.0f} % of either time so far."
+        f"Weights of all runs: {same}. Previews may take {100 * SHARE:.0f} % of either time so far."
     )
     header = ["preview", "seconds", "processor seconds", "previews", "n"]
     return (
         "# What the live preview costs the training\n\n"
-        "Made by `python benchmarks/preview.py`; medians; K = 1, FCRN, 512 × 512 px in view.\n\n"
+        "Made by `python benchmarks/preview.py`: FCRN, K = 1, 512 × 512 px in view; medians.\n\n"
         f"{table(header, lines)}\n\n{words} {origin(rows)}\n"
     )
 

@@ -2,8 +2,8 @@
 
 python benchmarks/ranks.py [--ranks 1 2] [--arch fcrn] [--iterations 5]
 
-Episodes of the schedule "cpu" on four simulated source sets, by `torchrun` and gloo, as a user runs them.
-Writes docs/results/ranks.csv anew; one run after the other: start it when nothing else runs.
+Runs episodes of the schedule "cpu" on four simulated source sets with `torchrun` and gloo, as a user would.
+Overwrites docs/results/ranks.csv. The runs follow one another: start it when nothing else runs.
 `benchmarks/scaling_report.py` makes the table of docs/scaling.md from it.
 """
 
@@ -32,14 +32,14 @@ COLUMNS = ("arch", "sources", "ranks", "iteration", "seconds", "commit", "date",
 
 
 def main() -> None:
-    """Run each number of ranks and write the seconds of each iteration but the first."""
+    """Run each number of ranks, and write the seconds of each iteration but the first."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("docs/results/ranks.csv"))
     parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--arch", default="fcrn")
     parser.add_argument("--iterations", type=int, default=5)
     arguments = parser.parse_args()
-    torch.set_num_threads(1)  # as in the ranks, for the machine's description
+    torch.set_num_threads(1)  # as in the ranks, so that the machine's description fits
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         sources = simulate_sources(Path(folder) / "sources")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def simulate_sources(folder: Path) -> list[Path]:
-    """Source sets on disk, laid out images/ masks/."""
+    """Source sets on disk, each with images/ and masks/."""
     sets = [(name, number) for number in range(SETS_OF_EACH) for name in SIMULATIONS]
     for name, number in sets:
         for seed in range(IMAGES):
@@ -69,7 +69,7 @@ def simulate_sources(folder: Path) -> list[Path]:
 
 
 def train(out: Path, sources: list[Path], ranks: int, arch: str, iterations: int) -> None:
-    """A meta-training from its beginning."""
+    """Run a meta-training from its beginning."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
     training = ["-m", "napari_fewshot_cells.cli.train", "meta", "--out", str(out), "--arch", arch]
     budget = ["--meta-steps", str(iterations), "--threads", "1"]

@@ -38,14 +38,14 @@ def spread(values: Sequence[float]) -> str:
 
 
 def origin(rows: Sequence[Row]) -> str:
-    """Commits, dates and machines of some rows, in a line."""
+    """Commits, date and machines of some rows, in one line."""
     commits = ", ".join(sorted({row["commit"] for row in rows}))
     machines = "; ".join(sorted({row["machine"] for row in rows}))
     return f"Commit {commits}; {rows[0]['date'][:10]}; {machines}."
 
 
 def write_page(path: Path, title: str, *paragraphs: str) -> None:
-    """A page of its own for one result file."""
+    """Write the page of one result file."""
     path.write_text("\n\n".join([f"# {title}", *paragraphs]) + "\n", encoding="utf-8")
     print(path)
 
@@ -98,7 +98,7 @@ def _in_order(item: tuple[tuple[str, ...], object]) -> tuple[str, int, int]:
 
 
 def simulated() -> str:
-    """Bundled against random starts of both networks on the simulated micrographs."""
+    """Bundled and random starts of both networks on the simulated micrographs."""
     rows = read("simulated.csv")
     of: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -142,7 +142,7 @@ def button() -> str:
         longest = ", ".join(f"{max(int(row['stall_ms']) for row in of[k])} ms" for k in shots)
         heads.append(f"{kind[0]}, {kind[1]}, medians {medians} to the first labels, longest stalls {longest}")
     head = (
-        f"With K = {', '.join(shots)}: {'; '.join(heads)} (bars with painted cells and K = 1: 15 s, 100 ms)."
+        f"With K = {', '.join(shots)}: {'; '.join(heads)} (bars for painted cells and K = 1: 15 s, 100 ms)."
     )
     columns = [
         "network", "annotation", "K", "run", "press to the first labels, s", "to all, s",

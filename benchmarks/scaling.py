@@ -2,10 +2,10 @@
 
 python benchmarks/scaling.py [--threads 1] [--device cpu]
 
-Seconds against inner steps, crops, crop size, |S|, K and network, on simulated images: what they show does
-not matter here. Appends to docs/results/scaling.csv row by row, and a stopped run goes on where it was; rows
-of another device or number of threads stay. About 8 minutes on one thread: run it when nothing else runs.
-`benchmarks/scaling_report.py` makes the tables of docs/scaling.md from it.
+Measures seconds against inner steps, crops, crop size, |S|, K and network. Simulated images serve, since
+their content does not matter. Appends to docs/results/scaling.csv row by row; a stopped run continues where
+it was, and rows of another device or number of threads stay. Takes about 8 minutes on one thread: run it when
+nothing else runs. `benchmarks/scaling_report.py` makes the tables of docs/scaling.md from it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ SIDE = 512  # px, of the simulated images
 BASE = EpisodeShape(k_shot=5, inner_steps=2, crops=5, other_crops=1, crop_size=128)
 PAPER_STEP = EpisodeShape(k_shot=5, inner_steps=1, crops=5, other_crops=5, crop_size=256, rescale=False)
 CPU_EPISODE = EpisodeShape()  # of the schedule "cpu"
-ONE_EPOCH = PaperRecipe(epochs=1, stride=128)  # of 20, and fewer crops: a crop costs the same everywhere
+ONE_EPOCH = PaperRecipe(
+    epochs=1, stride=128
+)  # instead of 20, and fewer crops: the cost of a crop is constant
 COLUMNS = (
     "what", "arch", "sources", "k_shot", "inner_steps", "crops", "other_crops", "crop_size", "repeat",
     "seconds", "device", "threads", "commit", "date", "machine",
@@ -52,7 +54,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Case:
-    """Something to be timed, in the numbers that decide its cost; 0 where one plays no part."""
+    """Something to time, described by the numbers that decide its cost; 0 if one plays no part."""
 
     what: str
     arch: str
@@ -65,13 +67,13 @@ class Case:
 
     @property
     def shape(self) -> EpisodeShape:
-        """As an episode, at native scale where the paper's step is timed."""
+        """As an episode; at native scale for the paper's step."""
         numbers = (self.k_shot, self.inner_steps, self.crops, self.other_crops, self.crop_size)
         return EpisodeShape(*numbers, rescale=self.what != "paper's inner step")
 
 
 def cases() -> Iterator[tuple[Case, int]]:
-    """All cases, each with the number of its repeats."""
+    """All cases, each with its number of repeats."""
     for arch in ARCHS:
         shapes = [
             *(replace(BASE, inner_steps=steps) for steps in (1, 2, 4, 8)),
@@ -109,7 +111,7 @@ def main() -> None:
         if not missing:
             continue
         work = prepare(case, arguments.device)
-        work()  # the first finds its memory, which a training does once
+        work()  # the first allocates memory, which a training does once
         for repeat in missing:
             begun = time.perf_counter()
             work()
@@ -121,7 +123,7 @@ def main() -> None:
 
 
 def prepare(case: Case, device: str) -> Callable[[], object]:
-    """The work of a case, warmed up: the first pass through a network pays for things the others do not."""
+    """The work of a case, warmed up, because the first pass through a network includes set-up."""
     network = build_network(case.arch, 0).to(device)
     network(torch.zeros(1, 1, 128, 128, device=device))[0].mean().backward()
     fabric = open_fabric(device)
@@ -150,13 +152,13 @@ def prepare(case: Case, device: str) -> Callable[[], object]:
 
 
 def n_windows(k_shot: int) -> int:
-    """Crops of the paper's epoch on so many images."""
+    """Crops of one epoch of the paper's on `k_shot` images."""
     samples = [to_sample(shot, 1) for shot in support_set(k_shot).shots]
     return len(stride_crops(samples, ONE_EPOCH.crop_size, ONE_EPOCH.stride, ONE_EPOCH.min_foreground))
 
 
 def simulated_tasks(n: int) -> list[Task]:
-    """Source sets of ten images each, fluorescence and electron micrographs by turns."""
+    """Source sets of ten images each, alternating fluorescence and electron micrographs."""
     return [simulated_task(f"set {m}", (fluorescent_cells, electron_microscopy)[m % 2], m) for m in range(n)]
 
 
@@ -172,12 +174,12 @@ def simulated_task(name: str, simulate: Callable[..., tuple[np.ndarray, np.ndarr
 
 
 def support_set(k_shot: int) -> SupportSet:
-    """So many annotated images."""
+    """`k_shot` annotated images."""
     return SupportSet(simulated_task("target", fluorescent_cells, 9).shots[:k_shot])
 
 
 def already_done(path: Path) -> set[tuple[str, ...]]:
-    """Keys of the rows that a file holds."""
+    """Keys of the rows in a file."""
     if not path.exists():
         return set()
     with path.open(newline="") as file:
@@ -188,7 +190,7 @@ def already_done(path: Path) -> set[tuple[str, ...]]:
 
 
 def append(path: Path, row: Sequence[object]) -> None:
-    """Add a row, after the header where the file is new."""
+    """Append a row, after the header if the file is new."""
     is_new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="") as file:

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/scaling.md between their markers, from scaling.csv and ranks.csv beside it.
+"""Writes the tables of docs/scaling.md between their markers, from results/scaling.csv and results/ranks.csv.
 
 python benchmarks/scaling_report.py
 """
@@ -29,7 +29,7 @@ from napari_fewshot_cells.models.model import CANONICAL_DIAMETER
 from napari_fewshot_cells.models.networks import build_network
 
 DOCS = Path(__file__).parents[1] / "docs"
-PLACE = {"device": "cpu", "threads": "1"}  # as a worker of the matrix runs on a processor
+PLACE = {"device": "cpu", "threads": "1"}  # as for a worker of the matrix on a processor
 NAMES = {"fcrn": "FCRN", "unet": "U-Net"}
 IMAGES = {  # height and width in px, median object diameter in px
     "B5": (520, 696, 33),
@@ -38,7 +38,7 @@ IMAGES = {  # height and width in px, median object diameter in px
     "EM": (768, 1024, 57),
     "TNBC": (512, 512, 18),
 }
-LOSSES = {"bce": 1, "bce+er": 2, "bce+d": 2, "complete": 3}  # sets of crops that go through the network
+LOSSES = {"bce": 1, "bce+er": 2, "bce+d": 2, "complete": 3}  # sets of crops through the network
 PAPER_STEP = "paper's inner step"
 N_TEST = 10
 GPU_FLOPS = 10e12
@@ -49,7 +49,7 @@ Row = dict[str, str]
 
 @dataclass(frozen=True)
 class Hours:
-    """What the whole matrix costs one worker, for one network."""
+    """Hours of one worker for the whole matrix of one network."""
 
     training: float
     fine_tuning: float
@@ -58,12 +58,12 @@ class Hours:
 
     @property
     def total(self) -> float:
-        """Tested on `N_TEST` images each."""
+        """With tests on `N_TEST` images each."""
         return self.training + self.fine_tuning + self.testing_some
 
 
 def main() -> None:
-    """Replace what lies between the markers."""
+    """Replace the text between the markers."""
     text = write_tables((DOCS / "scaling.md").read_text(encoding="utf-8"))
     (DOCS / "scaling.md").write_text(text, encoding="utf-8")
     print(DOCS / "scaling.md")
@@ -84,7 +84,7 @@ def write_tables(text: str) -> str:
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end -->)"
         text, n = re.subn(pattern, lambda m, c=content: f"{m[1]}{c}\n{m[2]}", text, flags=re.DOTALL)
         if n != 1:
-            raise SystemExit(f"docs/scaling.md has {n} places for '{name}'.")
+            raise SystemExit(f"docs/scaling.md has {n} places for '{name}', not one.")
     return text
 
 
@@ -95,13 +95,13 @@ def read(name: str) -> list[Row]:
 
 
 def seconds(rows: Iterable[Row], what: str, arch: str, **numbers: int) -> float:
-    """Median of what was measured."""
+    """Median of the measured seconds."""
     wanted = {"what": what, "arch": arch, **{name: str(value) for name, value in numbers.items()}}
     return median(float(row["seconds"]) for row in rows if row.items() >= wanted.items())
 
 
 def inner_loops(rows: Sequence[Row]) -> str:
-    """Against inner steps, crops and crop size, one at a time."""
+    """An inner loop against inner steps, crops and crop size, one at a time."""
     base = {"inner_steps": 2, "crops": 5, "other_crops": 1, "crop_size": 128}
     lines = [
         [
@@ -121,7 +121,7 @@ def inner_loops(rows: Sequence[Row]) -> str:
 
 
 def meta_steps(rows: Sequence[Row]) -> str:
-    """Against |S| and K."""
+    """A meta step against |S| and K."""
     loop = seconds(rows, "inner loop", "fcrn", inner_steps=8, crop_size=96)
     lines = []
     for sources, k_shot in ((2, 1), (2, 5), (2, 10), (4, 5)):
@@ -131,7 +131,7 @@ def meta_steps(rows: Sequence[Row]) -> str:
 
 
 def ranks(rows: Sequence[Row]) -> str:
-    """Iterations on one rank and on several, in one run of the benchmark."""
+    """Iterations on one rank and on several, from one run of the benchmark."""
     by_ranks: dict[int, list[float]] = {}
     for row in rows:
         by_ranks.setdefault(int(row["ranks"]), []).append(float(row["seconds"]))
@@ -150,7 +150,7 @@ def ranks(rows: Sequence[Row]) -> str:
 
 
 def fine_tunings(rows: Sequence[Row]) -> str:
-    """Against K, for both recipes."""
+    """Fine-tunings against K, for both recipes."""
     lines = [
         [
             str(k_shot),
@@ -188,7 +188,7 @@ def matrix_table(rows: Sequence[Row]) -> str:
 
 
 def estimates(rows: Sequence[Row]) -> str:
-    """Hours on more workers, and on one GPU, both networks, from the same unit costs."""
+    """Hours of both networks on more workers, and on one GPU, from the same unit costs."""
     lines = []
     for schedule in ("cpu", "paper"):
         both = [hours(rows, schedule, arch) for arch in NAMES]
@@ -201,7 +201,7 @@ def estimates(rows: Sequence[Row]) -> str:
 
 
 def gpu_hours(rows: Sequence[Row], schedule: str) -> str:
-    """The network's work at `GPU_FLOPS`; a training by the clock takes as long anywhere."""
+    """Hours at `GPU_FLOPS`; a training that ends by the clock takes as long anywhere."""
     spent = 0.0
     for arch in NAMES:
         of, faster = hours(rows, schedule, arch), crop(rows, arch) / (flops(arch) / GPU_FLOPS)
@@ -211,7 +211,7 @@ def gpu_hours(rows: Sequence[Row], schedule: str) -> str:
 
 
 def hours(rows: Sequence[Row], schedule: str, arch: str) -> Hours:
-    """What all cells of a network cost one worker, from the unit costs."""
+    """Hours of one worker for all cells of a network, from the unit costs."""
     per_cell = len(METHODS) * SELECTIONS
     per_image = seconds(rows, "test image", arch) / 512**2
     plan = SCHEDULES[schedule]
@@ -247,7 +247,7 @@ def quick(rows: Sequence[Row], arch: str, k_shot: int) -> float:
 
 
 def crop(rows: Iterable[Row], arch: str) -> float:
-    """Seconds that one crop of 256 px costs in the paper's fine-tuning."""
+    """Seconds of one crop of 256 px in the paper's fine-tuning."""
     return median(
         float(row["seconds"]) / int(row["crops"])
         for row in rows
@@ -256,7 +256,7 @@ def crop(rows: Iterable[Row], arch: str) -> float:
 
 
 def windows(height: int, width: int) -> int:
-    """Crops of an image at the paper's stride, those without foreground included."""
+    """Crops of an image at the paper's stride, including those without foreground."""
     recipe = PaperRecipe()
     per_side = (ceil(max(0, side - recipe.crop_size) / recipe.stride) + 1 for side in (height, width))
     rows, columns = per_side

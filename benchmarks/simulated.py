@@ -1,9 +1,9 @@
-"""The bundled models against random starts of the same network, on a domain that none of them has seen.
+"""The bundled models against random starts of the same networks, on a domain that none has seen.
 
 python benchmarks/simulated.py [--rounds 3]
 
-One simulated electron micrograph with a partial annotation (K = 1), the button's fine-tuning, tested on two
-other micrographs of the simulation.
+The button's fine-tuning on one simulated electron micrograph with a partial annotation (K = 1), tested on two
+other simulated micrographs.
 """
 
 from __future__ import annotations

@@ -1,14 +1,19 @@
-"""What keeping freed memory, folding batch norm and the layout of weights save: training and prediction.
+"""What keeping freed memory, folding batch norm and the layout of weights save in training and prediction.
 
 python benchmarks/speed.py [--rounds 5] [--threads 1]
 
-Each round runs three processes, one after the other: as it is, with `allocation.keep_freed_memory`, and with
-`keep_all_freed_memory`. In each, medians of training steps of the button's recipe (FCRN, four crops of 128²)
-and of predictions of one view of 512², with the network as it is and as `networks.fused` makes it; of the
-prediction of an image of 1024² by the button's network; in the first and the last of the paper's step (FCRN,
-64 crops of 256², bfloat16), for which some 5 GB must be free; in the last of a fused view of 512² by each
-network, channels-last and laid out as in a file, in float32 and in bfloat16. Processor seconds, which other
-work disturbs less than the clock, all threads together. Writes speed.csv and speed.md in docs/results.
+Each round runs three processes, one after the other: with freed memory given back, with
+`malloc.keep_freed_memory`, and with `keep_all_freed_memory`. Each measures medians of
+
+- training steps of the button's recipe (FCRN, four crops of 128²);
+- predictions of one view of 512², with the network unchanged and as `batch_norm.fused` makes it;
+- the prediction of an image of 1024² by the button's network;
+- in the first and the last, the paper's step (FCRN, 64 crops of 256², bfloat16), which needs some 5 GB;
+- in the last, a fused view of 512² by each network, channels-last and as in a file, in float32 and in
+  bfloat16.
+
+These are processor seconds of all threads, which other work disturbs less than wall time. Writes speed.csv
+and speed.md in docs/results.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ COLUMNS = ("round", "memory", "what", "milliseconds", "threads", "commit", "date
 
 
 def main() -> None:
-    """Run all rounds, or be one of their processes."""
+    """Run all rounds, or act as one of their processes."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=1)
@@ -50,8 +55,8 @@ def main() -> None:
     for number in range(options.rounds):
         for memory in (GIVEN_BACK, KEPT, ALL_KEPT):
             child = [sys.executable, __file__, "--measure", memory, "--threads", str(options.threads)]
-            told = subprocess.run(child, check=True, capture_output=True, text=True).stdout
-            for line in told.splitlines():
+            printed = subprocess.run(child, check=True, capture_output=True, text=True).stdout
+            for line in printed.splitlines():
                 what, milliseconds = line.split("\t")
                 stamp = (provenance.commit(), provenance.now(), provenance.machine())
                 rows.append((number, memory, what, milliseconds, options.threads, *stamp))
@@ -109,12 +114,12 @@ def measure(memory: str, threads: int) -> None:
 
 
 def view(arch: str, layout: str, precision: str) -> str:
-    """What a view of a network is called in the table of results."""
+    """Name of a network's view in the table of results."""
     return f"{arch}, {precision}, {layout}"
 
 
 def milliseconds(work: Callable[[], object], times: int) -> str:
-    """Median processor time, after three times that do not count."""
+    """Median processor time, after three runs that do not count."""
     spent = []
     for _ in range(3 + times):
         begun = time.process_time()
@@ -158,9 +163,9 @@ def report(rows: list[Row], path: Path) -> None:
         path,
         "What keeping freed memory, folding batch norm and the layout of weights save",
         "Made by `python benchmarks/speed.py`: FCRN, steps of four crops of 128², views of 512², the paper's "
-        "step of 64 crops of 256² in bfloat16; the half U-Net on an image of 1024²; processor "
-        f"milliseconds with {rows[0]['threads']} thread, medians of {len(pairs[0][1])} processes each; the "
-        "ratio is the median of those of the rounds.",
+        "step of 64 crops of 256² in bfloat16; the half U-Net on an image of 1024². Processor milliseconds "
+        f"with {rows[0]['threads']} thread, medians of {len(pairs[0][1])} processes each. The ratio is the "
+        "median of the rounds' ratios.",
         table(["what", "before, ms", "after, ms", "faster"], lines),
         origin(rows),
     )

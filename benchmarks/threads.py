@@ -3,9 +3,9 @@
 python benchmarks/threads.py [--rounds 3]
 
 Each does the same work, FCRN at K = 1 on a 512×512 image with the default recipe, while a timer of 5 ms beats
-in a Qt event loop of the main thread. Columns: seconds from the call to the fine-tuned model in the main
-thread, and the longest and the 99th percentile of the gaps between beats in ms. The processes start afresh
-(spawn, as on Windows and macOS), once cold, with the import of PyTorch, and once warm, waiting for work.
+in a Qt event loop of the main thread. Measured are the seconds from the call until the main thread has the
+fine-tuned model, and the longest gap between beats and the 99th percentile, in ms. Processes are spawned, as
+on Windows and macOS: once cold, which includes the import of PyTorch, and once warm, waiting for work.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def work() -> bytes:
 
 
 def serve(pipe: Connection, threads: int) -> None:
-    """The other process: work whenever asked."""
+    """Run in the other process: work whenever asked."""
     torch.set_num_threads(threads)
-    with suppress(EOFError):  # the other end is closed: the benchmark is over
+    with suppress(EOFError):  # the other end closes when the benchmark ends
         while pipe.recv():
             pipe.send_bytes(work())
 
@@ -71,7 +71,7 @@ def in_worker_thread() -> Callable[[], bool]:
 
 
 class OtherProcess:
-    """A spawned process that fine-tunes when it is asked to."""
+    """A spawned process that fine-tunes on request."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -117,13 +117,13 @@ def measure(start: Callable[[], Callable[[], bool]]) -> tuple[float, np.ndarray]
 
 
 def main() -> None:
-    """Take turns, so that a change of the machine's mood meets all alike."""
+    """Take turns, so that a change of the machine's speed affects all alike."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--out", type=Path, default=Path("docs/results/threads.csv"))
     arguments = parser.parse_args()
     _application = QCoreApplication([])
-    work()  # first calls set things up
+    work()  # the first calls include set-up
     warm = OtherProcess()
     measure(warm.ask)
     places = {

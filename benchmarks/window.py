@@ -1,4 +1,4 @@
-"""The real window with the panel docked, and what a benchmark does with it: wait, and feel its pulse."""
+"""The real window with the panel docked, and what a benchmark does with it: wait, and measure stalls."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BEAT, LOOK = 5, 20  # ms
 
 @contextmanager
 def open_window() -> Iterator[tuple[napari.Viewer, Any]]:
-    """A viewer and its panel, ready to work, with a home folder that nobody else uses."""
+    """A viewer and its panel, ready to work, with its own home folder."""
     with tempfile.TemporaryDirectory() as home:
         os.environ["NAPARI_FEWSHOT_HOME"] = home
         viewer = napari.Viewer()
@@ -31,9 +31,9 @@ def open_window() -> Iterator[tuple[napari.Viewer, Any]]:
 
 
 def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Let the window live until a condition holds.
+    """Run the window until a condition holds.
 
-    In Qt's own loop, as napari runs: one in Python would ask for the interpreter all the time.
+    Uses Qt's own loop, as napari does: a loop in Python would compete for the GIL all the time.
     """
     end = time.perf_counter() + seconds
     loop, look = QEventLoop(), QTimer()
@@ -42,17 +42,17 @@ def wait(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     loop.exec()
     look.stop()
     if not condition():
-        raise TimeoutError("the window did not get there")
+        raise TimeoutError("the condition did not come true")
 
 
 def rest(seconds: float) -> None:
-    """Let the window live for so long."""
+    """Run the window for `seconds`."""
     end = time.perf_counter() + seconds
     wait(lambda: time.perf_counter() > end, 2 * seconds)
 
 
 class Pulse:
-    """A timer of 5 ms in the window's event loop; a stall is the longest time between two of its beats."""
+    """A timer of 5 ms in the window's event loop; a stall is the longest time between two beats."""
 
     def __init__(self) -> None:
         self._beats: list[float] = []
@@ -64,7 +64,7 @@ class Pulse:
         self._beats = [time.perf_counter()]
 
     def stop(self) -> np.ndarray:
-        """Gaps between the beats in ms, that which ends after what was measured too."""
+        """Gaps between the beats in ms, including the one that ends after the measured work."""
         n_beats = len(self._beats)
         wait(lambda: len(self._beats) > n_beats + 10)
         self._timer.stop()

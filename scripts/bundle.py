@@ -1,6 +1,6 @@
 """Put a finished meta-training into pretrained/: python scripts/bundle.py RUN_FOLDER NAME [--half]
 
-NAME may hold a folder, as in leave-one-out/fcrn-without-EM. With --half the weights are in half precision,
+NAME may contain a folder, as in leave-one-out/fcrn-without-EM. --half stores the weights in half precision,
 for starts that are kept to repeat measurements and do not go into the wheel.
 """
 
@@ -17,7 +17,7 @@ from napari_fewshot_cells.training.meta_training import MODEL_FILE
 
 
 def main() -> None:
-    """Copy weights and card under the bundled name, with the licences as they are known now."""
+    """Copy weights and card under the bundled name, with the licences as known now."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path)
     parser.add_argument("name")

@@ -1,9 +1,9 @@
 """The demonstration: napari with an annotated sample image and the panel, ready for the button.
 
-python scripts/demo.py                            a window for a person
-python scripts/demo.py --headless --out FOLDER    presses the button itself and leaves files
+python scripts/demo.py                            opens a window for a person
+python scripts/demo.py --headless --out FOLDER    presses the button itself and writes files
 
-The second needs an X server, such as Xvfb's; `make demo` chooses between the two.
+The second needs an X server, such as Xvfb. `make demo` chooses between the two.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PLUGIN = "napari-fewshot-cells"
 WINDOW = (1400, 900)
-PATIENCE = 300  # s; a machine with nothing else to do needs some 10
+PATIENCE = 300  # s; an idle machine needs some 10
 
 
 def open_window() -> tuple[napari.Viewer, Any]:
@@ -41,7 +41,7 @@ def open_window() -> tuple[napari.Viewer, Any]:
 
 
 def wait_until(reached: Callable[[], bool], what: str) -> None:
-    """Let the window live until a condition holds."""
+    """Run the window until a condition holds."""
     end = time.monotonic() + PATIENCE
     while not reached():
         if time.monotonic() > end:
@@ -51,13 +51,13 @@ def wait_until(reached: Callable[[], bool], what: str) -> None:
 
 
 def linger(seconds: float) -> None:
-    """Let the window live for a while, so that what is on it is drawn."""
+    """Run the window for a while, so that it is drawn."""
     end = time.monotonic() + seconds
     wait_until(lambda: time.monotonic() > end, "drawing")
 
 
 def drive(out: Path, *, images_only: bool) -> None:
-    """Press the button as a person would, and leave the window before and after, and the labels."""
+    """Press the button as a person would; write screenshots of before and after, and the labels."""
     out.mkdir(parents=True, exist_ok=True)
     viewer, panel = open_window()
     viewer.window.resize(*WINDOW)
@@ -75,7 +75,7 @@ def drive(out: Path, *, images_only: bool) -> None:
     result = panel.session.results.of(image)
     if result is None:
         sys.exit("demo: the button gave no labels")
-    panel.session.annotation.layer.visible = False  # it has done its work; the view is on what was found
+    panel.session.annotation.layer.visible = False  # so that the result can be seen
     linger(1)
     viewer.screenshot(out / "after.png", canvas_only=False, flash=False)
     if not images_only:
@@ -92,13 +92,15 @@ def drive(out: Path, *, images_only: bool) -> None:
 def main() -> None:
     """Parse the arguments and show the demonstration."""
     parser = argparse.ArgumentParser(description="Show what the plugin does.")
-    parser.add_argument("--headless", action="store_true", help="press the button and leave files")
+    parser.add_argument("--headless", action="store_true", help="press the button and write files")
     parser.add_argument("--out", type=Path, default=Path("demo-output"), help="folder for the files")
-    parser.add_argument("--images-only", action="store_true", help="leave the screenshots only")
+    parser.add_argument("--images-only", action="store_true", help="write the screenshots only")
     arguments = parser.parse_args()
     if arguments.headless:
         with tempfile.TemporaryDirectory() as home:
-            os.environ["NAPARI_FEWSHOT_HOME"] = home  # the demonstration's model is not the user's
+            os.environ["NAPARI_FEWSHOT_HOME"] = (
+                home  # keeps the demonstration's model out of the user's library
+            )
             drive(arguments.out, images_only=arguments.images_only)
     else:
         open_window()

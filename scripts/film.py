@@ -1,9 +1,9 @@
-"""One whole round of the loop in the real window, as pictures of each step and as a short film.
+"""One round of the loop in the real window, as pictures of each step and as a short film.
 
 python scripts/film.py --out docs/images
 
-From an image alone to corrected cells: a person's strokes are drawn from the simulated truth, everything else
-is done by the panel's own buttons. Needs an X server, such as Xvfb's: `make screenshots`.
+It runs from a bare image to corrected cells. A person's strokes are drawn from the simulated truth; the
+panel's own buttons do everything else. Needs an X server, such as Xvfb: `make screenshots`.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 FILM_WIDTH = 840  # px
 COLOURS = 64
 PACE = 1.0  # s between pictures of the training
-PAUSE, REST = 700, 2500  # ms that a picture stays in the film, and the last of a step
+PAUSE, REST = 700, 2500  # ms that a picture is shown, and the last of a step
 
 
 class Film:
-    """Pictures of the window, some of which are kept by name."""
+    """Pictures of the window, some of them also saved by name."""
 
     def __init__(self, viewer: napari.Viewer, out: Path) -> None:
         self._viewer, self._out = viewer, out
@@ -42,7 +42,7 @@ class Film:
         self._milliseconds: list[int] = []
 
     def shoot(self, name: str | None = None) -> None:
-        """Take a picture; a named one is a file too, and stays longer in the film."""
+        """Take a picture; a named one is also saved as a file, and shown longer in the film."""
         picture = Image.fromarray(self._viewer.screenshot(canvas_only=False, flash=False)[..., :3])
         if name is not None:
             picture.save(self._out / f"{name}.png", optimize=True)
@@ -113,7 +113,7 @@ def stroke_by_stroke(layer: Any, painted: np.ndarray, film: Film) -> None:
 
 
 def watch(panel: Any, film: Film) -> None:
-    """Let a run come to its end, with pictures on the way; one with a preview is kept."""
+    """Wait for a run to end, taking pictures; the first with a preview is also saved."""
     named = False
     while panel.session.busy:
         until = time.monotonic() + PACE
@@ -124,7 +124,7 @@ def watch(panel: Any, film: Film) -> None:
 
 
 def correct(panel: Any, image: Any, truth: np.ndarray) -> None:
-    """Paint cells that were taken for one, and the background between them; reject what is no cell."""
+    """Paint merged cells and the background between them; reject objects that are not cells."""
     found = panel.session.results.of(image)
     plane = panel.session.source(image).plane
     labels = panel.session.annotation.layer
@@ -148,7 +148,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("docs/images"))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        os.environ["NAPARI_FEWSHOT_HOME"] = home  # what is trained and kept here is not the user's
+        os.environ["NAPARI_FEWSHOT_HOME"] = home  # keeps the film's models out of the user's library
         play(arguments.out)
 
 

@@ -1,27 +1,27 @@
 #!/usr/bin/env bash
 # Install the system libraries that Qt, OpenGL and a virtual screen need on Debian and Ubuntu.
-# Returns at once when all are there. On other systems it only says what is needed.
+# Returns at once if all are installed. On other systems it only prints what is needed.
 set -euo pipefail
 
 packages=(
-    # what Qt and the napari canvas load
+    # loaded by Qt and the napari canvas
     libglib2.0-0 libegl1 libgl1 libxkbcommon0 libdbus-1-3 libfontconfig1
     libxcb-cursor0 libxkbcommon-x11-0 libxcb-icccm4 libxcb-keysyms1 libxcb-shape0
-    # a screen where there is none
+    # a virtual screen
     xvfb xauth
 )
 if ! command -v python3 >/dev/null; then
     packages+=(python3 python3-venv)
 fi
-# further packages, as arguments (the environment script asks for python3-venv where it is missing)
+# further packages, as arguments (the environment script asks for python3-venv if it is missing)
 packages+=("$@")
 
 if [ "$(uname -s)" != Linux ]; then
-    exit 0  # macOS and Windows bring what Qt needs
+    exit 0  # macOS and Windows include what Qt needs
 fi
 if ! command -v apt-get >/dev/null || ! command -v dpkg-query >/dev/null; then
-    echo "Not a Debian or Ubuntu system: nothing installed. If Qt does not start, install with your package" >&2
-    echo "manager what these Debian packages hold: ${packages[*]}" >&2
+    echo "Not a Debian or Ubuntu system: nothing installed. If Qt does not start, use your package manager to" >&2
+    echo "install the equivalents of these Debian packages: ${packages[*]}" >&2
     exit 0
 fi
 

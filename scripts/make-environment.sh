@@ -17,11 +17,11 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
         fi
     done
     if [ -z "$python" ]; then
-        echo "Python 3.11 or newer is needed, and none of these is: ${PYTHON:-python3 python3.13 python3.12 python3.11}." >&2
+        echo "Python 3.11 or newer is needed; none of these is new enough: ${PYTHON:-python3 python3.13 python3.12 python3.11}." >&2
         echo "Install one and run: make venv PYTHON=/path/to/python" >&2
         exit 1
     fi
-    # Debian keeps the parts that make an environment in a package of its own.
+    # Debian has venv in a separate package.
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         scripts/install-system-libraries.sh "python$version-venv"
@@ -31,8 +31,8 @@ if [ ! -x .venv/bin/python ] || ! .venv/bin/python -m pip --version >/dev/null 2
 fi
 pip=(.venv/bin/python -m pip --disable-pip-version-check)
 
-# On Linux the plain torch of the package index brings gigabytes of CUDA: the CPU build is asked for by its
-# full name, so that the other can never come instead. Elsewhere the plain one is the CPU (or Metal) build.
+# On Linux the plain torch of the package index brings gigabytes of CUDA. So the CPU build is requested by its full
+# name, and no other can be installed instead. Elsewhere the plain one is the CPU (or Metal) build.
 # An environment that already has a torch, perhaps with CUDA on purpose, keeps it.
 if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("torch")' 2>/dev/null; then
     torch="torch==2.13.0"
@@ -40,10 +40,10 @@ if ! .venv/bin/python -c 'import importlib.metadata as m; m.version("torch")' 2>
         torch="$torch+cpu"
     fi
     echo "Installing $torch (about 200 MB)"
-    # First from the indexes that this machine is set up with, which is quick to answer where they lack it.
+    # First try the indexes configured on this machine; they answer quickly if they lack it.
     "${pip[@]}" install -qqq "$torch" 2>/dev/null ||
         "${pip[@]}" install -qq --retries 1 --timeout 10 \
             --extra-index-url https://download.pytorch.org/whl/cpu "$torch"
 fi
-echo "Installing napari-fewshot-cells and what it needs"
+echo "Installing napari-fewshot-cells and its dependencies"
 "${pip[@]}" install -qq -e '.[test]'

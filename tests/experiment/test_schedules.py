@@ -176,7 +176,7 @@ def test_saved_as_json_and_the_same_again_as_a_file(toml, tmp_path, name):
 
 def test_the_file_in_the_documentation_is_a_schedule(toml):
     text = (Path(__file__).parents[2] / "docs" / "schedules.md").read_text(encoding="utf-8")
-    text = text.split("## A schedule of one's own")[1]
+    text = text.split("## A schedule of your own")[1]
     mine = get_schedule(toml(text.split("```toml\n")[1].split("```")[0]))
     assert mine.reptile.anneal
     assert mine.reptile.episode.other_crops == 2

@@ -65,13 +65,13 @@ def test_a_selection_with_images_that_are_not_there_is_left_out_and_named(file):
     splits, skipped = named_splits(load_selections(file(PUBLISHED)), EM, [3])
     assert [split.selection for split in splits] == [1]
     assert skipped == [
-        "selection 2 of K = 3 is left out: EM here has no xabb, xabc.",
-        "selection 3 of K = 3 is left out: it names 2 images.",
+        "selection 2 of K = 3 is skipped: EM here has no xabb, xabc.",
+        "selection 3 of K = 3 is skipped: it names 2 images.",
     ]
     sections = target("ssTEM", ["05", "06"])
     splits, skipped = named_splits(load_selections(file(PUBLISHED)), sections, [1])
     assert [split.support for split in splits] == [(1,)]
-    assert skipped == ["selection 10 of K = 1 is left out: ssTEM here has no image1."]
+    assert skipped == ["selection 10 of K = 1 is skipped: ssTEM here has no image1."]
 
 
 def test_numbers_in_order_not_as_text(file):
@@ -89,13 +89,13 @@ def test_outside_em_such_names_are_names(file):
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("{", "are no JSON"),
+        ("{", "are not JSON"),
         ([1], "holds no selections; the form is"),
         ({"EM": ["xaaa"]}, "holds no selections"),
         ({"EM": {"one": {"1": ["xaaa"]}}}, "'EM' → 'one' → '1'"),
         ({"EM": {"11": {"1": ["xaaa"]}}}, "'EM' → '11' → '1'"),
-        ({"EM": {"1": {"1": "xaaa"}}}, "Selection 1 of EM in .* is no list of names"),
-        ({"EM": {"1": {"1": [1]}}}, "Selection 1 of EM in .* is no list of names"),
+        ({"EM": {"1": {"1": "xaaa"}}}, "Selection 1 of EM in .* is not a list of names"),
+        ({"EM": {"1": {"1": [1]}}}, "Selection 1 of EM in .* is not a list of names"),
     ],
 )
 def test_what_is_wrong_with_a_file(file, content, says):

@@ -1,4 +1,4 @@
-"""The paper's matrix: schedules, its cells of target, method and network, and Dask.
+"""The paper's matrix: schedules, the cells of target, method and network, and Dask.
 
-It never trains or fine-tunes by code of its own.
+It has no training or fine-tuning code of its own.
 """

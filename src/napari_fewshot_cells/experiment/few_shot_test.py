@@ -24,7 +24,7 @@ from ..training.episodes import Task
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """One test image and what became of it.
+    """One test image and its segmentation.
 
     Attributes
     ----------
@@ -66,8 +66,8 @@ def select(
 ) -> tuple[list[int], list[int]]:
     """Indices of the support images and of the test images.
 
-    A selection is a seeded order of all images: its first K are the support set, so that selections are
-    nested over K, and the test images come from the rest beyond the largest support set of 10.
+    A selection is a seeded order of all images. Its first K are the support set, so selections are nested
+    over K. The test images come from beyond the largest support set of 10.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ def select(
     selection : int
         Seed.
     n_test : int, optional
-        Test on so many only.
+        Test on this many only.
     """
     order = np.random.default_rng(selection).permutation(n_images).tolist()
     test = order[MOST_SHOTS:] if n_test is None else order[MOST_SHOTS : MOST_SHOTS + n_test]
@@ -99,7 +99,7 @@ def few_shot_steps(
     model : Model
     target : Task
     support, test : sequence of int
-        Indices into its shots; at least one each.
+        Indices into the target's shots; at least one each.
     recipe : Recipe or PaperRecipe, optional
     seed : int
         Of the crops.
@@ -112,7 +112,7 @@ def few_shot_steps(
     Raises
     ------
     ValueError
-        There is no image to test on.
+        If there is no image to test on.
     """
     if not test:
         raise ValueError("no image to test on")
@@ -123,7 +123,7 @@ def few_shot_steps(
     else:
         adapted = yield from fine_tune(model, shots, recipe=recipe, seed=seed, device=device)
     seconds = time.perf_counter() - started
-    uncalibrated = 1 / (1 + np.exp(adapted.card.decision_logit))  # where a logit of 0 lies
+    uncalibrated = 1 / (1 + np.exp(adapted.card.decision_logit))  # the calibrated probability of logit 0
     ious: list[list[float]] = []
     for i in test:
         yield Progress("testing", len(ious), len(test), time.perf_counter() - started - seconds)
@@ -151,9 +151,9 @@ def few_shot_iou(
 
 
 def machine_of(recipe: Recipe | PaperRecipe, device: str) -> str:
-    """The machine, and the precision of the paper's recipe where it is no plain float32.
+    """The machine, and the precision of the paper's recipe if it is not plain float32.
 
-    Our own recipe takes bfloat16 where the machine is said to have units for it.
+    Our own recipe uses bfloat16 if the machine is listed with bfloat16 units.
     """
     precision = recipe.precision if isinstance(recipe, PaperRecipe) else "32-true"
     return provenance.machine(device, precision)

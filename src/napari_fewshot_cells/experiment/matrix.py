@@ -28,7 +28,7 @@ COLUMNS = (
     "schedule", "seed", "commit", "device", "n_test", "iterations", "train_seconds",
     "date", "machine", "software",
 )  # fmt: skip
-"""Of a result; a cell's file holds the settings besides."""
+"""Columns of a result; a cell's file also holds the settings."""
 
 _METHODS_BY_URGENCY = ("complete", "bce", "transfer", "bce+er", "bce+d")
 _ABLATIONS = ("bce+er", "bce+d")
@@ -38,21 +38,21 @@ _FIRST_SELECTIONS = 5
 
 @dataclass(frozen=True)
 class JobDone:
-    """One job has ended.
+    """The end of one job.
 
     Attributes
     ----------
     start : Start
     cell : Cell or None
-        None where the job was the training of the start.
+        None if the job was the training of the start.
     done, total : int
         Jobs of this run.
     row : dict or None
         The result of the cell.
     error : BaseException or None
-        Why it failed; a cell whose start failed has its start's.
+        Why it failed; if the start failed, its cells have the start's error.
     trace : str
-        Of the error, for a fault of ours.
+        Traceback of the error, in case it is a bug.
     """
 
     start: Start
@@ -76,11 +76,11 @@ def matrix(
     k_shots: Iterable[int] = K_SHOTS,
     selections: Iterable[int] = range(SELECTIONS),
 ) -> list[Cell]:
-    """The cells of the experiment, or of a part of it, in the order of their urgency.
+    """The cells of the experiment, or of a part of it, in order of urgency.
 
-    What an interrupted run leaves should be a result. So the three methods whose comparison is the paper's
-    claim (complete loss, L_BCE, transfer learning) come first, network by network, at K = 1, 5, 10 and on
-    five selections; the ablations follow, and at last K = 3, 7 and the other selections.
+    Even an interrupted run should give a result. So the three methods that the paper's claim compares
+    (complete loss, L_BCE, transfer learning) come first, network by network, at K = 1, 5, 10 and on five
+    selections. Then come the ablations, and last K = 3, 7 and the other selections.
     """
     urgent_first = sorted(set(methods), key=_METHODS_BY_URGENCY.index)
     cells = [
@@ -103,8 +103,8 @@ def missing_cells(cells: Sequence[Cell], plan: Plan) -> list[Cell]:
     Raises
     ------
     DataError
-        The folder holds a result, of these cells or of others, of another schedule, seed or number of test
-        images.
+        If the folder holds a result with another schedule, seed or number of test images, for these or other
+        cells.
     """
     rows = _rows(plan.out)
     for path, row in rows.items():
@@ -120,10 +120,10 @@ def untrained_starts(missing: Iterable[Cell], plan: Plan) -> list[Start]:
 
 
 def run_matrix(cells: Sequence[Cell], plan: Plan, client: Client) -> Generator[JobDone, None, None]:
-    """Run what is missing of the cells, and the trainings they need, on a Dask cluster.
+    """Run the missing cells, and the trainings they need, on a Dask cluster.
 
-    A job whose worker dies is run again by another one. A job that fails does not stop the others, but for
-    the cells of a start that failed.
+    If a worker dies, another one runs its job again. A failing job stops no others, except the cells of a
+    start that failed.
 
     Parameters
     ----------
@@ -136,14 +136,14 @@ def run_matrix(cells: Sequence[Cell], plan: Plan, client: Client) -> Generator[J
     Yields
     ------
     JobDone
-        As jobs end. Closing the generator cancels those that have not begun; the others come to their end.
+        As jobs end. Closing the generator cancels the jobs that have not begun; the others run to their end.
 
     Raises
     ------
     DataError
-        See `missing_cells`; or a worker does not see the folders.
+        See `missing_cells`; also if a worker does not see the folders.
     FewShotError
-        A worker runs several jobs in one process.
+        If a worker runs several jobs in one process.
     """
     from distributed import as_completed
 
@@ -160,14 +160,14 @@ def run_matrix(cells: Sequence[Cell], plan: Plan, client: Client) -> Generator[J
 
 
 def check_workers(plan: Plan, client: Client) -> None:
-    """Make sure that the workers there are by now can do the jobs.
+    """Make sure that the workers connected so far can do the jobs.
 
     Raises
     ------
     DataError
-        One does not see DATA or OUT.
+        If one does not see DATA or OUT.
     FewShotError
-        One has several threads: jobs in one process would share PyTorch's random state and threads.
+        If one has several threads: jobs in one process would share PyTorch's random state and threads.
     """
     several = [address for address, threads in client.nthreads().items() if threads > 1]
     if several:
@@ -178,13 +178,13 @@ def check_workers(plan: Plan, client: Client) -> None:
 
 
 def collect(out: Path) -> list[dict[str, Any]]:
-    """All results in a folder, whatever run they are from, with the keys of `COLUMNS`."""
+    """All results in a folder, from any run, with the keys of `COLUMNS`."""
     rows = ({name: row[name] for name in COLUMNS} for row in _rows(out).values())
     return sorted(rows, key=lambda row: tuple(row[name] for name in COLUMNS[:5]))
 
 
 def write_csv(rows: Iterable[dict[str, Any]], path: Path) -> None:
-    """Write results as a table, one row a fine-tuning."""
+    """Write results as a table, one row for each fine-tuning."""
     buffer = io.StringIO(newline="")
     writer = csv.DictWriter(buffer, COLUMNS)
     writer.writeheader()
@@ -195,7 +195,7 @@ def write_csv(rows: Iterable[dict[str, Any]], path: Path) -> None:
 def _submit(
     missing: Sequence[Cell], plan: Plan, client: Client
 ) -> dict[Future[Any], tuple[Start, Cell | None]]:
-    """A future for each job. Keys name the folder too: a scheduler may serve several experiments."""
+    """A future for each job. Keys also name the folder, because a scheduler may serve several experiments."""
     starts: dict[Start, Future[Path] | Path] = {}
     jobs: dict[Future[Any], tuple[Start, Cell | None]] = {}
     out = str(plan.out)

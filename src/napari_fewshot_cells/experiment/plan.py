@@ -1,4 +1,4 @@
-"""What an experiment consists of, and the state of its folder.
+"""The parts of an experiment, and the state of its folder.
 
 OUT/starts/<arch>-<target>-<method>/                      model, card, curves, schedule.json
 OUT/cells/<arch>-<target>-<method>-k<K>-s<selection>.json
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def start(self) -> Start:
-        """What it begins with."""
+        """The start it fine-tunes."""
         return Start(self.arch, self.target, self.method)
 
     @property
@@ -60,7 +60,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """What all jobs of an experiment have in common; travels to the workers.
+    """What all jobs of an experiment share; it is sent to the workers.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class Plan:
         Folder of the results; must exist.
     schedule : Schedule
     seed : int
-        Of weights, episodes and crops. Selections have their own: their number.
+        Of weights, episodes and crops. A selection's seed is its number.
     n_test : int or None
-        Test on so many images of the target only.
+        Test on this many images of the target only.
     device, precision : str
-        See `fabric.open_fabric`; the precision is that of the trainings.
+        See `ranks.open_fabric`; the precision is that of the trainings.
     threads : int
         Processor threads of a job.
     command : str
@@ -93,27 +93,27 @@ class Plan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must be the same for all results in one folder, as JSON gives it back."""
+        """What must be the same for all results in one folder, as read back from JSON."""
         settings = {"schedule": schedule_as_dict(self.schedule), "seed": self.seed, "n_test": self.n_test}
         plain: dict[str, Any] = json.loads(json.dumps(settings))
         return plain
 
     def start_folder(self, start: Start) -> Path:
-        """Where a start lies."""
+        """The folder of a start."""
         return self.out / "starts" / start.key
 
     def cell_file(self, cell: Cell) -> Path:
-        """Where a cell's result lies."""
+        """The file of a cell's result."""
         return self.out / "cells" / f"{cell.key}.json"
 
 
 def check_folders(plan: Plan) -> None:
-    """Make sure that DATA and OUT are there, on this machine.
+    """Make sure that DATA and OUT exist on this machine.
 
     Raises
     ------
     DataError
-        One is not.
+        If one does not.
     """
     for folder in (plan.data, plan.out):
         if not folder.is_dir():
@@ -125,13 +125,13 @@ def check_folders(plan: Plan) -> None:
 def is_trained(plan: Plan, start: Start) -> bool:
     """Whether a start has been trained to its end.
 
-    How starts are fine-tuned does not count: a trained start may be copied to the folder of another
-    fine-tuning.
+    The fine-tuning of the schedule is not compared, because a trained start may be copied to the folder of an
+    experiment with another fine-tuning.
 
     Raises
     ------
     DataError
-        The folder holds a start of another schedule or seed.
+        If the folder holds a start of another schedule or seed.
     """
     path = plan.start_folder(start) / SCHEDULE_FILE
     if not path.exists():
@@ -147,18 +147,18 @@ def is_trained(plan: Plan, start: Start) -> bool:
 
 
 def iterations(plan: Plan, start: Start) -> int:
-    """How far a training is; Adam steps where the method is transfer learning."""
+    """Iterations of a training so far; Adam steps if the method is transfer learning."""
     card = plan.start_folder(start) / "model.json"
     return int(read_json(card)["hyper_parameters"]["iterations"]) if card.exists() else 0
 
 
 def read_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
-    """A cell's result; None where there is none yet.
+    """A cell's result; None if there is none yet.
 
     Raises
     ------
     DataError
-        It was made with another schedule, seed or number of test images.
+        If it was made with another schedule, seed or number of test images.
     """
     path = plan.cell_file(cell)
     if not path.exists():
@@ -169,7 +169,7 @@ def read_cell(plan: Plan, cell: Cell) -> dict[str, Any] | None:
 
 
 def check_row(plan: Plan, row: Mapping[str, Any], path: Path) -> None:
-    """Make sure that a result is of this plan; DataError where it is not."""
+    """Raise DataError unless a result is of this plan."""
     if row["settings"] != plan.settings:
         raise DataError(
             f"'{path}' was made by the schedule '{row['schedule']}' with seed {row['seed']} and "
@@ -178,15 +178,15 @@ def check_row(plan: Plan, row: Mapping[str, Any], path: Path) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a readable file as a whole or not at all, with its folder."""
+    """Write a JSON file as a whole or not at all, creating its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read what `write_json` wrote; DataError where it is damaged."""
+    """Read a file of `write_json`; DataError if it is damaged."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"'{path}' is damaged ({error}); delete it, and it is made again.") from error
+        raise DataError(f"'{path}' is damaged ({error}); delete it, and it will be made again.") from error
     return content

@@ -1,7 +1,7 @@
 """The two kinds of job in the paper's experiment: training a start, and one cell of the matrix.
 
-Each keeps its result in files of its own and looks there first, so that it can be run again without harm, on
-another machine too: a cell that is there is not run again, a half-trained start goes on from its checkpoint.
+Each keeps its result in its own files and looks there first. So a job can safely be run again, also on
+another machine: an existing cell is not run again, and a half-trained start continues from its checkpoint.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .schedules import reptile_config
 
 
 def train_start(plan: Plan, start: Start) -> Path:
-    """Train a start to the end of its budget, from where it is; at once if it is there.
+    """Train a start to the end of its budget, from its checkpoint if there is one; nothing if it is trained.
 
     Returns
     -------
@@ -46,26 +46,26 @@ def train_start(plan: Plan, start: Start) -> Path:
     Raises
     ------
     DataError
-        DATA or OUT is not seen from here, or the folder holds a start of another schedule or seed.
+        If this machine does not see DATA or OUT, or the folder holds a start of another schedule or seed.
     """
     check_folders(plan)
-    keep_all_freed_memory()  # a job may run in a process of its own
+    keep_all_freed_memory()  # a job may run in its own process
     torch.set_num_threads(plan.threads)
     folder = plan.start_folder(start)
     folder.mkdir(parents=True, exist_ok=True)
-    # A job of an earlier run that was taken for lost may still be training here.
+    # A job of an earlier run, which Dask took for lost, may still be training here.
     with FileLock(folder / ".lock"):
         if not is_trained(plan, start):
             record = {**plan.settings["schedule"], "seed": plan.seed}
             write_json(folder / SCHEDULE_FILE, {**record, "finished": False})
-            _target.cache_clear()  # a training needs the memory for its sources
+            _target.cache_clear()  # frees memory for the sources of the training
             finish(_training(plan, start, folder))
             write_json(folder / SCHEDULE_FILE, {**record, "finished": True})
     return folder / MODEL_FILE
 
 
 def run_cell(plan: Plan, cell: Cell, start: Path) -> dict[str, Any]:
-    """Fine-tune a start on one selection and test it, unless that has been done.
+    """Fine-tune a start on one selection and test it, unless its result exists.
 
     Parameters
     ----------
@@ -77,19 +77,19 @@ def run_cell(plan: Plan, cell: Cell, start: Path) -> dict[str, Any]:
     Returns
     -------
     dict
-        What the result file holds; see `matrix.COLUMNS`.
+        The content of the result file; see `matrix.COLUMNS`.
 
     Raises
     ------
     DataError
-        DATA or OUT is not seen from here, the target has too few images, or there is a result of another
-        schedule or seed.
+        If this machine does not see DATA or OUT, the target has too few images, or there is a result of
+        another schedule or seed.
     """
     check_folders(plan)
     done = read_cell(plan, cell)
     if done is not None:
         return done
-    keep_all_freed_memory()  # a job may run in a process of its own
+    keep_all_freed_memory()  # a job may run in its own process
     torch.set_num_threads(plan.threads)
     device = str(choose_device(plan.device))
     target = _target(plan.data, cell.target)
@@ -135,12 +135,12 @@ def run_cell(plan: Plan, cell: Cell, start: Path) -> dict[str, Any]:
 
 
 def software() -> str:
-    """Versions that decide a result."""
+    """Versions that a result depends on."""
     return f"napari-fewshot-cells {__version__}, torch {torch.__version__}, numpy {np.__version__}"
 
 
 def _training(plan: Plan, start: Start, folder: Path) -> Generator[object, None, Model]:
-    """The steps of a training that goes on from the folder's checkpoint."""
+    """The steps of a training that continues from the folder's checkpoint."""
     others = [name for name in SOURCE_NAMES if name != start.target]
     sources = list(find_sources(plan.data, others).values())
     tasks = [load_task(source) for source in sources]
@@ -160,7 +160,7 @@ def _training(plan: Plan, start: Start, folder: Path) -> Generator[object, None,
 
 @lru_cache(maxsize=2)
 def _target(data: Path, name: str) -> Task:
-    """The cells of a target mostly follow one another: read it once."""
+    """Cached, because the cells of a target mostly follow one another."""
     return load_task(find_sources(data, (name,))[name])
 
 

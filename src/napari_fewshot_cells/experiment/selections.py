@@ -1,4 +1,4 @@
-"""Which images of a target are annotated and which are tested on: seeded, or as others published them."""
+"""Which images of a target are annotated and which are tested on: seeded, or as published by others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Selections = Mapping[str, Mapping[int, Mapping[int, tuple[str, ...]]]]
 
 @dataclass(frozen=True)
 class Split:
-    """Which images of a target one fine-tuning sees, and which it is tested on.
+    """The images of a target for one fine-tuning, and those for its test.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ def seeded_splits(
     Raises
     ------
     DataError
-        The target has no image to test on beyond 10 for the support set.
+        If the target has no image to test on beyond 10 for the support set.
     """
     if len(target.shots) <= MOST_SHOTS:
         raise DataError(
@@ -67,20 +67,20 @@ def load_selections(file: Path) -> Selections:
     Raises
     ------
     DataError
-        The file is missing, no JSON, or of another form.
+        If the file is missing, not JSON, or has another form.
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(f"The selections '{file}' cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # no JSON, or no UTF-8
-        raise DataError(f"The selections '{file}' are no JSON ({error}).") from error
+    except ValueError as error:  # not JSON, or not UTF-8
+        raise DataError(f"The selections '{file}' are not JSON ({error}).") from error
     selections: dict[str, dict[int, dict[int, tuple[str, ...]]]] = {}
     for target, k_shot, selection, names in _leaves(content, file):
         if not k_shot.isdecimal() or not selection.isdecimal() or not 1 <= int(k_shot) <= MOST_SHOTS:
             raise DataError(f"'{file}' holds '{target}' → '{k_shot}' → '{selection}'; {_FORM}")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise DataError(f"Selection {selection} of {target} in '{file}' is no list of names; {_FORM}")
+            raise DataError(f"Selection {selection} of {target} in '{file}' is not a list of names; {_FORM}")
         selections.setdefault(target, {}).setdefault(int(k_shot), {})[int(selection)] = tuple(names)
     return selections
 
@@ -93,26 +93,26 @@ def named_splits(
     Parameters
     ----------
     selections
-        As `load_selections` gives them.
+        From `load_selections`.
     target : Task
-        Its images are found by the stems of their files. Names in EM may be those that tiffsplit gives to the
-        pages of the official stack: xaaa, xaab, … are our test_001, test_002, ….
+        Images are identified by the stems of their files. Names in EM may be those of tiffsplit for the pages
+        of the official stack: xaaa, xaab, … are our test_001, test_002, ….
     k_shots
     n_test : int, optional
-        Test on so many only, drawn with the selection's number as seed.
+        Test on this many only, drawn with the selection's number as seed.
 
     Returns
     -------
     splits : list of Split
         Selection by selection.
     skipped : list of str
-        A sentence for each selection with images that are not there or have an empty mask, or that does not
-        hold K of them; the authors' file has some of each.
+        A sentence for each selection that names images which are missing or have an empty mask, or more or
+        fewer than K images. The authors' file has some of each.
 
     Raises
     ------
     DataError
-        The target or a K is not in the file, or no selection can be used.
+        If the target or a K is not in the file, or no selection can be used.
     """
     if target.name not in selections:
         raise DataError(f"There are no selections of {target.name}, only of {', '.join(sorted(selections))}.")
@@ -125,7 +125,7 @@ def named_splits(
         for selection, names in of_target[k_shot].items():
             stem_of = {name: _stem(name, target.name) for name in names}
             if fault := _fault(stem_of, index, k_shot, target.name):
-                skipped.append(f"selection {selection} of K = {k_shot} is left out: {fault}.")
+                skipped.append(f"selection {selection} of K = {k_shot} is skipped: {fault}.")
                 continue
             support = tuple(index[stem] for stem in stem_of.values())
             rest = sorted(set(range(len(target.shots))).difference(support))
@@ -162,7 +162,7 @@ def _fault(stem_of: Mapping[str, str], index: Mapping[str, int], k_shot: int, ta
 
 
 def _stem(name: str, target: str) -> str:
-    """The stem of our file of an image; tiffsplit numbers the pages of a stack in base 26."""
+    """The stem of our file for a published name; tiffsplit numbers the pages of a stack in base 26."""
     if target != "EM" or not _TIFFSPLIT_NAME.fullmatch(name):
         return name
     page = 0

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Budget:
-    """When to stop: after so many iterations, or minutes of training, whatever comes first."""
+    """When to stop: after `meta_steps` iterations or `minutes` of training, whichever comes first."""
 
     meta_steps: int | None = None
     minutes: float | None = None
 
     def share(self, iteration: int, seconds: float) -> float:
-        """How much of it a run of this many iterations and seconds has spent: 1 and more when it is over.
+        """The share of the budget spent after this many iterations and seconds; all of it at 1 and above.
 
-        The larger of the shares of iterations and of time; 0 without any limit.
+        It is the larger of the shares of iterations and of time, and 0 without any limit.
         """
         shares = [0.0]
         if self.meta_steps is not None:
@@ -25,5 +25,5 @@ class Budget:
         return max(shares)
 
     def is_spent(self, iteration: int, seconds: float) -> bool:
-        """Whether a run of this many iterations and seconds is over."""
+        """Whether a run of this many iterations and seconds has spent its budget."""
         return self.share(iteration, seconds) >= 1

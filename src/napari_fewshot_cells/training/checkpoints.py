@@ -1,4 +1,4 @@
-"""The state of a supervised training: θ and Adam's moments, in one file that can hold no code."""
+"""The state of a supervised training: θ and Adam's moments, in one file that cannot contain code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """One moment of a run, enough to go on from bit for bit.
+    """The state of a run, enough to continue bit for bit.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Checkpoint:
     theta : dict of Tensor
         Parameters by name.
     moments : dict of Tensor
-        Adam's, by ``exp_avg.NAME`` and ``exp_avg_sq.NAME``; none before the first step.
+        Adam's moments, by ``exp_avg.NAME`` and ``exp_avg_sq.NAME``; empty before the first step.
     """
 
     iteration: int
@@ -39,7 +39,7 @@ class Checkpoint:
 
 
 def take_checkpoint(iteration: int, seconds: float, network: nn.Module, adam: torch.optim.Adam) -> Checkpoint:
-    """Copy what a run holds at this moment."""
+    """Copy the present state of a run."""
     parameters = dict(network.named_parameters())
     return Checkpoint(
         iteration,
@@ -56,12 +56,12 @@ def take_checkpoint(iteration: int, seconds: float, network: nn.Module, adam: to
 
 @torch.no_grad()
 def restore(checkpoint: Checkpoint, network: nn.Module, adam: torch.optim.Adam) -> None:
-    """Put a run back to that moment (in place)."""
+    """Set a run back to a checkpoint (in place)."""
     for name, parameter in network.named_parameters():
         parameter.copy_(checkpoint.theta[name])
         adam.state.pop(parameter, None)
         if checkpoint.iteration:
-            # in the parameter's own memory layout: in another one sums may round otherwise
+            # in the parameter's memory layout, because sums may round differently in another
             state = {
                 moment: torch.empty_like(parameter).copy_(checkpoint.moments[f"{moment}.{name}"])
                 for moment in _MOMENTS
@@ -77,7 +77,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint, settings: str) -> None:
     path : Path
     checkpoint : Checkpoint
     settings : str
-        What makes a run the same run; given back by `read_checkpoint`.
+        Settings that identify the run; `read_checkpoint` returns them.
     """
     named = {f"theta.{name}": theta for name, theta in checkpoint.theta.items()} | checkpoint.moments
     tensors = {name: tensor.cpu().contiguous() for name, tensor in named.items()}
@@ -95,7 +95,7 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, str]:
     Raises
     ------
     ModelError
-        The file is damaged.
+        If the file is damaged.
     """
     try:
         with safetensors.safe_open(path, framework="pt") as file:

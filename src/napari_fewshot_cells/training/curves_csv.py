@@ -1,4 +1,4 @@
-"""Learning curves: a CSV file to which a run appends, and from which a resumed run takes back."""
+"""Learning curves: a CSV file that a run appends to, and that a resumed run first cuts back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def cut_rows(path: Path, iteration: int) -> None:
-    """Drop the rows of iterations after the checkpoint: they will be run again.
+    """Drop the rows of iterations after the checkpoint, because they will be run again.
 
-    The first column is the iteration. A last row that a killed process left unfinished goes too.
+    The first column is the iteration. Also drops a last row that a killed process left unfinished.
     """
     if not path.exists() or path.stat().st_size == 0:
         return

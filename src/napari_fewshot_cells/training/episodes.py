@@ -19,14 +19,14 @@ from ..models.model import CANONICAL_DIAMETER
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One source set S_m, ready to draw from: fully annotated images and their object diameters.
+    """One source set S_m, ready for drawing: fully annotated images and their object diameters.
 
     Attributes
     ----------
     name : str
     shots : tuple of Shot
     samples : tuple of Sample
-        The same at native scale, normalised once: grey values, or what `seen_bright` makes of them.
+        The shots at native scale, normalised once: grey values, or the mix of `seen_bright`.
     diameters : tuple of float
         Median object diameter of each image in pixels.
     """
@@ -39,14 +39,14 @@ class Task:
 
 @dataclass(frozen=True, eq=False)
 class Episode:
-    """What one inner loop of Algorithm 1 sees: S̃_m with masks, S̃_n and S̃_p without.
+    """The data of one inner loop of Algorithm 1: S̃_m with masks, S̃_n and S̃_p without.
 
     Attributes
     ----------
     annotated : tuple of Batch
         Crops of S̃_m, one batch for each inner step.
     other_n, other_p : tuple of Tensor, float32, (N, 1, S, S)
-        Crops of two other domains, one batch for each inner step; none where they are not needed.
+        Crops of two other domains, one batch for each inner step; empty if they are not needed.
     """
 
     annotated: tuple[Batch, ...]
@@ -56,7 +56,7 @@ class Episode:
 
 @dataclass(frozen=True)
 class EpisodeShape:
-    """How much an episode holds.
+    """The size of an episode.
 
     Attributes
     ----------
@@ -64,15 +64,15 @@ class EpisodeShape:
         Images drawn from each of the three sets.
     inner_steps : int
     crops, other_crops : int
-        Crops of S̃_m, and of S̃_n and S̃_p each, in a step.
+        Crops of S̃_m, and of S̃_n and S̃_p each, in one step.
     crop_size : int
     scale_jitter : float
         An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
     mix : bool
-        Show each set in the mix of its channels in which its objects are bright, as fine-tuning does; else
-        grey values, as in the paper.
+        If True, show each set in the mix of its channels in which its objects are bright, as fine-tuning
+        does. If False, show grey values, as in the paper.
     rescale : bool
-        Bring objects to the canonical diameter first; else native scale, as in the paper.
+        If True, bring objects to the canonical diameter first. If False, keep native scale, as in the paper.
     """
 
     k_shot: int = 5
@@ -86,12 +86,12 @@ class EpisodeShape:
 
 
 def load_task(source: SourceSet) -> Task:
-    """Read a source set into memory. Images whose mask is empty are left out: they have no object size.
+    """Read a source set into memory. Images with an empty mask are skipped, because they have no object size.
 
     Raises
     ------
     FewShotError
-        A file cannot be used.
+        If a file cannot be used.
     """
     shots, diameters = [], []
     for image, mask in source.pairs:
@@ -104,7 +104,7 @@ def load_task(source: SourceSet) -> Task:
 
 
 def seen_bright(task: Task) -> Task:
-    """The same set in the mix of its channels in which its objects are bright; see `contrast.fisher_mix`."""
+    """The same set in the mix of channels in which its objects are bright; see `channel_mix.fisher_mix`."""
     mix = fisher_mix(SupportSet(task.shots))
     samples = tuple(to_sample(replace(shot, plane=mixed(shot.plane, mix)), 1) for shot in task.shots)
     return replace(task, samples=samples)
@@ -120,10 +120,10 @@ def draw_episode(
     needs_p: bool = True,
     allow_same: bool = True,
 ) -> Episode:
-    """Draw S̃_m, S̃_n and S̃_p: n, p ≠ m at random.
+    """Draw S̃_m, S̃_n and S̃_p, with n, p ≠ m at random.
 
-    The random stream is read in this order: n and p, then S̃_m, S̃_n and S̃_p. A set that is not needed takes
-    nothing from it, while n and p are drawn always (where there is another task at all): S̃_m is the same
+    The random stream is read in this order: n and p, then S̃_m, S̃_n and S̃_p. n and p are always drawn (if
+    there is another task at all), whereas a set that is not needed reads nothing. So S̃_m is the same
     whichever losses are on.
 
     Parameters
@@ -133,14 +133,14 @@ def draw_episode(
     shape : EpisodeShape
     rng : numpy.random.Generator
     needs_n, needs_p : bool
-        Draw S̃_n, for L_ER, and S̃_p, for L_D.
+        Whether to draw S̃_n, for L_ER, and S̃_p, for L_D.
     allow_same : bool
-        n = p is allowed, as in the paper.
+        Whether n = p is allowed, as in the paper.
 
     Raises
     ------
     ValueError
-        There are too few other domains for the sets that are needed.
+        If there are too few other domains for the sets that are needed.
     """
     others = [i for i in range(len(tasks)) if i != m]
     if len(others) < 1 and (needs_n or needs_p):
@@ -167,7 +167,7 @@ def draw_episode(
 
 def _draw_samples(task: Task, shape: EpisodeShape, rng: np.random.Generator) -> list[Sample]:
     chosen = rng.choice(len(task.shots), size=min(shape.k_shot, len(task.shots)), replace=False)
-    jitter = np.exp(rng.uniform(-1, 1) * np.log(shape.scale_jitter))  # one domain, one scale
+    jitter = np.exp(rng.uniform(-1, 1) * np.log(shape.scale_jitter))  # one scale for the whole domain
     samples = []
     for i in chosen:
         factor = CANONICAL_DIAMETER / task.diameters[i] if shape.rescale else 1.0
@@ -176,7 +176,7 @@ def _draw_samples(task: Task, shape: EpisodeShape, rng: np.random.Generator) -> 
 
 
 def to_device(episode: Episode, device: torch.device) -> Episode:
-    """The same episode on another device, images channels-last."""
+    """The same episode on another device, with images channels-last."""
 
     def moved(image: Tensor) -> Tensor:
         return image.to(device, memory_format=torch.channels_last)

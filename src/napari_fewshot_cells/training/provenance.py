@@ -1,4 +1,4 @@
-"""Where a result comes from: commit and machine."""
+"""The origin of a result: commit, machine, date."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ..base.version import __version__
 
 
 def commit() -> str:
-    """The checkout's commit, with "+" if tracked files differ; the version where there is no checkout."""
+    """The checkout's commit, with "+" if tracked files differ; the version if there is no checkout."""
     top = Path(__file__).parents[3]
     if not (top / ".git").exists():
         return f"version {__version__}"
@@ -24,7 +24,7 @@ def commit() -> str:
 
 
 def machine(device: str = "cpu", precision: str = "32-true") -> str:
-    """Processor, device, and precision where it is no plain float32, in one line."""
+    """Processor, device, and precision if it is not plain float32, in one line."""
     if device.startswith("cuda"):
         special = f", {torch.cuda.get_device_name(device)}"
     else:

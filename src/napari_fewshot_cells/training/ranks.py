@@ -1,7 +1,7 @@
-"""Where a training runs: device, precision and ranks, all through Lightning Fabric.
+"""Device, precision and ranks of a training, all through Lightning Fabric.
 
-One process has one device and is rank 0 of 1. Under ``torchrun`` each process is a rank, and what the ranks
-tell each other are sums and maxima: see `sum_over_ranks` and `largest_over_ranks`.
+One process has one device and is rank 0 of 1. Under ``torchrun`` each process is a rank. Ranks exchange sums
+and maxima: see `sum_over_ranks` and `largest_over_ranks`.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
     Parameters
     ----------
     device : str
-        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA where there is any, then MPS, then the CPU.
+        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA if available, else MPS, else the CPU.
     precision : str
         "32-true", "bf16-mixed" (passes through the network in bfloat16; weights, losses and the optimiser
-        stay float32), or "auto": bf16-mixed on CUDA devices and processors that have units for it, 32-true
+        stay float32), or "auto": bf16-mixed on CUDA devices and processors with bfloat16 units, 32-true
         elsewhere.
 
     Returns
@@ -43,7 +43,7 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
     Raises
     ------
     FewShotError
-        Device or precision is unknown or not available, or there are more ranks than devices; or
+        If device or precision is unknown or not available, there are more ranks than devices, or
         lightning-fabric is not installed.
     """
     try:
@@ -54,7 +54,9 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
         raise FewShotError(
             "Training needs lightning-fabric: pip install 'napari-fewshot-cells[train]'."
         ) from error
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # a banner for every group of ranks
+    logging.getLogger("lightning_fabric").setLevel(
+        logging.WARNING
+    )  # silences a banner for every group of ranks
     chosen = choose_device(device)
     chosen_precision = choose_precision(precision, chosen)
     n_ranks = _n_ranks()
@@ -63,7 +65,7 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
             accelerator=chosen.type,
             devices=[chosen.index or 0] if chosen.type == "cuda" else 1,
             precision=chosen_precision,
-            plugins=[LightningEnvironment()],  # else Fabric would look for a batch system around us
+            plugins=[LightningEnvironment()],  # otherwise Fabric would look for a batch system
         )
     else:
         on_this_node = int(os.environ["LOCAL_WORLD_SIZE"])
@@ -81,15 +83,15 @@ def open_fabric(device: str = "cpu", precision: str = "32-true") -> Fabric:
 
 
 def is_first_rank() -> bool:
-    """Whether this process writes the files and talks to the person; known before a fabric is open."""
+    """Whether this process writes the files and prints; known before a fabric is open."""
     return _n_ranks() == 1 or os.environ["RANK"] == "0"
 
 
 def sum_over_ranks(fabric: Fabric, values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """All-reduce: the sum over the ranks of each tensor, the same on every rank."""
+    """All-reduce: the sum of each tensor over the ranks, the same on every rank."""
     if fabric.world_size == 1:
         return dict(values)
-    # as one vector: one exchange's latency instead of one for each tensor
+    # as one vector, for one exchange's latency instead of one for each tensor
     flat = torch.cat([value.flatten() for value in values.values()])
     flat = cast(Tensor, fabric.all_reduce(flat, reduce_op="sum"))
     parts = torch.split(flat, [value.numel() for value in values.values()])
@@ -106,10 +108,10 @@ def largest_over_ranks(fabric: Fabric, value: float) -> float:
 
 @contextmanager
 def stop_requests(fabric: Fabric) -> Iterator[Callable[[], bool]]:
-    """With several ranks, note Ctrl-C and SIGTERM instead of obeying at once.
+    """With several ranks, note Ctrl-C and SIGTERM instead of stopping at once.
 
-    A rank that leaves on its own lets the others wait for its part of the next sum, so they ask here and
-    leave together. One rank alone is interrupted as ever. For a process's main thread.
+    If one rank left on its own, the others would wait for its part of the next sum. So they ask here and
+    leave together. A single rank is interrupted as usual. For use in a process's main thread.
 
     Yields
     ------

@@ -1,6 +1,7 @@
 """Transfer learning, the paper's baseline: one network trained on all sources shuffled together.
 
-A run keeps a folder like a meta-training's: model, card and curves, and beside them the state of Adam.
+The folder of a run is like that of a meta-training, with model, card and curves, and also holds the state of
+Adam.
 """
 
 from __future__ import annotations
@@ -53,24 +54,24 @@ class TransferConfig:
         Crops in a step.
     crop_size : int
     stride : int or None
-        None: crops at random places of randomly chosen images, augmented as in meta-training. Else the
-        windows every so many pixels, as they are and each once an epoch, as in the paper; `scale_jitter`
-        plays no part then.
+        None: crops at random places of randomly chosen images, augmented as in meta-training. Otherwise the
+        windows at this stride in pixels, unchanged and each once an epoch, as in the paper; `scale_jitter` is
+        then unused.
     min_foreground : int
-        Windows with fewer foreground pixels are dropped; with a stride only.
+        Windows with fewer foreground pixels are dropped; only with a stride.
     scale_jitter : float
         An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
     mix : bool
         As in `EpisodeShape`.
     rescale : bool
-        Bring objects to the canonical diameter first; else native scale, as in the paper.
+        If True, bring objects to the canonical diameter first. If False, keep native scale, as in the paper.
     by_set : bool
-        The crops of a step are of one source set, and the sets take turns, however many images they have;
-        else of all images shuffled together, as in the paper. Without a stride only.
+        If True, the crops of a step come from one source set, and the sets take turns, however many images
+        they have. If False, all images are shuffled together, as in the paper. Only without a stride.
     balance : float
         Power of w in L_BCE, as in `recipe.Recipe`; 1 is the paper's.
     anneal : bool
-        The learning rate falls to 0 along half a cosine over the run's budget.
+        If True, the learning rate falls to 0 along half a cosine over the run's budget.
     seed : int
     """
 
@@ -93,27 +94,27 @@ class TransferConfig:
             raise FewShotError("Windows of a stride are shuffled together; leave out --by-set or --stride.")
 
     def lr_at(self, share: float) -> float:
-        """Adam's learning rate when this share of the budget, 0 to 1, is spent."""
+        """Adam's learning rate after this share of the budget, 0 to 1."""
         return self.lr * half_cosine(share) if self.anneal else self.lr
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values that took part, for cards and tables."""
+        """Plain values of the settings in use, for cards and tables."""
         idle = {"min_foreground" if self.stride is None else "scale_jitter"}
-        switches = ("by_set", "balance", "anneal")  # not the paper's; an older run knows none of them
+        switches = ("by_set", "balance", "anneal")  # not the paper's, and absent from older runs
         idle.update(name for name in switches if getattr(self, name) == getattr(TransferConfig, name))
         return {key: value for key, value in asdict(self).items() if key not in idle}
 
 
 @dataclass(frozen=True)
 class TransferProgress:
-    """After each Adam step.
+    """The state after an Adam step.
 
     Attributes
     ----------
     iteration : int
         Adam steps done.
     seconds : float
-        Trained so far, earlier parts of a resumed run included.
+        Trained so far, including earlier parts of a resumed run.
     bce : float
         L_BCE of the step.
     """
@@ -148,9 +149,9 @@ def transfer_train(
 ) -> Generator[TransferProgress, None, Model]:
     """Train with L_BCE (Eq. 3) until the budget is spent, in a folder that always holds a checkpoint.
 
-    A run in a folder with a checkpoint goes on from there: on one machine with the same number of threads
-    the result is that of a run that never stopped, bit for bit. Closing the generator, also by Ctrl-C,
-    keeps the last complete step.
+    A run in a folder with a checkpoint continues from there. On one machine with the same number of threads
+    the result is bit for bit that of a run that never stopped. Closing the generator, also by Ctrl-C, keeps
+    the last complete step.
 
     Parameters
     ----------
@@ -163,7 +164,7 @@ def transfer_train(
     budget : Budget
         Its `meta_steps` are Adam steps here.
     device, precision : str
-        See `fabric.open_fabric`.
+        See `ranks.open_fabric`.
 
     Yields
     ------
@@ -176,9 +177,9 @@ def transfer_train(
     Raises
     ------
     ModelError
-        The folder's checkpoint was made with other settings, or is not whole.
+        If the folder's checkpoint was made with other settings, or is incomplete.
     FewShotError
-        The device is not available, or this is one of several ranks.
+        If the device is not available, or this is one of several ranks.
     """
     fabric = open_fabric(device, precision)
     if fabric.world_size > 1:
@@ -215,7 +216,7 @@ def transfer_train(
             )
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()
-            # Ctrl-C may come inside any of these steps: what is saved is this copy, always of a whole one
+            # Ctrl-C may come at any line here: save this copy, which is always of a complete step
             seconds = before + time.perf_counter() - started
             step = take_checkpoint(last.iteration + 1, seconds, network, adam)
             event = TransferProgress(step.iteration, step.seconds, loss.item())
@@ -227,17 +228,17 @@ def transfer_train(
                 _save(folder, card, last)
                 saved, last_save = last, time.perf_counter()
     finally:
-        cut_rows(folder / CURVES_FILE, last.iteration)  # Ctrl-C may have come between a row and its step
+        cut_rows(folder / CURVES_FILE, last.iteration)  # Ctrl-C may have come after a row and before its step
         if last is not saved:
             _save(folder, card, last)
     return read_model(folder / MODEL_FILE)
 
 
 def crop_source(tasks: Sequence[Task], config: TransferConfig) -> Callable[[int], Batch]:
-    """What gives the batch of any step, counted from 0, and always the same one for the same step.
+    """A function from step number, counted from 0, to batch. The same step always gets the same batch.
 
-    All images of all sources, or of the set whose turn it is, or all windows where there is a stride, are
-    shuffled together anew for each epoch; a batch may span the end of one.
+    All images of all sources are shuffled together anew for each epoch; with `by_set` those of the set whose
+    turn it is, with a stride all windows. A batch may span the end of an epoch.
     """
     if config.mix:
         tasks = [seen_bright(task) for task in tasks]
@@ -274,8 +275,8 @@ def _random_crop(
 ) -> FloatImage:
     """A crop as in meta-training, around any pixel or one of an object: float32, (3, crop_size, crop_size).
 
-    It is cut first and then brought to its scale. The other way round, as in an episode, which takes many
-    crops of one image, a third of a step's time would go by with resizing images for a single crop.
+    The crop is cut first and rescaled afterwards. An episode rescales first, because it takes many crops of
+    one image; here, resizing an image for a single crop would take a third of a step's time.
     """
     jitter = np.exp(rng.uniform(-1, 1) * np.log(config.scale_jitter))
     side = max(1, round(config.crop_size / (factor * jitter)))
@@ -288,7 +289,7 @@ def _random_crop(
 
 
 def _shuffled(n: int, step: int, config: TransferConfig) -> list[int]:
-    """Indices of a step's batch in an endless row of epochs, each of them in an order of its own."""
+    """Indices of a step's batch in an endless sequence of epochs, each shuffled differently."""
     places = np.arange(step * config.batch, (step + 1) * config.batch)
     epochs = range(places[0] // n, places[-1] // n + 1)
     orders = [np.random.default_rng([config.seed, 0, epoch, n]).permutation(n) for epoch in epochs]
@@ -296,14 +297,14 @@ def _shuffled(n: int, step: int, config: TransferConfig) -> list[int]:
 
 
 def _settings(card: ModelCard) -> str:
-    """All that must be the same for a run to go on."""
+    """The settings that must be the same for a run to continue."""
     values = {k: v for k, v in card.hyper_parameters.items() if k not in ("iterations", "seconds")}
     sources = [(s["name"], s["images"]) for s in card.sources]
     return json.dumps([card.architecture, sources, values], sort_keys=True)
 
 
 def _finished(folder: Path, card: ModelCard, budget: Budget) -> Model | None:
-    """The folder's model if its budget is spent already; it needs no state of Adam then."""
+    """The folder's model if its budget is already spent; then it needs no state of Adam."""
     if not (folder / MODEL_FILE).exists():
         return None
     model = read_model(folder / MODEL_FILE)
@@ -313,7 +314,7 @@ def _finished(folder: Path, card: ModelCard, budget: Budget) -> Model | None:
         return model
     if not (folder / STATE_FILE).exists():
         raise ModelError(
-            f"'{folder}' has lost '{STATE_FILE}', which going on needs; give another --out folder."
+            f"'{folder}' has lost '{STATE_FILE}', so the run cannot continue; give another --out folder."
         )
     return None
 
@@ -324,9 +325,9 @@ def _check_settings(settings: str, card: ModelCard, path: Path) -> None:
 
 
 def _save(folder: Path, card: ModelCard, checkpoint: Checkpoint) -> None:
-    """Write the state first, which is whole in itself: a kill between the two files costs nothing."""
+    """Write the state first: it is complete in itself, so a kill between the two files costs nothing."""
     write_checkpoint(folder / STATE_FILE, checkpoint, _settings(card))
-    network = build_network(card.architecture, seed=0)  # its batch norm holds no statistics
+    network = build_network(card.architecture, seed=0)  # its batch norm has no statistics
     set_theta(network, {name: theta.cpu() for name, theta in checkpoint.theta.items()})
     done = {"iterations": checkpoint.iteration, "seconds": round(checkpoint.seconds, 1)}
     card = replace(card, hyper_parameters={**card.hyper_parameters, **done}, date=provenance.now())

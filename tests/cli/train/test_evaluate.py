@@ -183,7 +183,7 @@ def test_published_selections_and_what_they_lack(evaluate, tmp_path):
     )
     result = evaluate("--k-shot", 1, "--k-shot", 3, "--selections", file, "--n-test", 1)
     assert result.exit_code == 0, result.stderr
-    assert "note: selection 2 of K = 1 is left out: EM here has no xabz." in result.stderr
+    assert "note: selection 2 of K = 1 is skipped: EM here has no xabz." in result.stderr
     assert [(row["selection"], row["k_shot"]) for row in rows(tmp_path / "out.csv")] == [
         ("1", "1"),
         ("1", "3"),

@@ -262,7 +262,7 @@ def test_only_more_shots_help_where_methods_are_nearer_than_shots(gain: float, v
         )
         for target in ("B5", "B39") for s in range(3) for k in (1, 10) for m in ("complete", "transfer")
     ]  # fmt: skip
-    found = claim(check_orderings(rows, {}), "Where results are around 90 %", "FCRN")
+    found = claim(check_orderings(rows, {}), "If results are around 90 %", "FCRN")
     assert found.verdict == verdict
     assert found.measured is not None
     assert found.measured.mean == pytest.approx(gain - 0.06)

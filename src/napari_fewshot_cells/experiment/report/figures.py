@@ -1,6 +1,6 @@
 """The plots of a report: bars of IoU and learning curves.
 
-They are SVG. Every colour in them has a name, so that a page can give the names other values in the dark.
+They are SVG. Every colour in them has a name, so that a page can give the names other values in dark mode.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ COLOURS = {
     "grid": "#dfe2e7",
     "surface": "#ffffff",
 }
-"""On light ground. Methods stay apart for the three kinds of colour blindness, and by their order too."""
+"""On a light ground. Methods differ for all three kinds of colour blindness, and by their order, too."""
 
 DARK_COLOURS = {
     "transfer": "#747a85",
@@ -52,15 +52,15 @@ DARK_COLOURS = {
 }
 
 _TEXT_LINE: dict[str, Any] = {"color": COLOURS["ink"], "lw": 1.4, "ls": (0, (3, 2))}
-_BAR = 0.84  # of the room between two K that bars take
+_BAR = 0.84  # share of the space between two K that bars take
 _PANELS = (2, 3)
-_SIZE = (12.0, 6.1)  # inches; a page scales it
+_SIZE = (12.0, 6.1)  # inches; the page scales it
 
 
 def bars_figure(
     rows: Sequence[FineTuning], targets: Sequence[str], k_shots: Sequence[int], measure: Measure = "iou"
 ) -> str:
-    """Mean IoU of one network, as the paper's Figures 3 and 4: a panel a target, and one for their mean.
+    """Mean IoU of one network, as in the paper's Figures 3 and 4: a panel for each target, one for the mean.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def bars_figure(
         Of one schedule and one network.
     targets : sequence of str
     k_shots : sequence of int
-        Groups of bars. A bar that was not measured is a cross on the axis.
+        Groups of bars. A cross on the axis marks a bar that was not measured.
     measure : str
 
     Returns
@@ -90,7 +90,7 @@ def bars_figure(
 
 
 def curves_figure(curves: Mapping[Start, Curve], arch: str, targets: Sequence[str]) -> str:
-    """L_BCE against seconds of training, a panel a target.
+    """L_BCE against seconds of training, one panel for each target.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def curves_figure(curves: Mapping[Start, Curve], arch: str, targets: Sequence[st
     for (_, of, target, method, _), curve in curves.items():
         if of == arch:
             own[target, method].append(curve)
-    # A first iteration far above the rest would press all others to the axis.
+    # A first iteration far above the rest would squeeze all others to the axis.
     top = 1.05 * max(float(np.quantile(curve.bce, 0.98)) for seeds in own.values() for curve in seeds)
     with _style():
         figure, panels = _panels(targets, with_mean=False)
@@ -119,10 +119,10 @@ def curves_figure(curves: Mapping[Start, Curve], arch: str, targets: Sequence[st
                     axes.plot(curve.seconds, running_mean(curve), color=COLOURS[method], lw=1.6)
             missing = [METHODS[m] for m in METHODS if (target, m) not in own]
             if missing:
-                said = "\n".join(
+                note = "\n".join(
                     ["not trained", *missing] if len(missing) < len(METHODS) else ["not trained"]
                 )
-                axes.text(0.98, 0.95, _mathtext(said), transform=axes.transAxes, ha="right", va="top",
+                axes.text(0.98, 0.95, _mathtext(note), transform=axes.transAxes, ha="right", va="top",
                           color=COLOURS["muted"], fontsize=7.5)  # fmt: skip
             axes.set_title(target)
             axes.set_xlim(left=0)
@@ -197,7 +197,7 @@ def _halo(bars: BarContainer) -> None:
 
 
 def _panels(targets: Sequence[str], *, with_mean: bool) -> tuple[Figure, list[Axes]]:
-    """A grid with the paper's five targets and a sixth panel; longer for more targets."""
+    """A grid for the paper's five targets and a sixth panel; more rows for more targets."""
     n, columns = len(targets) + with_mean, _PANELS[1]
     n_rows = max(1, -(-n // columns))
     figure = Figure(
@@ -224,15 +224,15 @@ def _cross(label: str) -> Line2D:
 
 
 def _mathtext(label: str) -> str:
-    """L_BCE with its subscript lowered."""
+    """Set the subscript of L_BCE in mathtext."""
     return re.sub(r"L_(\w+)", r"$L_{\\mathrm{\1}}$", label)
 
 
 @contextmanager
 def _style() -> Iterator[None]:
     settings: dict[Any, Any] = {
-        "svg.fonttype": "none",  # text stays text: to select, to search, to read aloud
-        "svg.hashsalt": "few-shot",  # the same results make the same file
+        "svg.fonttype": "none",  # keeps text as text: to select, search and read aloud
+        "svg.hashsalt": "few-shot",  # the same results give the same file
         "font.family": "DejaVu Sans",
         "font.size": 8.5,
         "axes.titlesize": 9.5,

@@ -15,11 +15,11 @@ OVERLAY_COLOURS = {
     "false negative": (0, 255, 0),
     "true positive": (255, 255, 255),
 }
-"""The paper's, in the order of 2 · truth + predicted. Red and green differ in lightness too."""
+"""The paper's colours, in the order of 2 · truth + predicted. Red and green differ in lightness, too."""
 
 
 def overlay(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Where a segmentation is right and wrong.
+    """Colours that show where a segmentation is right and wrong.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def read_overlay(file: Path) -> tuple[NDArray[np.uint8], NDArray[np.bool_], NDAr
 
 
 def shrink(pixels: NDArray[Any], longest: int) -> NDArray[Any]:
-    """To a thumbnail; a mask stays a mask, each pixel the nearest of the full image."""
+    """Reduce to a thumbnail. A mask stays a mask: each pixel takes the nearest of the full image."""
     factor = min(1.0, longest / max(pixels.shape))
     height, width = (max(1, round(side * factor)) for side in pixels.shape)
     smooth = Image.Resampling.NEAREST if pixels.dtype == bool else Image.Resampling.BOX
@@ -71,5 +71,5 @@ def shrink(pixels: NDArray[Any], longest: int) -> NDArray[Any]:
 
 
 def _outcome(truth: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> NDArray[np.intp]:
-    """Which of `OVERLAY_COLOURS` each pixel has."""
+    """Index of each pixel's colour in `OVERLAY_COLOURS`."""
     return 2 * truth.astype(np.intp) + predicted

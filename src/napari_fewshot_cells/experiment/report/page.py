@@ -1,4 +1,4 @@
-"""The report of stored results: tables as CSV and Markdown, figures as SVG, and a page that shows all."""
+"""The report of stored results: tables as CSV and Markdown, figures as SVG, and a page with all of them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class NetworkPart:
 
 @dataclass(frozen=True)
 class OverlayRow:
-    """One target's input and, for each method, its overlay as a data address, where there is one, and IoU."""
+    """One target's input and, for each method, label, overlay as a data address or None, and IoU."""
 
     label: str
     k_shot: int
@@ -76,7 +76,7 @@ class OverlayRow:
 
 @dataclass(frozen=True)
 class SchedulePart:
-    """Everything of one schedule; schedules are never put together."""
+    """Everything of one schedule; schedules are never merged."""
 
     name: str
     rows: tuple[FineTuning, ...]
@@ -90,12 +90,12 @@ class SchedulePart:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many claims hold, do not hold, are not measured."""
+        """How many claims hold, do not hold, or are not measured."""
         return Counter(claim.verdict.split(",")[0] for claim in self.claims)
 
     @property
     def n_cells(self) -> int:
-        """Of the paper's matrix."""
+        """Measured cells of the paper's matrix."""
         cells = {r.key for r in self.rows if r.target in SOURCE_NAMES and r.k_shot in K_SHOTS}
         return len(cells)
 
@@ -108,9 +108,9 @@ def report(results: Results, out: Path, *, overlays: bool = True) -> Path:
     results : Results
     out : Path
         Gets `index.html`, which needs no other file; `results.csv`, `summary.csv`, `orderings.csv`,
-        `curves.csv`; the figures as SVG; and with overlays `overlay-images/`.
+        `curves.csv`; the figures as SVG; and, if overlays are wanted, `overlay-images/`.
     overlays : bool
-        Overlays show pixels of the data sets, whose terms may not allow to publish them.
+        Overlays show pixels of the data sets, whose terms may forbid publishing them.
 
     Returns
     -------
@@ -120,7 +120,7 @@ def report(results: Results, out: Path, *, overlays: bool = True) -> Path:
     Raises
     ------
     DataError
-        No overlays are wanted, but the folder holds those of an earlier report.
+        If no overlays are wanted, but the folder holds those of an earlier report.
     """
     if not overlays and (out / OVERLAY_FOLDER).exists():
         raise DataError(f"'{out / OVERLAY_FOLDER}' holds overlays of an earlier report; remove it first.")
@@ -144,7 +144,7 @@ def markdown(results: Results) -> str:
 def _schedule_part(
     results: Results, schedule: str, out: Path | None = None, overlays: bool = False
 ) -> SchedulePart:
-    """Gather one schedule; with `out` draw its figures, into that folder too."""
+    """Gather one schedule; with `out`, also draw its figures into that folder."""
     rows = where(results.rows, schedule=schedule)
     curves = {start: curve for start, curve in results.curves.items() if start[0] == schedule}
     is_calibrated = any(row.iou != row.plain_iou for row in rows)
@@ -186,7 +186,7 @@ def _network_part(
 def _overlay_rows(
     rows: Sequence[FineTuning], files: Mapping[FineTuning, Path], out: Path
 ) -> list[OverlayRow]:
-    """For the page a line a network and target, at its most shots; every overlay goes into the folder."""
+    """One line for each network and target at its largest K, for the page; all overlays go to the folder."""
     (out / OVERLAY_FOLDER).mkdir(exist_ok=True)
     lines: dict[tuple[str, str], dict[int, dict[str, FineTuning]]] = {}
     for row in rows:
@@ -254,13 +254,13 @@ def _write_summary(rows: Sequence[FineTuning], path: Path) -> None:
         for bar in summarise(rows):
             numbers = [bar.iou.mean, bar.iou.sd, bar.plain_iou.mean, bar.plain_iou.sd]
             seconds = np.mean([row.seconds for row in bar.rows])
-            said = [
+            origin = [
                 "; ".join(sorted({str(getattr(row, name)) for row in bar.rows}))
                 for name in ("seed", "commit", "device", "machine")
             ]
             shown = ["" if np.isnan(number) else f"{number:.4f}" for number in numbers]
             writer.writerow([bar.schedule, bar.arch, bar.target, bar.method, bar.k_shot, bar.iou.n, *shown,
-                             f"{seconds:.1f}", *said])  # fmt: skip
+                             f"{seconds:.1f}", *origin])  # fmt: skip
 
 
 def _write_orderings(parts: Sequence[SchedulePart], path: Path) -> None:

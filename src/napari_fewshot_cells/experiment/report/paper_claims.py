@@ -1,8 +1,9 @@
-"""What the paper's text states, one by one, against what was measured.
+"""The statements of the paper's text, one by one, checked against the measurements.
 
 The paper shows its results as bar charts; its text names orderings and a few numbers. Each is a `Claim` about
-a mean with a limit. Units are selections of targets (see `comparisons.sides`), so the interval tells how sure
-the mean is *for these trained starts*: another training would move it, and one start cannot show by how much.
+a mean with a limit. Units are selections of targets (see `comparisons.sides`). So the interval shows how
+certain the mean is *for these trained starts*: another training would move it, and one start cannot show by
+how much.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .comparisons import Measure, Spread, Unit, sides, spread, summarise, where
 from .results import ARCHITECTURES, METHODS, Curve, FineTuning, Start
 
 ANCHORS = {"B5": 0.90, "B39": 0.90, "EM": 0.70, "TNBC": 0.50}
-"""IoU at 10 shots: "around 90 % or more", "around 70 % range", "within 50 % range"."""
+"""IoU at 10 shots, for "around 90 % or more", "around 70 % range", "within 50 % range"."""
 
 AROUND_90 = ("B5", "B39")
 """Sets whose results are "around 90 % or more"."""
@@ -27,10 +28,10 @@ CLOSE = 0.05
 """Our reading of "close": the mean IoUs differ by no more than this."""
 
 SPEED_UP = {"fcrn": 40, "unet": 60}
-"""How many times faster than transfer learning meta-learning converges, says the paper."""
+"""The paper's factors by which meta-learning converges faster than transfer learning."""
 
-_FEWEST_FOR_SD = 3  # selections, to speak of a spread
-_SMOOTH = 5  # points of a curve of at most 300; many more would blur how early a fast training is there
+_FEWEST_FOR_SD = 3  # selections, for a standard deviation
+_SMOOTH = 5  # points of a curve of at most 300; many more would blur how early a fast training arrives
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,21 @@ class Claim:
     Attributes
     ----------
     paper : str
-        What the paper says.
+        The paper's statement.
     network : str
     quantity : str
         What the numbers are.
     measured : Spread or None
-        None where cells are missing.
+        None if cells are missing.
     limit : float
-        What the mean must be above, or its size below for `within`.
+        The mean must be at least this; with `within`, its absolute value at most this.
     within : bool
     detail : str
-        The numbers that the mean was made of.
+        The numbers behind the mean.
     unit : str
         What n counts.
     kind : str
-        What the numbers are: differences of IoUs, IoUs, or factors with a geometric mean.
+        Differences of IoUs, IoUs, or factors with a geometric mean.
     """
 
     paper: str
@@ -69,29 +70,29 @@ class Claim:
 
     @property
     def verdict(self) -> str:
-        """``holds`` or ``does not hold`` by the mean; ``within the spread`` if the interval has the limit."""
+        """``holds`` or ``does not hold``, by the mean; ``within the spread``: the interval has the limit."""
         if self.measured is None:
             return "not measured"
         m = self.measured
         holds = abs(m.mean) <= self.limit if self.within else m.mean >= self.limit
-        said = "holds" if holds else "does not hold"
+        verdict = "holds" if holds else "does not hold"
         if m.n == 1:
-            return f"{said}, n = 1"
+            return f"{verdict}, n = 1"
         edges = (-self.limit, self.limit) if self.within else (self.limit,)
-        return f"{said}, within the spread" if any(m.low < e < m.high for e in edges) else said
+        return f"{verdict}, within the spread" if any(m.low < e < m.high for e in edges) else verdict
 
 
 def check_orderings(
     rows: Sequence[FineTuning], curves: Mapping[Start, Curve], measure: Measure = "iou"
 ) -> list[Claim]:
-    """Every claim of the paper for both networks.
+    """Every claim of the paper, for both networks.
 
     Parameters
     ----------
     rows : sequence of FineTuning
         Of one schedule.
     curves : mapping of Start to Curve
-        Of the same.
+        Of the same schedule.
     measure : str
     """
     own = {arch: where(rows, arch=arch) for arch in ARCHITECTURES}
@@ -115,7 +116,7 @@ def seconds_to(curve: Curve, loss: float) -> float:
 
 
 def running_mean(curve: Curve) -> NDArray[np.float64]:
-    """Of the loss over a point and the few before it."""
+    """Mean of the loss over each point and the few before it."""
     sums = np.concatenate([[0.0], np.cumsum(curve.bce)])
     last = np.arange(1, len(sums))
     first = np.maximum(0, last - _SMOOTH)
@@ -124,7 +125,7 @@ def running_mean(curve: Curve) -> NDArray[np.float64]:
 
 
 def common_loss(curves: Sequence[Curve]) -> float:
-    """The lowest loss that all of them reach."""
+    """The lowest loss that all curves reach."""
     return float(max(running_mean(curve).min() for curve in curves))
 
 
@@ -169,7 +170,7 @@ def _only_shots_help(rows: Sequence[FineTuning], arch: str, measure: Measure) ->
     apart = [abs(ten - other) for _, ten, other in found.values()]
     detail = f"{np.mean(gains):+.3f} against {np.mean(apart):.3f}" if found else ""
     return Claim(
-        f"Where results are around 90 %, {' and '.join(AROUND_90)}, only more shots help",
+        f"If results are around 90 % ({' and '.join(AROUND_90)}), only more shots help",
         ARCHITECTURES[arch],
         f"gain K = 1 → 10, {METHODS['complete']}, less the distance from {METHODS['transfer']} at K = 10",
         spread(float(gain - distance) for gain, distance in zip(gains, apart, strict=True)),
@@ -226,7 +227,7 @@ def _converges_faster(curves: Mapping[Start, Curve], arch: str) -> Claim:
             factors[unit] = seconds_to(pair["transfer"], loss) / seconds_to(pair["complete"], loss)
     logs = spread(np.log(value) for value in factors.values())
     detail = ", ".join(f"{target} {value:.1f}" for (target, _), value in factors.items())
-    if logs is not None:  # factors are averaged as factors: 2 and ½ make 1
+    if logs is not None:  # factors have a geometric mean: that of 2 and ½ is 1
         low, high = np.exp(logs.low), np.exp(logs.high)
         logs = Spread(float(np.exp(logs.mean)), float(np.exp(logs.sd)), logs.n, float(low), float(high))
     return Claim(
@@ -261,7 +262,7 @@ def minus(a: str, b: str) -> str:
 
 
 def _unit(units: Iterable[Unit]) -> str:
-    """An average over two targets is less than one over five: say of how many."""
+    """Name the number of targets: an average over two is weaker than one over five."""
     n_targets = len({target for target, _, _ in units})
     return f"selections of {n_targets} target{'s' if n_targets > 1 else ''}"
 

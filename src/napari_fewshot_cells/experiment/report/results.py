@@ -1,7 +1,7 @@
-"""Stored results: the fine-tunings of a matrix, the curves of its trainings, and what to show of them.
+"""Stored results: the fine-tunings of a matrix, the curves of its trainings, and its overlays.
 
-A folder of results is that of ``napari-fewshot-train protocol``, or what ``report`` wrote from it:
-`results.csv` and `curves.csv`. Renamed, these two are `NAME.csv` and `NAME-curves.csv`.
+A folder of results is one that ``napari-fewshot-train protocol`` wrote, or one that ``report`` wrote from it,
+with `results.csv` and `curves.csv`. If renamed, these two are `NAME.csv` and `NAME-curves.csv`.
 
 Nothing here trains, so nothing here imports torch.
 """
@@ -81,12 +81,12 @@ class FineTuning:
 
     @property
     def start(self) -> Start:
-        """The training that this fine-tuning began from."""
+        """The training that this fine-tuning started from."""
         return self.schedule, self.arch, self.target, self.method, self.seed
 
     @property
     def key(self) -> str:
-        """Of the cell in the matrix, as its files are named."""
+        """Name of the cell in the matrix, as in its files."""
         return f"{self.arch}-{self.target}-{self.method}-k{self.k_shot}-s{self.selection}"
 
 
@@ -101,7 +101,7 @@ class Curve:
     Attributes
     ----------
     iteration, seconds, bce : (N,) float
-        Meta-trainings: mean over the tasks of an iteration.
+        For a meta-training, `bce` is the mean over the tasks of an iteration.
     """
 
     iteration: NDArray[np.float64]
@@ -127,7 +127,7 @@ class Results:
 
     @property
     def schedules(self) -> tuple[str, ...]:
-        """Of the rows, by name."""
+        """Names of the rows' schedules, sorted."""
         return tuple(sorted({row.schedule for row in self.rows}))
 
 
@@ -137,7 +137,7 @@ def read_results(paths: Sequence[Path]) -> Results:
     Raises
     ------
     DataError
-        There are none, a row lacks a column, or two of them are of the same cell.
+        If there are none, a row lacks a column, or two rows are of the same cell.
     """
     found: dict[tuple[str, int, str], FineTuning] = {}
     curves: dict[Start, Curve] = {}
@@ -159,13 +159,13 @@ def read_results(paths: Sequence[Path]) -> Results:
 
 
 def in_order(names: Iterable[str], known: Iterable[str]) -> list[str]:
-    """Each name once: the known ones in their order, then the others by the alphabet."""
+    """Each name once: the known ones in their order, then the others alphabetically."""
     there, known = set(names), list(known)
     return [n for n in known if n in there] + sorted(there - set(known))
 
 
 def write_rows(rows: Sequence[FineTuning], path: Path) -> None:
-    """Write `results.csv`: one row a fine-tuning."""
+    """Write `results.csv`: one row for each fine-tuning."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, [field.name for field in fields(FineTuning)])
         writer.writeheader()
@@ -173,7 +173,7 @@ def write_rows(rows: Sequence[FineTuning], path: Path) -> None:
 
 
 def write_curves(curves: Mapping[Start, Curve], path: Path) -> None:
-    """Write `curves.csv`: the curves of all trainings, thinned to what a figure shows."""
+    """Write `curves.csv`: the curves of all trainings, thinned for a figure."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_CURVE_COLUMNS)
@@ -204,7 +204,7 @@ def _row(values: Mapping[str, object], file: Path) -> FineTuning:
     try:
         typed = {f.name: read[str(f.type)](str(values[f.name])) for f in fields(FineTuning)}
     except ValueError as error:
-        raise DataError(f"'{file}' holds something that is not a number: {error}.") from error
+        raise DataError(f"'{file}' holds a value that is not a number: {error}.") from error
     return FineTuning(**typed)  # type: ignore[arg-type]
 
 
@@ -227,12 +227,12 @@ def _in_the_papers_order(row: FineTuning) -> tuple[object, ...]:
 
 
 def _read_curves(path: Path) -> dict[Start, Curve]:
-    """Of a folder's trainings; or of the table that a report made of them, beside the results."""
+    """Curves of a folder's trainings, or of the table that a report wrote beside its results."""
     points: dict[Start, list[tuple[float, float, float]]] = defaultdict(list)
     for file in sorted(path.glob(f"starts/*/{CURVES_FILE}")):
         settings = json.loads((file.parent / "schedule.json").read_text(encoding="utf-8"))
         arch, rest = file.parent.name.split("-", 1)
-        target, method = rest.rsplit("-", 1)  # a lab's set may have a hyphen in its name
+        target, method = rest.rsplit("-", 1)  # the name of a lab's own set may contain a hyphen
         points[settings["name"], arch, target, method, settings["seed"]] = _points(file)
     table = path / CURVES_FILE if path.is_dir() else path.with_name(f"{path.stem}-{CURVES_FILE}")
     if not points and table.exists():
@@ -244,11 +244,11 @@ def _read_curves(path: Path) -> dict[Start, Curve]:
 
 
 def _points(file: Path) -> list[tuple[float, float, float]]:
-    """Iteration, seconds and loss of a training; an iteration of several tasks is one point, their mean."""
+    """Iteration, seconds and loss of a training; the tasks of an iteration are averaged to one point."""
     iterations: dict[int, list[tuple[float, float]]] = defaultdict(list)
     with file.open(newline="", encoding="utf-8") as lines:
         for line in csv.DictReader(lines):
-            if line["bce"]:  # the last row of a training that goes on may be half-written
+            if line["bce"]:  # the last row of a running training may be half-written
                 iterations[int(line["iteration"])].append((float(line["seconds"]), float(line["bce"])))
     return [
         (i, max(seconds for seconds, _ in of), float(np.mean([bce for _, bce in of])))
@@ -257,6 +257,6 @@ def _points(file: Path) -> list[tuple[float, float, float]]:
 
 
 def _thin(points: NDArray[np.float64]) -> Curve:
-    """Means of as many neighbours as it takes."""
+    """Thin to at most `_CURVE_POINTS` points by averaging neighbours."""
     groups = np.array_split(points, min(_CURVE_POINTS, len(points)))
     return Curve(*np.array([group.mean(axis=0) for group in groups]).T)
