@@ -16,7 +16,7 @@ from statistics import median
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from napari_fewshot_cells.datasets.five_sets import FACTS
+from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
 from napari_fewshot_cells.experiment.matrix import K_SHOTS, SELECTIONS
 from napari_fewshot_cells.experiment.schedules import (
     CPU_FINE_TUNING,
@@ -219,7 +219,7 @@ def hours(rows: Sequence[Row], schedule: str, arch: str) -> Hours:
     for name, (height, width, diameter) in IMAGES.items():
         scale = CANONICAL_DIAMETER / diameter if schedule == "cpu" else 1.0
         image = per_image * height * width * scale**2
-        n_images = FACTS[name].official_pairs - 10
+        n_images = PUBLISHED_SETS[name].official_pairs - 10
         testing += per_cell * len(K_SHOTS) * n_images * image
         testing_some += per_cell * len(K_SHOTS) * min(N_TEST, n_images) * image
         if schedule == "cpu":

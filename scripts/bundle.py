@@ -10,7 +10,7 @@ import argparse
 from dataclasses import replace
 from pathlib import Path
 
-from napari_fewshot_cells.datasets.five_sets import FACTS
+from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
 from napari_fewshot_cells.models.model import Model
 from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.training.meta_training import MODEL_FILE
@@ -24,7 +24,9 @@ def main() -> None:
     parser.add_argument("--half", action="store_true")
     arguments = parser.parse_args()
     model = read_model(arguments.run / MODEL_FILE)
-    sources = tuple({**source, "licence": FACTS[source["name"]].licence} for source in model.card.sources)
+    sources = tuple(
+        {**source, "licence": PUBLISHED_SETS[source["name"]].licence} for source in model.card.sources
+    )
     card = replace(model.card, name=Path(arguments.name).name, sources=sources)
     network = model.network
     if arguments.half:

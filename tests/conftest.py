@@ -32,11 +32,11 @@ def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder laid out as the five source sets, each with 12 small simulated images."""
     from skimage import io
 
-    from napari_fewshot_cells.datasets.five_sets import FACTS
+    from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
     from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 
     data = tmp_path_factory.mktemp("five")
-    for name, facts in FACTS.items():
+    for name, facts in PUBLISHED_SETS.items():
         simulate = electron_microscopy if name.endswith("EM") else fluorescent_cells
         for part in ("images", "masks"):
             (data / name / part).mkdir(parents=True)

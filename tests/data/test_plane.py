@@ -11,7 +11,7 @@ from hypothesis.extra import numpy as hnp
 from skimage import io
 
 from napari_fewshot_cells.base.errors import DataError, ImageError
-from napari_fewshot_cells.data.image_files import image_files, pair_by_stem, read_labels, read_plane
+from napari_fewshot_cells.data.image_files import list_images, pair_by_stem, read_labels, read_plane
 from napari_fewshot_cells.data.plane import normalise, rescale, to_plane
 
 ramp = np.add.outer(np.arange(20), np.arange(24))
@@ -99,8 +99,8 @@ def test_files(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", ramp.astype(np.uint16))
     io.imsave(tmp_path / "a.png", ramp.astype(np.uint8), check_contrast=False)
     (tmp_path / "notes.txt").write_text("not an image")
-    assert [f.name for f in image_files(tmp_path)] == ["a.png", "b.tif"]
-    for file in image_files(tmp_path):
+    assert [f.name for f in list_images(tmp_path)] == ["a.png", "b.tif"]
+    for file in list_images(tmp_path):
         np.testing.assert_array_equal(read_plane(file).pixels, ramp)
 
 
@@ -119,7 +119,7 @@ def test_label_files(tmp_path):
     io.imsave(tmp_path / "grey.png", labels, check_contrast=False)
     io.imsave(tmp_path / "rgb.png", np.stack([labels] * 3, axis=-1), check_contrast=False)
     tifffile.imwrite(tmp_path / "float.tif", labels.astype(np.float32))
-    for file in image_files(tmp_path):
+    for file in list_images(tmp_path):
         assert read_labels(file).dtype == np.int32
         np.testing.assert_array_equal(read_labels(file), labels)
 
@@ -151,9 +151,9 @@ def test_pairs(tmp_path):
 
 def test_missing_and_empty_folders(tmp_path):
     with pytest.raises(DataError, match="no file or folder"):
-        image_files(tmp_path / "none")
+        list_images(tmp_path / "none")
     with pytest.raises(DataError, match="holds no image"):
-        image_files(tmp_path)
+        list_images(tmp_path)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 7])

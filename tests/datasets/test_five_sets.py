@@ -11,7 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -23,8 +23,14 @@ from PIL import Image
 from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.data.image_files import read_labels
 from napari_fewshot_cells.datasets import download
-from napari_fewshot_cells.datasets.download import OFFICIAL, Download, SourceDownloads, fetch_sources
-from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES, find_sources, summarise
+from napari_fewshot_cells.datasets.download import fetch_sources
+from napari_fewshot_cells.datasets.five_sets import (
+    PUBLISHED_SETS,
+    SOURCE_NAMES,
+    PublishedSet,
+    find_sources,
+    summarise,
+)
 from napari_fewshot_cells.datasets.unpack import open_archive
 
 # --- small archives in the official layouts ----------------------------------------------------------------
@@ -117,16 +123,17 @@ class Server:
     requests: list[tuple[str, str | None]] = field(default_factory=list)  # (path, Range header)
     sent: int = 0
 
-    def downloads(self, pairs: int | None = None, sha256: str | None = None) -> dict[str, SourceDownloads]:
+    def published(self, pairs: int | None = None, sha256: str | None = None) -> dict[str, PublishedSet]:
         return {
-            name: SourceDownloads(
-                tuple(
-                    Download(f"{self.address}/{name}/{f.filename}", f.filename, sha256)
+            name: replace(
+                official,
+                files=tuple(
+                    replace(f, url=f"{self.address}/{name}/{f.filename}", sha256=sha256)
                     for f in official.files
                 ),
-                pairs,
+                official_pairs=pairs,
             )
-            for name, official in OFFICIAL.items()
+            for name, official in PUBLISHED_SETS.items()
         }
 
 
@@ -204,9 +211,9 @@ def leftovers(folder: Path) -> list[str]:
 
 def test_all_five_sets_from_their_official_layouts(server: Server, tmp_path: Path):
     events = []
-    sources = fetch_sources(tmp_path, downloads=server.downloads(), report=events.append)
+    sources = fetch_sources(tmp_path, published=server.published(), report=events.append)
 
-    assert tuple(sources) == SOURCE_NAMES
+    assert tuple(sources) == tuple(SOURCE_NAMES)
     assert {n: len(s.pairs) for n, s in sources.items()} == {
         "B5": 1,
         "B39": 1,
@@ -247,16 +254,16 @@ def test_all_five_sets_from_their_official_layouts(server: Server, tmp_path: Pat
 
 
 def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path):
-    fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["EM"], published=server.published())
     asked = len(server.requests)
-    fetch_sources(tmp_path, ["EM", "TNBC"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["EM", "TNBC"], published=server.published())
     assert [path.split("/")[0] for path, _ in server.requests[asked:]] == ["TNBC"]
 
 
 def test_dropped_connections_are_continued_where_they_stopped(server: Server, tmp_path: Path):
     key = "EM/training.tif"
     server.drops[key] = [download.CHUNK + 99, 0, 0, download.CHUNK + 99, 0, 0, 70_000, 0]  # only few in a row
-    sources = fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    sources = fetch_sources(tmp_path, ["EM"], published=server.published())
     np.testing.assert_array_equal(np.asarray(Image.open(sources["EM"].pairs[0][0])), SLICE)
     asked = [r for path, r in server.requests if path == key]
     assert asked == [None] + [f"bytes={n * download.CHUNK}-" for n in (1, 1, 1, 2, 2, 2, 4, 4)]
@@ -266,12 +273,12 @@ def test_a_failed_fetch_is_continued_by_the_next_one(server: Server, tmp_path: P
     key = "EM/training.tif"
     server.drops[key] = [40_000] + [0] * 20
     with pytest.raises(DataError, match=r"training.tif.*continues where it stopped"):
-        fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["EM"], published=server.published())
     assert not (tmp_path / "EM").exists()
     assert "EM/training.tif.part" in leftovers(tmp_path)
     server.drops.clear()
     server.requests.clear()
-    fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["EM"], published=server.published())
     assert server.requests[0] == (key, f"bytes={download.CHUNK}-")
     assert leftovers(tmp_path) == []
 
@@ -280,17 +287,17 @@ def test_a_file_that_changed_in_between_starts_anew(server: Server, tmp_path: Pa
     key = "EM/training.tif"
     server.drops[key] = [40_000] + [0] * 20
     with pytest.raises(DataError):
-        fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["EM"], published=server.published())
     server.drops.clear()
     server.files[key] = stack([SLICE // 3, SLICE // 4, SLICE // 5])
-    sources = fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    sources = fetch_sources(tmp_path, ["EM"], published=server.published())
     np.testing.assert_array_equal(np.asarray(Image.open(sources["EM"].pairs[0][0])), SLICE // 3)
 
 
 def test_a_server_without_ranges_starts_anew(server: Server, tmp_path: Path):
     server.ranges = False
     server.drops["EM/training.tif"] = [40_000, 90_000]
-    sources = fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    sources = fetch_sources(tmp_path, ["EM"], published=server.published())
     np.testing.assert_array_equal(np.asarray(Image.open(sources["EM"].pairs[0][0])), SLICE)
 
 
@@ -298,20 +305,20 @@ def test_a_complete_part_of_a_killed_process_is_used(server: Server, tmp_path: P
     key = "EM/training.tif"
     server.drops[key] = [40_000] + [0] * 20
     with pytest.raises(DataError):
-        fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["EM"], published=server.published())
     server.drops.clear()
     (tmp_path / ".downloads" / (key + ".part")).write_bytes(server.files[key])
     server.sent = 0
-    fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["EM"], published=server.published())
     assert server.sent == len(server.files["EM/training_groundtruth.tif"])
 
 
 def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(server: Server, tmp_path: Path):
     server.busy["EM/training.tif"] = 2
-    fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["EM"], published=server.published())
     del server.files["B39/masks.zip"]
     with pytest.raises(DataError, match=r"masks.zip.*404"):
-        fetch_sources(tmp_path, ["B39"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["B39"], published=server.published())
     assert sum(path == "B39/masks.zip" for path, _ in server.requests) == 1
     assert not (tmp_path / "B39").exists()
 
@@ -319,36 +326,36 @@ def test_a_busy_server_is_asked_again_and_a_missing_file_is_not(server: Server, 
 def test_no_server_is_one_line(tmp_path: Path, server: Server):
     server.address = "http://127.0.0.1:9"
     with pytest.raises(DataError, match="check the network") as caught:
-        fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["EM"], published=server.published())
     assert "\n" not in str(caught.value)
 
 
 def test_the_recorded_checksum_holds_ever_after(server: Server, tmp_path: Path):
-    fetch_sources(tmp_path, ["TNBC"], downloads=server.downloads())
+    fetch_sources(tmp_path, ["TNBC"], published=server.published())
     (tmp_path / "TNBC").rename(tmp_path / "elsewhere")
     server.files["TNBC/TNBC_NucleiSegmentation.zip"] += b"tampered"
     with pytest.raises(DataError, match="does not match its checksum"):
-        fetch_sources(tmp_path, ["TNBC"], downloads=server.downloads())
+        fetch_sources(tmp_path, ["TNBC"], published=server.published())
     assert not (tmp_path / "TNBC").exists()
     assert not any("TNBC_Nuclei" in name for name in leftovers(tmp_path))
 
 
 def test_a_pinned_checksum_holds_at_once(server: Server, tmp_path: Path):
     with pytest.raises(DataError, match="does not match its checksum sha256:0000"):
-        fetch_sources(tmp_path, ["TNBC"], downloads=server.downloads(sha256="0" * 64))
+        fetch_sources(tmp_path, ["TNBC"], published=server.published(sha256="0" * 64))
     right = hashlib.sha256(server.files["TNBC/TNBC_NucleiSegmentation.zip"]).hexdigest()
-    assert fetch_sources(tmp_path, ["TNBC"], downloads=server.downloads(sha256=right))
+    assert fetch_sources(tmp_path, ["TNBC"], published=server.published(sha256=right))
 
 
 def test_nothing_half_made_looks_complete(server: Server, tmp_path: Path):
     with pytest.raises(DataError, match="should hold 4 pairs, but 3"):
-        fetch_sources(tmp_path, ["EM"], downloads=server.downloads(pairs=4))
+        fetch_sources(tmp_path, ["EM"], published=server.published(pairs=4))
     assert not (tmp_path / "EM").exists()
     # The half-made folder of a process that was killed is neither taken for a set nor in the way.
     half = tmp_path / ".downloads" / "EM.unfinished" / "images"
     half.mkdir(parents=True)
     (half / "stale.png").write_bytes(b"")
-    sources = fetch_sources(tmp_path, ["EM"], downloads=server.downloads(pairs=3))
+    sources = fetch_sources(tmp_path, ["EM"], published=server.published(pairs=3))
     assert [image.stem for image, _ in sources["EM"].pairs] == [f"training_{i:03d}" for i in (1, 2, 3)]
 
 
@@ -357,9 +364,11 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server: Server, tmp
     server.stalls[key] = 3 * download.CHUNK
     files = [(f"{server.address}/EM/{n}", n) for n in ("training.tif", "training_groundtruth.tif")]
     code = (
+        "from dataclasses import replace\n"
         "from napari_fewshot_cells.datasets.download import *\n"
-        f"parts = SourceDownloads(tuple(Download(*f) for f in {files!r}), None)\n"
-        f"fetch_sources({str(tmp_path)!r}, ['EM'], downloads={{'EM': parts}})"
+        f"files = tuple(Download(*f) for f in {files!r})\n"
+        "here = replace(PUBLISHED_SETS['EM'], files=files, official_pairs=None)\n"
+        f"fetch_sources({str(tmp_path)!r}, ['EM'], published={{'EM': here}})"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     part = tmp_path / ".downloads" / (key + ".part")
@@ -376,7 +385,7 @@ def test_a_killed_process_leaves_what_the_next_one_continues(server: Server, tmp
     assert 0 < got <= 3 * download.CHUNK
     server.stalls.clear()
     server.requests.clear()
-    sources = fetch_sources(tmp_path, ["EM"], downloads=server.downloads())
+    sources = fetch_sources(tmp_path, ["EM"], published=server.published())
     assert server.requests[0] == (key, f"bytes={got}-")
     np.testing.assert_array_equal(np.asarray(Image.open(sources["EM"].pairs[0][0])), SLICE)
     assert leftovers(tmp_path) == []
@@ -392,7 +401,7 @@ def test_damaged_archives_are_one_line(server: Server, tmp_path: Path):
         server.files["B39/masks.zip"] = damage
         folder = tmp_path / hashlib.sha256(damage).hexdigest()[:6]
         with pytest.raises(DataError, match=r"masks.zip|damaged"):
-            fetch_sources(folder, ["B39"], downloads=server.downloads())
+            fetch_sources(folder, ["B39"], published=server.published())
         assert not (folder / "B39").exists()
 
 
@@ -444,7 +453,7 @@ def laid_out(tmp_path: Path) -> Path:
 
 def test_pairs_are_found_by_stem(laid_out: Path):
     sources = find_sources(laid_out)
-    assert tuple(sources) == SOURCE_NAMES
+    assert tuple(sources) == tuple(SOURCE_NAMES)
     assert [(i.stem, m.stem) for i, m in sources["EM"].pairs] == [("a", "a"), ("b", "b")]
     assert sources["B39"].licence == "CC0 1.0"
     summary = summarise(sources["EM"])

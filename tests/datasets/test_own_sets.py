@@ -149,13 +149,25 @@ def test_partners(lab: Path):
     (lab / "images" / "notes.txt").write_text("nobody annotated this one")
     (lab / "masks" / ".DS_Store").write_text("")
     assert notes(lab) == [
-        "Files in images/ that are neither PNG nor TIFF are not used: notes.txt.",
+        "Files in images/ that are no images are not used: notes.txt.",
         "Images without a mask of the same name are not used: spare.png.",
     ]
     write(lab / "masks" / "a.tif", MASK)
     assert errors(lab) == ["'masks/a.png' and 'masks/a.tif' have the same name; remove one of them."]
     (lab / "masks" / "a.tif").rename(lab / "masks" / "a_mask.tif")
     assert errors(lab) == ["'masks/a_mask.tif' has no image of the same name; rename or remove it."]
+
+
+def test_masks_in_a_format_that_changes_their_values_are_left_out(lab: Path):
+    write(lab / "images" / "c.jpg", (IMAGE // 16).astype(np.uint8))
+    write(lab / "masks" / "c.jpg", MASK)
+    assert notes(lab) == [
+        "Masks whose format changes their values are not used: c.jpg.",
+        "Images without a mask of the same name are not used: c.jpg.",
+    ]
+    write(lab / "masks" / "c.png", MASK)
+    assert notes(lab) == ["Masks whose format changes their values are not used: c.jpg."]
+    assert len(check_source(str(lab)).source.pairs) == 3
 
 
 def test_images_without_objects_are_left_out(lab: Path):

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 
 from napari_fewshot_cells.base.errors import FewShotError
+from napari_fewshot_cells.experiment import schedules
 from napari_fewshot_cells.experiment.schedules import (
+    CPU_FINE_TUNING,
     METHOD_WEIGHTS,
     METHODS,
     get_schedule,
@@ -58,15 +62,43 @@ def test_the_papers_numbers():
 def test_the_budgeted_schedule_takes_todays_defaults_and_gives_all_methods_the_same_time():
     cpu = get_schedule("cpu")
     assert cpu.reptile == ReptileConfig()
-    assert cpu.fine_tuning == Recipe(
-        steps=30, steps_per_shot=6, crops=8, crop_size=128, balance=1, refine=False, views=1
-    )
+    assert cpu.fine_tuning == CPU_FINE_TUNING
     assert cpu.meta_budget == cpu.transfer_budget
     assert cpu.meta_budget.minutes > 0
     assert cpu.meta_budget.meta_steps is None
     shape = cpu.reptile.episode
     same = (cpu.transfer.crop_size, cpu.transfer.rescale, cpu.transfer.scale_jitter, cpu.transfer.mix)
     assert same == (shape.crop_size, shape.rescale, shape.scale_jitter, shape.mix)
+
+
+def test_the_budgeted_fine_tuning_stays_as_it_is_when_the_button_changes():
+    assert asdict(CPU_FINE_TUNING) == {
+        "steps": 30,
+        "steps_per_shot": 6,
+        "stroked_steps": 1.5,
+        "crops": 8,
+        "crop_size": 128,
+        "lr": 1e-3,
+        "partial_factor": 0.3,
+        "outlined_factor": 0.6,
+        "weight_decay": 5e-4,
+        "balance": 1.0,
+        "unpainted": True,
+        "rescale": True,
+        "mix": True,
+        "calibrate": True,
+        "refine": False,
+        "batch_norm": "support",
+        "views": 1,
+    }
+    tree = ast.parse(Path(schedules.__file__).read_text(encoding="utf-8"))
+    (call,) = [
+        node.value
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "CPU_FINE_TUNING"
+    ]
+    # nothing is left to a default
+    assert {keyword.arg for keyword in call.keywords} == {field.name for field in fields(Recipe)}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from skimage import io
 
 from napari_fewshot_cells.base.errors import DataError, ImageError
 from napari_fewshot_cells.base.progress import Progress
-from napari_fewshot_cells.data.image_files import list_images, read_any_plane, stem_of
+from napari_fewshot_cells.data.image_files import list_images, read_plane
+from napari_fewshot_cells.data.readers import stem_of
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction import predict_files as predict_files_module
@@ -220,7 +221,7 @@ def test_ome_zarr(tmp_path: Path, model: Model, out: Path, bright_is_cell: Any, 
     write_zarr(tmp_path / "x.ome.zarr", pixels, version=version)
     assert list_images(tmp_path) == [tmp_path / "x.ome.zarr"]  # and not the chunks in it
     assert list_images(tmp_path / "x.ome.zarr") == [tmp_path / "x.ome.zarr"]
-    np.testing.assert_array_equal(read_any_plane(tmp_path / "x.ome.zarr").pixels, pixels[0, 0, 0])
+    np.testing.assert_array_equal(read_plane(tmp_path / "x.ome.zarr").pixels, pixels[0, 0, 0])
     told = rows(predict_files(model, find_inputs([tmp_path]), out))
     assert told[0].status == DONE
     assert tifffile.imread(out / "x.tif").shape == (40, 50)
@@ -229,13 +230,13 @@ def test_ome_zarr(tmp_path: Path, model: Model, out: Path, bright_is_cell: Any, 
 def test_ome_zarr_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_zarr(tmp_path / "stack.zarr", np.zeros((3, 40, 50), np.uint8))
     with pytest.raises(ImageError, match=r"'stack.zarr' has 3 dimensions \(3, 40, 50\)"):
-        read_any_plane(tmp_path / "stack.zarr")
+        read_plane(tmp_path / "stack.zarr")
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(ImageError, match=r"'empty.zarr' cannot be read"):
-        read_any_plane(tmp_path / "empty.zarr")
+        read_plane(tmp_path / "empty.zarr")
     monkeypatch.setattr("napari_fewshot_cells.data.image_files.find_spec", lambda _: None)
     with pytest.raises(ImageError, match=r"pip install 'napari-fewshot-cells\[zarr\]'"):
-        read_any_plane(tmp_path / "stack.zarr")
+        read_plane(tmp_path / "stack.zarr")
 
 
 def test_microscope_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,18 +245,18 @@ def test_microscope_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert list_images(tmp_path) == [file]
     monkeypatch.setattr("napari_fewshot_cells.data.image_files.find_spec", lambda _: None)
     with pytest.raises(ImageError, match=r"pip install bioio and its reader for .czi files"):
-        read_any_plane(file)
+        read_plane(file)
     pixels = np.arange(400.0).reshape(1, 1, 1, 20, 20)
-    reader = SimpleNamespace(BioImage=lambda path: SimpleNamespace(dask_data=pixels))
-    monkeypatch.setitem(sys.modules, "bioio", reader)
+    image = SimpleNamespace(dask_data=pixels, dims=SimpleNamespace(order="TCZYX"), channel_names=None)
+    monkeypatch.setitem(sys.modules, "bioio", SimpleNamespace(BioImage=lambda path: image))
     monkeypatch.setattr("napari_fewshot_cells.data.image_files.find_spec", lambda _: True)
-    np.testing.assert_array_equal(read_any_plane(file).pixels, pixels[0, 0, 0])
+    np.testing.assert_array_equal(read_plane(file).pixels, pixels[0, 0, 0])
 
 
 def test_ome_tiff(tmp_path: Path) -> None:
     pixels = np.arange(400, dtype=np.uint16).reshape(20, 20)
     tifffile.imwrite(tmp_path / "x.ome.tif", pixels[None, None], metadata={"axes": "CZYX"[:1] + "ZYX"})
-    np.testing.assert_array_equal(read_any_plane(tmp_path / "x.ome.tif").pixels, pixels)
+    np.testing.assert_array_equal(read_plane(tmp_path / "x.ome.tif").pixels, pixels)
     assert stem_of(tmp_path / "x.ome.tif") == "x.ome"  # scripts know the results by this name
     assert stem_of(tmp_path / "x.ome.zarr") == "x"
 

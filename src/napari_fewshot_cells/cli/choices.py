@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from ..datasets.five_sets import PUBLISHED_SETS
+
 
 class Architecture(StrEnum):
     """The bundled networks."""
@@ -14,14 +16,12 @@ class Architecture(StrEnum):
 
 
 class Target(StrEnum):
-    """The set that is left out of the sources."""
+    """The set that is left out of the sources: none, or one of the published sets."""
 
+    _ignore_ = "published"  # the variable of the loop
     none = "none"
-    B5 = "B5"
-    B39 = "B39"
-    ssTEM = "ssTEM"
-    EM = "EM"
-    TNBC = "TNBC"
+    for published in PUBLISHED_SETS:
+        vars()[published] = published
 
 
 class Entropy(StrEnum):

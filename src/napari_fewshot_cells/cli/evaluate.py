@@ -67,6 +67,7 @@ def score(predicted: Path, truth: Path) -> Score:
         Their shapes differ.
     """
     from ..data.image_files import read_labels
+    from ..data.readers import stem_of
     from ..prediction.metrics import average_precision, iou
 
     a, b = read_labels(predicted), read_labels(truth)
@@ -74,13 +75,13 @@ def score(predicted: Path, truth: Path) -> Score:
         raise DataError(
             f"'{predicted}' has shape {a.shape} and '{truth}' {b.shape}; they must be of one image."
         )
-    return Score(truth.stem, iou(a, b), average_precision(_instances(a), _instances(b)))
+    return Score(stem_of(truth), iou(a, b), average_precision(_instances(a), _instances(b)))
 
 
 def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
-    from ..data.image_files import image_files
+    from ..data.image_files import list_images
 
-    alone = [f for f in image_files(predicted) if f not in paired and not f.stem.endswith("_probability")]
+    alone = [f for f in list_images(predicted) if f not in paired and not f.stem.endswith("_probability")]
     if alone:
         typer.echo(f"note: predicted files without a truth stay out: {len(alone)}.", err=True)
 

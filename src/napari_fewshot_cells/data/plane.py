@@ -78,10 +78,7 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: boo
     if rgb is None:
         rgb = not channels and values.ndim == 3 and values.shape[-1] in (3, 4)
     if values.ndim != (3 if rgb or channels else 2):
-        raise ImageError(
-            f"'{name}' has {values.ndim} dimensions {values.shape}; "
-            "one 2-D plane is needed: choose a plane of the stack, or split the file."
-        )
+        raise stack_error(values.shape, name)
     if min(values.shape[:2]) < SMALLEST_SIDE:
         raise ImageError(f"'{name}' is {values.shape[0]}×{values.shape[1]} px; at least 16×16 px are needed.")
     pixels = values.astype(np.float32)
@@ -96,6 +93,14 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: boo
     if float(pixels.min()) == float(pixels.max()):
         raise ImageError(f"'{name}' is constant (every pixel is {pixels.flat[0]:g}): nothing to see.")
     return Plane(name, pixels, colour)
+
+
+def stack_error(shape: tuple[int, ...], name: str) -> ImageError:
+    """What is wrong with an array that is not one plane."""
+    return ImageError(
+        f"'{name}' has {len(shape)} dimensions {shape}; "
+        "one 2-D plane is needed: choose a plane of the stack, or split the file."
+    )
 
 
 def normalise(plane: Plane) -> FloatImage:

@@ -13,7 +13,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +20,15 @@ from typing import TYPE_CHECKING, Any
 from ..base.errors import DataError
 from ..base.progress import Progress
 from ..base.version import __version__
-from .five_sets import FACTS, SOURCE_NAMES, SourceSet, check_names, find_sources
+from .five_sets import (
+    PUBLISHED_SETS,
+    SOURCE_NAMES,
+    Download,
+    PublishedSet,
+    SourceSet,
+    check_names,
+    find_sources,
+)
 from .unpack import arrange
 
 if TYPE_CHECKING:
@@ -36,73 +43,11 @@ PAUSE = 0.5  # s before the second attempt; doubles after each
 Report = Callable[[Progress], None]
 
 
-@dataclass(frozen=True)
-class Download:
-    """One file to fetch.
-
-    Attributes
-    ----------
-    url : str
-        Its official address.
-    filename : str
-        Its name on disk.
-    sha256 : str or None
-        Where known beforehand; else the one recorded at the first fetch holds.
-    """
-
-    url: str
-    filename: str
-    sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class SourceDownloads:
-    """What makes up one source set: its files, in the order its layout wants them, and how many pairs."""
-
-    files: tuple[Download, ...]
-    pairs: int | None  # None: any number
-
-
-_BBBC = "https://data.broadinstitute.org/bbbc"
-_EPFL = "https://documents.epfl.ch/groups/c/cv/cvlab-unit/www/data/%20ElectronMicroscopy_Hippocampus"
-_SSTEM_COMMIT = "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf"
-
-OFFICIAL: dict[str, SourceDownloads] = {
-    name: SourceDownloads(files, FACTS[name].official_pairs)
-    for name, files in {
-        "B5": (
-            Download(f"{_BBBC}/BBBC005/BBBC005_v1_images.zip", "BBBC005_v1_images.zip"),
-            Download(f"{_BBBC}/BBBC005/BBBC005_v1_ground_truth.zip", "BBBC005_v1_ground_truth.zip"),
-        ),
-        "B39": (
-            Download(f"{_BBBC}/BBBC039/images.zip", "images.zip"),
-            Download(f"{_BBBC}/BBBC039/masks.zip", "masks.zip"),
-        ),
-        "ssTEM": (
-            Download(
-                f"https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/{_SSTEM_COMMIT}.zip",
-                "groundtruth-drosophila-vnc.zip",
-            ),
-        ),
-        "EM": (
-            Download(f"{_EPFL}/training.tif", "training.tif"),
-            Download(f"{_EPFL}/training_groundtruth.tif", "training_groundtruth.tif"),
-        ),
-        "TNBC": (
-            Download(
-                "https://zenodo.org/records/1175282/files/TNBC_NucleiSegmentation.zip",
-                "TNBC_NucleiSegmentation.zip",
-            ),
-        ),
-    }.items()
-}
-
-
 def fetch_sources(
     folder: Path,
     names: Iterable[str] = SOURCE_NAMES,
     *,
-    downloads: Mapping[str, SourceDownloads] = OFFICIAL,
+    published: Mapping[str, PublishedSet] = PUBLISHED_SETS,
     report: Report | None = None,
     keep_archives: bool = False,
 ) -> dict[str, SourceSet]:
@@ -114,8 +59,8 @@ def fetch_sources(
         Where the sets go; made if missing.
     names
         Which sets.
-    downloads
-        Addresses; the official ones unless told (a mirror, a test).
+    published
+        With the addresses; the official ones by default, others for a mirror or a test.
     report
         Called with the progress of each file, in bytes (`total` 0 where the server does not say). A callback
         here, because pooch calls us.
@@ -137,24 +82,26 @@ def fetch_sources(
     try:
         for name in wanted:
             if not (folder / name).exists():
-                _fetch_source(folder, name, downloads[name], report, keep_archives)
+                _fetch_source(folder, name, published[name], report, keep_archives)
     except OSError as error:  # full disk, no permission: nothing that looks complete is left
         raise DataError(f"The source sets cannot be written to '{folder}': {error}.") from error
     return find_sources(folder, wanted)
 
 
 def _fetch_source(
-    folder: Path, name: str, parts: SourceDownloads, report: Report | None, keep_archives: bool
+    folder: Path, name: str, facts: PublishedSet, report: Report | None, keep_archives: bool
 ) -> None:
     store = folder / DOWNLOADS / name
     store.mkdir(parents=True, exist_ok=True)
-    files = [_fetch_file(folder, f"{name}/{part.filename}", part, store, report) for part in parts.files]
+    files = [_fetch_file(folder, f"{name}/{part.filename}", part, store, report) for part in facts.files]
     draft = folder / DOWNLOADS / f"{name}.unfinished"
     shutil.rmtree(draft, ignore_errors=True)  # of a fetch that was killed here
     try:
-        count = arrange(name, files, draft)
-        if parts.pairs is not None and count != parts.pairs:
-            raise DataError(f"The set {name} should hold {parts.pairs} pairs, but {count} were fetched.")
+        count = arrange(name, facts.unpack(files), draft)
+        if facts.official_pairs is not None and count != facts.official_pairs:
+            raise DataError(
+                f"The set {name} should hold {facts.official_pairs} pairs, but {count} were fetched."
+            )
         os.replace(draft, folder / name)
     finally:
         shutil.rmtree(draft, ignore_errors=True)

@@ -1,74 +1,188 @@
-"""The five source sets on disk: where they are, what they are, whether they are whole."""
+"""The five source sets: a record of each, and on disk where they are and whether they are whole.
+
+A record holds all that is known of a set. The downloads, the choices and help of the command lines and the
+lists of the experiment follow from it. Importing this costs nothing, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import platformdirs
-from PIL import Image
-from skimage.measure import label
+from typing import TYPE_CHECKING
 
 from ..base.errors import DataError
-from ..data.image_files import read_labels, read_pixels
 
-SOURCE_NAMES = ("B5", "B39", "ssTEM", "EM", "TNBC")
+if TYPE_CHECKING:
+    from .unpack import Pairs
 
 HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
 SMALLEST_OBJECT = 25  # px²: B39's masks hold specks below this that are no nuclei
 
 
 @dataclass(frozen=True)
-class SourceFacts:
-    """What is known of a source set before it is on disk."""
+class Download:
+    """One file to fetch.
+
+    Attributes
+    ----------
+    url : str
+        Its official address.
+    filename : str
+        Its name on disk.
+    sha256 : str or None
+        If known beforehand; else the one recorded at the first fetch holds.
+    """
+
+    url: str
+    filename: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True)
+class PublishedSet:
+    """What is known of a source set before it is on disk.
+
+    Attributes
+    ----------
+    description, licence, citation : str
+        For people, model cards and reports.
+    instances : bool
+        Whether masks hold a number for each object, so that touching objects stay apart; else 0 and 255.
+    official_pairs : int or None
+        Images with a mask; None is any number.
+    files : tuple of Download
+    unpack : callable
+        Gets the downloaded files in that order, yields the pairs. Imports what it needs itself.
+    """
 
     description: str
     licence: str
     citation: str
-    instances: bool  # masks hold a number for each object; else 0 and 255
-    official_pairs: int
+    instances: bool
+    official_pairs: int | None
+    files: tuple[Download, ...]
+    unpack: Callable[[list[Path]], Pairs]
 
 
-FACTS: dict[str, SourceFacts] = {
-    "B5": SourceFacts(
+# --- the layouts in which their authors publish them
+
+
+def _unpack_b5(files: list[Path]) -> Pairs:
+    """19,200 images, of which the 1,200 in focus have a mask of the same file name."""
+    from .unpack import binary, zip_pairs
+
+    pattern = r"(?:.*/)?(SIMCEPImages_[^/]+)\.TIF"
+    return zip_pairs(files[0], pattern, files[1], pattern, binary)
+
+
+def _unpack_b39(files: list[Path]) -> Pairs:
+    """Nuclei are the connected components of equal value in the red channel."""
+    from .unpack import instances, zip_pairs
+
+    image, truth = r"(?:.*/)?(IXMtest[^/]+)\.tif", r"(?:.*/)?(IXMtest[^/]+)\.png"
+    return zip_pairs(files[0], image, files[1], truth, instances)
+
+
+def _unpack_sstem(files: list[Path]) -> Pairs:
+    from .unpack import binary, zip_pairs
+
+    raw, truth = r"(?:.*/)?stack1/raw/([^/]+)\.tif", r"(?:.*/)?stack1/mitochondria/([^/]+)\.png"
+    return zip_pairs(files[0], raw, files[0], truth, binary)
+
+
+def _unpack_em(files: list[Path]) -> Pairs:
+    """Two TIFF stacks of equal length; page 0 becomes ``training_001``."""
+    from .unpack import binary, stack_pairs
+
+    return stack_pairs(files[0], files[1], binary)
+
+
+def _unpack_tnbc(files: list[Path]) -> Pairs:
+    from .unpack import instances, zip_pairs
+
+    image, truth = r"(?:.*/)?Slide_\d+/([^/]+)\.png", r"(?:.*/)?GT_\d+/([^/]+)\.png"
+    return zip_pairs(files[0], image, files[0], truth, instances)
+
+
+_BBBC = "https://data.broadinstitute.org/bbbc"
+_EPFL = "https://documents.epfl.ch/groups/c/cv/cvlab-unit/www/data/%20ElectronMicroscopy_Hippocampus"
+_SSTEM_COMMIT = "4a5f051466d24d8dc1e855ab55658bb1b1dcd6bf"
+
+PUBLISHED_SETS: dict[str, PublishedSet] = {
+    "B5": PublishedSet(
         "BBBC005, simulated fluorescent cells (nuclei and cell bodies)",
         "terms of the Broad Bioimage Benchmark Collection; treat as research use",
         "Ljosa et al., Nature Methods 9, 637 (2012); BBBC005v1; Lehmussola et al., IEEE TMI 26, 1010 (2007)",
         instances=False,
         official_pairs=1200,
+        files=(
+            Download(f"{_BBBC}/BBBC005/BBBC005_v1_images.zip", "BBBC005_v1_images.zip"),
+            Download(f"{_BBBC}/BBBC005/BBBC005_v1_ground_truth.zip", "BBBC005_v1_ground_truth.zip"),
+        ),
+        unpack=_unpack_b5,
     ),
-    "B39": SourceFacts(
+    "B39": PublishedSet(
         "BBBC039, fluorescent nuclei (U2OS, Hoechst)",
         "CC0 1.0",
         "Caicedo et al. 2018; Ljosa et al., Nature Methods 9, 637 (2012); BBBC039v1",
         instances=True,
         official_pairs=200,
+        files=(
+            Download(f"{_BBBC}/BBBC039/images.zip", "images.zip"),
+            Download(f"{_BBBC}/BBBC039/masks.zip", "masks.zip"),
+        ),
+        unpack=_unpack_b39,
     ),
-    "ssTEM": SourceFacts(
+    "ssTEM": PublishedSet(
         "mitochondria in Drosophila nerve cord, serial-section TEM",
         "CC BY-NC-SA 3.0",
         "Gerhard et al., figshare (2013), doi:10.6084/m9.figshare.856713",
         instances=False,
         official_pairs=20,
+        files=(
+            Download(
+                f"https://github.com/unidesigner/groundtruth-drosophila-vnc/archive/{_SSTEM_COMMIT}.zip",
+                "groundtruth-drosophila-vnc.zip",
+            ),
+        ),
+        unpack=_unpack_sstem,
     ),
-    "EM": SourceFacts(
+    "EM": PublishedSet(
         "mitochondria in hippocampus CA1, FIB-SEM, training stack",
         "research use, cite (EPFL CVLab)",
         "Lucchi et al., IEEE TMI 31, 474 (2012)",
         instances=False,
         official_pairs=165,
+        files=(
+            Download(f"{_EPFL}/training.tif", "training.tif"),
+            Download(f"{_EPFL}/training_groundtruth.tif", "training_groundtruth.tif"),
+        ),
+        unpack=_unpack_em,
     ),
-    "TNBC": SourceFacts(
+    "TNBC": PublishedSet(
         "nuclei in H&E-stained breast cancer",
         "CC BY 4.0 according to Zenodo; not verified",
         "Naylor et al., IEEE TMI 38, 448 (2019), doi:10.5281/zenodo.1175282",
         instances=True,
         official_pairs=50,
+        files=(
+            Download(
+                "https://zenodo.org/records/1175282/files/TNBC_NucleiSegmentation.zip",
+                "TNBC_NucleiSegmentation.zip",
+            ),
+        ),
+        unpack=_unpack_tnbc,
     ),
 }
+"""Record by name, in the order of the paper."""
+
+SOURCE_NAMES = PUBLISHED_SETS.keys()
+"""A view: it holds the names of sets that are registered later, too."""
+
+
+# --- on disk
 
 
 @dataclass(frozen=True)
@@ -111,8 +225,11 @@ class SourceSummary:
 def data_folder() -> Path:
     """Where fetched sets live: below NAPARI_FEWSHOT_HOME where that is set, else the user's data folder."""
     home = os.environ.get(HOME_VARIABLE)
-    base = Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")
-    return base / "sources"
+    if home:
+        return Path(home) / "sources"
+    import platformdirs
+
+    return platformdirs.user_data_path("napari-fewshot-cells") / "sources"
 
 
 def sources_present(data: Path) -> tuple[str, ...]:
@@ -157,6 +274,11 @@ def find_sources(data: Path, names: Iterable[str] = SOURCE_NAMES) -> dict[str, S
 
 def summarise(source: SourceSet, most: int = 24) -> SourceSummary:
     """Measure image size, dtype, object diameter and foreground on at most `most` evenly spread pairs."""
+    import numpy as np
+    from skimage.measure import label
+
+    from ..data.image_files import read_labels, read_pixels
+
     chosen = np.unique(np.linspace(0, len(source.pairs) - 1, most).round().astype(int))
     sizes: set[tuple[int, int]] = set()
     kinds: set[str] = set()
@@ -181,7 +303,7 @@ def summarise(source: SourceSet, most: int = 24) -> SourceSummary:
 
 
 def _find_source(data: Path, name: str) -> SourceSet:
-    folder, facts = data / name, FACTS[name]
+    folder, facts = data / name, PUBLISHED_SETS[name]
     for part in (folder, folder / "images", folder / "masks"):
         if not part.is_dir():
             raise DataError(
@@ -209,6 +331,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
 
 
 def _size(file: Path) -> tuple[int, int]:
+    from PIL import Image
+
     try:
         with Image.open(file) as image:  # reads the header alone
             return image.size

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import DataError, ImageError
-from ..data.image_files import read_pixels, to_labels
-from ..data.plane import Labels, to_plane
+from ..data.image_files import images_in, read_labels, read_plane
+from ..data.plane import Labels
+from ..data.readers import known_suffixes, reader_of, stem_of
 from .five_sets import (
     SMALLEST_OBJECT,
     SOURCE_NAMES,
@@ -22,7 +23,6 @@ from .five_sets import (
     summarise,
 )
 
-SUFFIXES = (".png", ".tif", ".tiff")
 FEWEST_IMAGES = 2
 
 _NAME = re.compile(r"\w[\w.+-]*")
@@ -110,7 +110,7 @@ def check_source(text: str) -> OwnSource:
     ----------
     text : str
         ``NAME=DIR``, or ``DIR`` for a source called as its folder. The folder holds ``images`` and ``masks``,
-        PNG or TIFF, paired by stem; in masks 0 is background, everything above it an object.
+        paired by stem; in masks 0 is background, everything above it an object.
 
     Raises
     ------
@@ -167,7 +167,7 @@ def _pair(folder: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
             text = f"There is no folder '{part}'; a source is a folder that holds images/ and masks/."
             return [], [Problem(text)]
     image_of, problems = _by_stem(folder / "images")
-    mask_of, more = _by_stem(folder / "masks")
+    mask_of, more = _by_stem(folder / "masks", masks=True)
     problems += more
     for stem in sorted(mask_of.keys() - image_of.keys()):
         problems.append(
@@ -178,24 +178,29 @@ def _pair(folder: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
         problems.append(_note(f"Images without a mask of the same name are not used: {_few(lonely)}."))
     pairs = [(image_of[stem], mask_of[stem]) for stem in sorted(image_of.keys() & mask_of.keys())]
     if not pairs:
-        text = f"'{folder}' holds no image with a mask of the same name ({', '.join(SUFFIXES)})."
+        text = f"'{folder}' holds no image with a mask of the same name ({', '.join(known_suffixes())})."
         problems.append(Problem(text))
     return pairs, problems
 
 
-def _by_stem(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
-    files = sorted(f for f in folder.iterdir() if f.is_file() and not f.name.startswith("."))
+def _by_stem(folder: Path, *, masks: bool = False) -> tuple[dict[str, Path], list[Problem]]:
+    images = images_in(folder)
+    lossy = [file for file in images if masks and (reader := reader_of(file)) and reader.is_lossy]
     named: dict[str, Path] = {}
     problems = []
-    for file in (f for f in files if f.suffix.lower() in SUFFIXES):
-        if file.stem in named:
-            text = f"'{_of(named[file.stem])}' and '{_of(file)}' have the same name; remove one of them."
+    if lossy:
+        names = _few([file.name for file in lossy])
+        problems.append(_note(f"Masks whose format changes their values are not used: {names}."))
+    for file in (image for image in images if image not in lossy):
+        stem = stem_of(file)
+        if stem in named:
+            text = f"'{_of(named[stem])}' and '{_of(file)}' have the same name; remove one of them."
             problems.append(Problem(text))
-        named[file.stem] = file
-    others = [f.name for f in files if f.suffix.lower() not in SUFFIXES]
+        named[stem] = file
+    files = {file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")}
+    others = sorted(file.name for file in files.difference(images))
     if others:
-        text = f"Files in {folder.name}/ that are neither PNG nor TIFF are not used: {_few(others)}."
-        problems.append(_note(text))
+        problems.append(_note(f"Files in {folder.name}/ that are no images are not used: {_few(others)}."))
     return named, problems
 
 
@@ -204,11 +209,11 @@ def _check_pair(image: Path, mask: Path) -> tuple[Labels | None, list[Problem]]:
     problems = []
     shape, labels = None, None
     try:
-        shape = to_plane(read_pixels(image), _of(image)).shape
+        shape = read_plane(image, _of(image)).shape
     except ImageError as error:
         problems.append(_fault(error, image))
     try:
-        labels = to_labels(read_pixels(mask), _of(mask))
+        labels = read_labels(mask, _of(mask))
     except ImageError as error:
         problems.append(_fault(error, mask))
     if shape is None or labels is None:

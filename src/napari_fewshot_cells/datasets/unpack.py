@@ -27,6 +27,8 @@ MOST_OF_A_MEMBER = 256 * 2**20  # bytes; the largest honest member is a few MB
 SAFE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 Pixels = NDArray[Any]
+Pairs = Iterator[tuple[str, Pixels, Pixels]]
+"""Stem, image and mask."""
 
 
 def open_archive(path: Path, most: int = MOST_UNPACKED) -> zipfile.ZipFile:
@@ -67,15 +69,16 @@ def _fault(members: list[zipfile.ZipInfo], most: int) -> str | None:
     return f"it unpacks to {total} bytes" if total > most else None
 
 
-def arrange(name: str, files: list[Path], folder: Path) -> int:
+def arrange(name: str, pairs: Pairs, folder: Path) -> int:
     """Write a set's images and masks as PNG below `folder`.
 
     Parameters
     ----------
     name
-        The source set; decides which official layout `files` have.
-    files
-        The downloads, in the order of `fetch.OFFICIAL`.
+        The source set, for messages.
+    pairs
+        Stem, image and mask, as a set's `unpack` yields them: uint8 (H, W), uint8 (H, W, 3) or uint16 (H, W),
+        and uint8 or uint16 (H, W).
     folder
         Gets ``images`` and ``masks``.
 
@@ -91,7 +94,7 @@ def arrange(name: str, files: list[Path], folder: Path) -> int:
     for part in ("images", "masks"):
         (folder / part).mkdir(parents=True)
     count = 0
-    for stem, image, mask in LAYOUTS[name](files):
+    for stem, image, mask in pairs:
         if not SAFE_STEM.fullmatch(stem):
             raise DataError(f"The set {name} holds a file with the unusable name '{stem}'.")
         if image.shape[:2] != mask.shape:
@@ -104,66 +107,54 @@ def arrange(name: str, files: list[Path], folder: Path) -> int:
     return count
 
 
-Pairs = Iterator[tuple[str, Pixels, Pixels]]
-
-
-def _b5(files: list[Path]) -> Pairs:
-    """19,200 images, of which the 1,200 in focus have a mask of the same file name."""
-    pattern = r"(?:.*/)?(SIMCEPImages_[^/]+)\.TIF"
-    yield from _zip_pairs(files[0], pattern, files[1], pattern, _binary)
-
-
-def _b39(files: list[Path]) -> Pairs:
-    """Nuclei are the connected components of equal value in the red channel."""
-    yield from _zip_pairs(
-        files[0], r"(?:.*/)?(IXMtest[^/]+)\.tif", files[1], r"(?:.*/)?(IXMtest[^/]+)\.png", _instances
-    )
-
-
-def _sstem(files: list[Path]) -> Pairs:
-    raw, truth = r"(?:.*/)?stack1/raw/([^/]+)\.tif", r"(?:.*/)?stack1/mitochondria/([^/]+)\.png"
-    yield from _zip_pairs(files[0], raw, files[0], truth, _binary)
-
-
-def _tnbc(files: list[Path]) -> Pairs:
-    image, truth = r"(?:.*/)?Slide_\d+/([^/]+)\.png", r"(?:.*/)?GT_\d+/([^/]+)\.png"
-    yield from _zip_pairs(files[0], image, files[0], truth, _instances)
-
-
-def _em(files: list[Path]) -> Pairs:
-    """Two TIFF stacks of equal length; page 0 becomes ``training_001``."""
-    with _reading(files[0].name):
-        image, truth = Image.open(files[0]), Image.open(files[1])
-    with image, truth:
-        pages = getattr(image, "n_frames", 1)
-        if pages != getattr(truth, "n_frames", 1):
-            raise DataError("The two stacks of the set EM have different numbers of pages.")
-        for page in range(pages):
-            with _reading(f"page {page} of {files[0].name}"):
-                image.seek(page)
-                truth.seek(page)
-                image.load()
-                truth.load()
-            yield f"training_{page + 1:03d}", _image(image), _binary(_channel(truth))
-
-
-LAYOUTS: dict[str, Callable[[list[Path]], Pairs]] = {
-    "B5": _b5,
-    "B39": _b39,
-    "ssTEM": _sstem,
-    "EM": _em,
-    "TNBC": _tnbc,
-}
-
-
-def _zip_pairs(
+def zip_pairs(
     images: Path, image_pattern: str, masks: Path, mask_pattern: str, convert: Callable[[Pixels], Pixels]
 ) -> Pairs:
+    """The pairs of one or two zip archives.
+
+    Parameters
+    ----------
+    images, masks
+        The archives; one and the same if it holds both.
+    image_pattern, mask_pattern
+        Regular expressions for whole names of members. Their one group is the stem by which images and masks
+        are paired.
+    convert
+        `binary` or `instances`: what becomes of a mask's first channel.
+
+    Raises
+    ------
+    DataError
+        An archive is damaged or unsafe.
+    """
     with open_archive(images) as first, open_archive(masks) as second:
         image_of, mask_of = _members(first, image_pattern), _members(second, mask_pattern)
         for stem in sorted(image_of.keys() & mask_of.keys()):
             with _decode(first, image_of[stem]) as image, _decode(second, mask_of[stem]) as mask:
                 yield stem, _image(image), convert(_channel(mask))
+
+
+def stack_pairs(images: Path, masks: Path, convert: Callable[[Pixels], Pixels]) -> Pairs:
+    """The pages of two TIFF stacks of equal length; page 0 of ``NAME.tif`` becomes ``NAME_001``.
+
+    Raises
+    ------
+    DataError
+        A stack is damaged, or the lengths differ.
+    """
+    with _reading(images.name):
+        image, truth = Image.open(images), Image.open(masks)
+    with image, truth:
+        pages = getattr(image, "n_frames", 1)
+        if pages != getattr(truth, "n_frames", 1):
+            raise DataError(f"The stacks '{images.name}' and '{masks.name}' have different numbers of pages.")
+        for page in range(pages):
+            with _reading(f"page {page} of {images.name}"):
+                image.seek(page)
+                truth.seek(page)
+                image.load()
+                truth.load()
+            yield f"{images.stem}_{page + 1:03d}", _image(image), convert(_channel(truth))
 
 
 def _members(archive: zipfile.ZipFile, pattern: str) -> dict[str, str]:
@@ -213,13 +204,15 @@ def _channel(mask: Image.Image) -> Pixels:
     return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
-def _binary(mask: Pixels) -> Pixels:
+def binary(mask: Pixels) -> Pixels:
+    """An object wherever a mask is above 0: 0 and 255."""
     return np.where(mask > 0, np.uint8(255), np.uint8(0))
 
 
-def _instances(mask: Pixels) -> Pixels:
+def instances(mask: Pixels) -> Pixels:
+    """A number for each connected component of equal value, uint16."""
     numbers = label(mask.astype(np.int32))
     if numbers.max() > np.iinfo(np.uint16).max:
         raise DataError("A mask holds more than 65,535 objects.")
-    instances: Pixels = numbers.astype(np.uint16)
-    return instances
+    numbered: Pixels = numbers.astype(np.uint16)
+    return numbered

@@ -33,8 +33,28 @@ METHOD_WEIGHTS = {"bce": (0.0, 0.0), "bce+er": (0.1, 0.0), "bce+d": (0.0, 0.01),
 CPU_MINUTES = 5.0
 """Of each training in the schedule "cpu", whatever the method."""
 
-CPU_FINE_TUNING = Recipe(steps=30, steps_per_shot=6, crops=8, balance=1.0, refine=False, views=1)
-"""Of the schedule "cpu"; it stays as it is when the button's recipe gets better, so that results add up."""
+CPU_FINE_TUNING = Recipe(
+    steps=30,
+    steps_per_shot=6,
+    stroked_steps=1.5,
+    crops=8,
+    crop_size=128,
+    lr=1e-3,
+    partial_factor=0.3,
+    outlined_factor=0.6,
+    weight_decay=5e-4,
+    balance=1.0,
+    unpainted=True,
+    rescale=True,
+    mix=True,
+    calibrate=True,
+    refine=False,
+    batch_norm="support",
+    views=1,
+)
+"""Of the schedule "cpu". Every value is named: it must stay as it is when the button's defaults change, so
+that the results of different versions add up.
+"""
 
 PAPER_TRANSFER_STEPS = 30_000
 """Adam steps of the paper's transfer learning: 50 epochs in batches of 64.

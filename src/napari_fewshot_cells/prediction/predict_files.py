@@ -20,8 +20,9 @@ import torch
 from ..base.atomic_files import tiff_bytes, write_atomically, write_together, writing
 from ..base.errors import DataError, ImageError
 from ..base.progress import Progress
-from ..data.image_files import list_images, read_any_plane, stem_of
+from ..data.image_files import list_images, read_plane
 from ..data.plane import FloatImage, Labels, Plane
+from ..data.readers import stem_of
 from ..models.model import Model
 from .instances import label_instances
 from .measurements import measure
@@ -198,7 +199,7 @@ def _predict_one(
     model: Model, file: Path, out: Path, settings: BatchSettings, device: str
 ) -> Generator[Progress, None, FileReport]:
     try:
-        plane = read_any_plane(file)
+        plane = read_plane(file)
         probability = yield from predict_steps(model, plane, device=device)
         labels = label_instances(
             probability,

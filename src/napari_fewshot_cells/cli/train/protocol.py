@@ -88,7 +88,7 @@ def protocol(
 
     cells = matrix(
         _chosen(arch, tuple(ARCHITECTURES), "network"),
-        _chosen(target, SOURCE_NAMES, "source set"),
+        _chosen(target, tuple(SOURCE_NAMES), "source set"),
         _chosen(method, METHODS, "method"),
         sorted(set(k_shot)) if k_shot else K_SHOTS,
         range(selections),

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...data.readers import READERS
 from ..jobs.predictions import ObjectSettings
 from ..session.session import Session
 from ..widgets.controls import dialog_button, form, hint, set_enabled
@@ -119,7 +120,7 @@ class BatchChoices(QWidget):
         for widget, tip in (
             (
                 self.folder_button,
-                "All images of a folder: TIFF, PNG, JPEG, OME-Zarr; no sub-folders",
+                f"All images of a folder: {', '.join(READERS)}; no sub-folders",
             ),
             (self.files_button, "Choose single images"),
             (self.out_button, "Choose where the results go"),

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The image files among files and folders; raises `DataError` for a folder without any."""
-    from ...data.image_files import image_files
+    """The images among files and folders; raises `DataError` for a folder without any."""
+    from ...data.image_files import list_images
 
-    return [file for path in paths for file in image_files(path)]
+    return [file for path in paths for file in list_images(path)]
 
 
 class FileOpener(QObject):
