@@ -26,8 +26,8 @@ from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.library import load_model, save_model
 from napari_fewshot_cells.models.model import N_WEIGHTS, Model
 from napari_fewshot_cells.models.model_file import read_model
-from napari_fewshot_cells.models.networks import ARCHITECTURES
 from napari_fewshot_cells.models.onnx import run_onnx, to_onnx
+from napari_fewshot_cells.models.registry import NETWORKS
 from napari_fewshot_cells.prediction.probability import FLIPS, predict, to_probability
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -48,7 +48,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
 def tuned(request: pytest.FixtureRequest) -> Model:
     """Fine-tuned for two steps: learnt scales, statistics of its support set, a threshold."""
     image, truth = fluorescent_cells((160, 192), seed=0)

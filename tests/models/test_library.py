@@ -14,9 +14,11 @@ from napari_fewshot_cells.base.atomic_files import write_atomically
 from napari_fewshot_cells.base.errors import ModelError
 from napari_fewshot_cells.models import library
 from napari_fewshot_cells.models.batch_norm import fused, learn_affine
+from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.model import Model, ModelCard, weights_sha256
-from napari_fewshot_cells.models.model_file import read_model, write_model
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+from napari_fewshot_cells.models.model_file import read_card, read_model, write_model
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.models.registry import NETWORKS
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def model():
     return Model(card, build_network("unet", 3))
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
 @pytest.mark.parametrize("affine", [False, True])
 def test_round_trip(tmp_path, architecture, affine):
     network = build_network(architecture, 1)
@@ -48,7 +50,7 @@ def test_round_trip(tmp_path, architecture, affine):
     assert all(torch.equal(value, state[name]) for name, value in read.network.state_dict().items())
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
 def test_what_was_read_is_laid_out_for_speed_and_computes_the_same_to_the_last_bit(tmp_path, architecture):
     network = build_network(architecture, 3).eval()
     read = read_model(write_model(Model(ModelCard("x", architecture), network), tmp_path / "x")).network
@@ -135,9 +137,9 @@ def test_library(tmp_path, model):
     assert entry.path.parent == library.library_dir()
     assert not entry.bundled
     assert library.load_model("my cells (1)").card.name == "my cells (1)"
-    file = library.export_model("my cells (1)", tmp_path / "out")
+    file = export_to("my cells (1)", tmp_path / "out")
     with pytest.raises(ModelError, match="exists"):
-        library.export_model("my cells (1)", file)
+        export_to("my cells (1)", file)
     with pytest.raises(ModelError, match="library has a model"):
         library.import_model(file, "my cells (1)")
     library.delete_model("my cells (1)")

@@ -13,10 +13,8 @@ from pathlib import Path
 from ..base.errors import ModelError
 from ..base.user_folder import user_home
 from .model import Model, ModelCard
-from .model_file import read_model, write_model
-
-DEFAULT = "half-unet"
-"""The bundled model that fine-tuning begins with unless another is chosen."""
+from .model_file import read_card, read_model, write_model
+from .registry import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class ModelEntry:
     @property
     def card(self) -> ModelCard:
         """Its card, read from the file; raises `ModelError` for a damaged one."""
-        return read_model(self.path).card
+        return read_card(self.path)
 
 
 def library_dir() -> Path:
@@ -131,21 +129,6 @@ def import_model(file: Path, name: str | None = None) -> ModelEntry:
     if own_path(name).exists():
         raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
     return save_model(model, name)
-
-
-def export_model(name: str, file: Path) -> Path:
-    """Copy a model of the library to a file.
-
-    Raises
-    ------
-    ModelError
-        No such model, or the file exists.
-    """
-    model = read_model(find_entry(name).path)
-    target = file if file.suffix == ".safetensors" else file.with_name(file.name + ".safetensors")
-    if target.exists():
-        raise ModelError(f"'{target}' exists; delete it first or choose another name.")
-    return write_model(model, target)
 
 
 def delete_model(name: str) -> None:
