@@ -118,6 +118,30 @@ def test_unusable_files(tmp_path, model, what, message):
     assert "m.safetensors" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("truncated", "damaged or no model file"),
+        ("empty", "damaged or no model file"),
+        ("a pickle", "damaged or no model file"),
+        ("foreign", "not written by napari-fewshot-cells"),
+        ("no JSON", "model card .* is damaged"),
+        ("newer", "newer version"),
+        ("unknown network", "unknown network 'vgg'"),
+    ],
+)
+def test_a_card_that_cannot_be_read(tmp_path, model, what, message):
+    with pytest.raises(ModelError, match=message):
+        read_card(damaged(tmp_path, model, what))
+
+
+def test_a_card_is_read_without_its_weights(tmp_path, model):
+    path = write_model(model, tmp_path / "m")
+    assert read_card(path) == read_model(path).card == model.card
+    with pytest.raises(ModelError, match="no model file"):
+        read_card(tmp_path / "none.safetensors")
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
     path = tmp_path / "m"
     write_atomically(path, b"old")

@@ -68,12 +68,23 @@ def load_model(name_or_path: str | Path) -> Model:
     ModelError
         No such model, or a file that cannot be used.
     """
+    return read_model(find_file(name_or_path))
+
+
+def find_file(name_or_path: str | Path) -> Path:
+    """The file of a model, by its name in the library or by the file's path.
+
+    Raises
+    ------
+    ModelError
+        No such model. A path that ends in ``.safetensors`` is given back unasked.
+    """
     for entry in list_models():
         if entry.name == str(name_or_path):
-            return read_model(entry.path)
+            return entry.path
     path = Path(name_or_path)
     if path.suffix == ".safetensors" or path.is_file():
-        return read_model(path)
+        return path
     known = ", ".join(entry.name for entry in list_models()) or "none"
     raise ModelError(f"There is no model '{name_or_path}', neither in the library ({known}) nor as a file.")
 

@@ -1,19 +1,16 @@
 """The networks by name: to add one is one entry in `NETWORKS`, and its class anywhere in Python.
 
-The choices of the command line, the panel's list, the reports and the messages about a network follow from the
-entry. A class is imported when its network is built: the list itself needs no torch.
+The choices of the command line, the panel's list, the reports and the messages about a network follow from
+the entry. A class is imported when its network is built: the list itself needs no torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from ..base.errors import ModelError
-
-if TYPE_CHECKING:
-    from .networks import SegmentationNetwork
 
 DEFAULT = "half-unet"
 """Fine-tuning begins with it unless another is chosen."""
@@ -31,7 +28,7 @@ class Network:
     title : str
         For lists, tables and figures.
     build : str or callable
-        Its class, a `SegmentationNetwork` that takes no arguments: "module:Class", or the class itself.
+        Its class, a `networks.SegmentationNetwork` without arguments: "module:Class", or the class itself.
     good_for : str
         One sentence.
     remark : str
@@ -43,7 +40,7 @@ class Network:
     """
 
     title: str
-    build: str | Callable[[], SegmentationNetwork]
+    build: str | Callable[[], Any]
     good_for: str
     remark: str = ""
     bundled: bool = False

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ...base.errors import DataError
 from ...datasets.five_sets import SOURCE_NAMES
+from ...models.registry import title_of
 from ...prediction.metrics import iou
 from ..report import tables
 from .comparisons import summarise, where

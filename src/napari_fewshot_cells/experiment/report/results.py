@@ -20,17 +20,12 @@ from numpy.typing import NDArray
 
 from ...base.errors import DataError
 from ...models.registry import NETWORKS
+from .. import methods
 
 ARCHITECTURES = {name: network.title for name, network in NETWORKS.items() if network.of_the_paper}
 """The paper's two, with their titles."""
 
-METHODS = {
-    "transfer": "transfer learning",
-    "bce": "L_BCE",
-    "bce+er": "L_BCE + L_ER",
-    "bce+d": "L_BCE + L_D",
-    "complete": "complete loss",
-}
+METHODS = {name: method.label for name, method in methods.METHODS.items()}
 K_SHOTS = (1, 3, 5, 7, 10)
 
 RESULTS_FILE = "results.csv"

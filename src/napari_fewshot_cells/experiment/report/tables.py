@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 
 from ...datasets.five_sets import SOURCE_NAMES
+from ...models.registry import title_of
 from .comparisons import Measure, Spread, difference, spread, summarise, where
 from .paper_claims import Claim, minus
 from .results import ARCHITECTURES, K_SHOTS, METHODS, FineTuning, Start, in_order
@@ -197,10 +198,6 @@ def _difference(found: Spread | None) -> str:
         return MISSING
     sd = "" if np.isnan(found.sd) else f" ± {found.sd:.3f}"
     return f"{found.mean:+.3f}{sd} ({found.n})"
-
-
-def _arch(name: str) -> str:
-    return ARCHITECTURES.get(name, name)
 
 
 def _range(values: Sequence[object]) -> str:
