@@ -114,7 +114,8 @@ def test_a_start_by_the_name_of_its_folder(tmp_path: Path, folder: str, start: t
     of.mkdir(parents=True)
     (of / "curves.csv").write_text("iteration,seconds,bce\n1,1.0,0.5\n")
     (of / "schedule.json").write_text(json.dumps({"name": "cpu", "seed": 0}))
-    (tmp_path / "results.csv").write_text(",".join(fine_tuning().__dict__) + "\n")
+    with (tmp_path / "results.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([fine_tuning().__dict__, fine_tuning().__dict__.values()])
     assert list(read_results([tmp_path]).curves) == [("cpu", *start, 0)]
 
 
