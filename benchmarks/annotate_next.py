@@ -37,8 +37,8 @@ from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.prediction.uncertainty import OBJECTS_ACROSS, Box, divide, rank_regions
 from napari_fewshot_cells.training import provenance
+from napari_fewshot_cells.training.config import MODEL_FILE
 from napari_fewshot_cells.training.curves_csv import append_rows
-from napari_fewshot_cells.training.meta_training import MODEL_FILE
 
 RANDOM, SUGGESTED = "random", "suggested"
 ARMS = (RANDOM, SUGGESTED)

@@ -34,14 +34,14 @@ from napari_fewshot_cells.data.support_set import median_diameter
 from napari_fewshot_cells.datasets.five_sets import SMALLEST_OBJECT
 from napari_fewshot_cells.experiment.few_shot_test import select
 from napari_fewshot_cells.experiment.plan import Start
-from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe
+from napari_fewshot_cells.finetune.recipe import PaperRecipe
 from napari_fewshot_cells.models.model import Model
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.prediction.instances import label_instances
 from napari_fewshot_cells.prediction.metrics import average_precision, iou
 from napari_fewshot_cells.training import provenance
+from napari_fewshot_cells.training.config import MODEL_FILE
 from napari_fewshot_cells.training.curves_csv import append_rows
-from napari_fewshot_cells.training.meta_training import MODEL_FILE
 
 K_SHOTS = (1, 3, 5, 10)
 N_TEST = 10  # ssTEM has no more beyond the largest support set

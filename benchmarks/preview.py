@@ -20,8 +20,9 @@ from statistics import median
 from napari_fewshot_cells.data.support_set import make_shot, make_support_set
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.recipe import Recipe
-from napari_fewshot_cells.models.library import DEFAULT, load_model
+from napari_fewshot_cells.models.library import load_model
 from napari_fewshot_cells.models.model import Model, weights_sha256
+from napari_fewshot_cells.models.registry import DEFAULT
 from napari_fewshot_cells.plugin.jobs.preview_job import SHARE, Preview, View, with_previews
 from napari_fewshot_cells.plugin.layers.plane_source import Source
 from napari_fewshot_cells.prediction.measurements import PixelSize

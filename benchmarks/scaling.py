@@ -28,15 +28,17 @@ from napari_fewshot_cells.data.stride_crops import stride_crops
 from napari_fewshot_cells.data.support_set import Shot, SupportSet, median_diameter
 from napari_fewshot_cells.experiment.schedules import CPU_FINE_TUNING
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
-from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.finetune.paper_recipe import paper_fine_tune
+from napari_fewshot_cells.finetune.recipe import PaperRecipe
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
 from napari_fewshot_cells.training import provenance
-from napari_fewshot_cells.training.episodes import EpisodeShape, Task, draw_episode, to_device
+from napari_fewshot_cells.training.config import EpisodeShape, ReptileConfig
+from napari_fewshot_cells.training.episodes import Task, draw_episode, to_device
 from napari_fewshot_cells.training.ranks import open_fabric
-from napari_fewshot_cells.training.reptile import ReptileConfig, get_theta, inner_loop, meta_step
+from napari_fewshot_cells.training.reptile import get_theta, inner_loop, meta_step
 
 ARCHS = ("fcrn", "unet")
 SIDE = 512  # px, of the simulated images

@@ -18,13 +18,13 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
 from napari_fewshot_cells.experiment.matrix import K_SHOTS, SELECTIONS
+from napari_fewshot_cells.experiment.methods import METHODS
 from napari_fewshot_cells.experiment.schedules import (
     CPU_FINE_TUNING,
-    METHODS,
     PAPER_TRANSFER_STEPS,
     SCHEDULES,
 )
-from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe
+from napari_fewshot_cells.finetune.recipe import PaperRecipe
 from napari_fewshot_cells.models.model import CANONICAL_DIAMETER
 from napari_fewshot_cells.models.networks import build_network
 

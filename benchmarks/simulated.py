@@ -21,7 +21,8 @@ from napari_fewshot_cells.data.support_set import make_shot, make_support_set
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.models.library import load_model
 from napari_fewshot_cells.models.model import Model, ModelCard
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.models.registry import NETWORKS
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
 from napari_fewshot_cells.simulate import electron_microscopy, partial_annotation
@@ -41,7 +42,7 @@ def main() -> None:
         image, labels = electron_microscopy(seed=100 * number + 1)
         shot = make_shot(to_plane(image, "shot"), partial_annotation(labels, seed=number))
         tests = [electron_microscopy(seed=100 * number + k) for k in (2, 3)]
-        for architecture in ARCHITECTURES:
+        for architecture in NETWORKS:
             random = Model(ModelCard("random", architecture), build_network(architecture, number))
             for name, start in {"random": random, "bundled": load_model(architecture)}.items():
                 started = time.perf_counter()

@@ -74,8 +74,9 @@ def measure(memory: str, threads: int) -> None:
     from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_memory
     from napari_fewshot_cells.data.plane import to_plane
     from napari_fewshot_cells.models.batch_norm import fused, store_statistics
-    from napari_fewshot_cells.models.library import DEFAULT, load_model
-    from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+    from napari_fewshot_cells.models.library import load_model
+    from napari_fewshot_cells.models.networks import build_network
+    from napari_fewshot_cells.models.registry import DEFAULT, NETWORKS
     from napari_fewshot_cells.simulate import fluorescent_cells
 
     if memory == KEPT:
@@ -106,7 +107,7 @@ def measure(memory: str, threads: int) -> None:
     print(LARGE, milliseconds(lambda: predict(model, large), 5), sep="\t")
     if memory != ALL_KEPT:
         return
-    for arch, layout, precision in product(ARCHITECTURES, LAYOUTS, PRECISIONS):
+    for arch, layout, precision in product(NETWORKS, LAYOUTS, PRECISIONS):
         laid_out = fused(build_network(arch, 0)).to(memory_format=getattr(torch, LAYOUTS[layout]))
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=PRECISIONS[precision]):
             spent = milliseconds(lambda ready=laid_out: ready(image), 10)
@@ -130,7 +131,7 @@ def milliseconds(work: Callable[[], object], times: int) -> str:
 
 def report(rows: list[Row], path: Path) -> None:
     """As a page."""
-    from napari_fewshot_cells.models.networks import ARCHITECTURES
+    from napari_fewshot_cells.models.registry import NETWORKS
 
     def of(memory: str, what: str) -> list[float]:
         return [float(r["milliseconds"]) for r in rows if (r["memory"], r["what"]) == (memory, what)]
@@ -147,7 +148,7 @@ def report(rows: list[Row], path: Path) -> None:
                 f"{arch}, a view in {precision}, laid out {' → '.join(LAYOUTS)}",
                 *(of(ALL_KEPT, view(arch, layout, precision)) for layout in LAYOUTS),
             )
-            for arch, precision in product(ARCHITECTURES, PRECISIONS)
+            for arch, precision in product(NETWORKS, PRECISIONS)
         ),
     ]
     lines = [

@@ -30,7 +30,8 @@ from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import SupportSet, make_shot, make_support_set
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
-from napari_fewshot_cells.models.library import DEFAULT, load_model
+from napari_fewshot_cells.models.library import load_model
+from napari_fewshot_cells.models.registry import DEFAULT
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 from napari_fewshot_cells.training import provenance
 

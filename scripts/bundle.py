@@ -13,7 +13,7 @@ from pathlib import Path
 from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
 from napari_fewshot_cells.models.model import Model
 from napari_fewshot_cells.models.model_file import read_model, write_model
-from napari_fewshot_cells.training.meta_training import MODEL_FILE
+from napari_fewshot_cells.training.config import MODEL_FILE
 
 
 def main() -> None:

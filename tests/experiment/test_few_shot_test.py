@@ -14,8 +14,8 @@ from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.support_set import SupportSet
 from napari_fewshot_cells.experiment.few_shot_test import few_shot_iou, few_shot_steps, select
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
-from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe, paper_fine_tune
-from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.finetune.paper_recipe import paper_fine_tune
+from napari_fewshot_cells.finetune.recipe import PaperRecipe, Recipe
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction.metrics import iou

@@ -27,8 +27,9 @@ from napari_fewshot_cells.experiment.matrix import (
     untrained_starts,
     write_csv,
 )
+from napari_fewshot_cells.experiment.methods import METHODS
 from napari_fewshot_cells.experiment.plan import Cell, Plan, Start, is_trained, iterations, read_cell
-from napari_fewshot_cells.experiment.schedules import METHODS, get_schedule, reptile_config
+from napari_fewshot_cells.experiment.schedules import get_schedule, reptile_config
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.training.episodes import load_task
 from napari_fewshot_cells.training.meta_training import meta_train, new_card

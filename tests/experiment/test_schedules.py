@@ -11,20 +11,17 @@ import pytest
 
 from napari_fewshot_cells.base.errors import FewShotError
 from napari_fewshot_cells.experiment import schedules
+from napari_fewshot_cells.experiment.methods import META_TRAINED, METHODS
 from napari_fewshot_cells.experiment.schedules import (
     CPU_FINE_TUNING,
-    METHOD_WEIGHTS,
-    METHODS,
     get_schedule,
     reptile_config,
     schedule_as_dict,
     write_schedule,
 )
-from napari_fewshot_cells.finetune.paper_recipe import PaperRecipe
-from napari_fewshot_cells.finetune.recipe import Recipe
+from napari_fewshot_cells.finetune.recipe import PaperRecipe, Recipe
 from napari_fewshot_cells.training.budget import Budget
-from napari_fewshot_cells.training.episodes import EpisodeShape
-from napari_fewshot_cells.training.reptile import ReptileConfig
+from napari_fewshot_cells.training.config import EpisodeShape, ReptileConfig
 
 
 @pytest.fixture
@@ -113,7 +110,7 @@ def test_the_weights_of_the_methods(method, weights):
 
 
 def test_transfer_has_no_weights():
-    assert ("transfer", *METHOD_WEIGHTS) == METHODS
+    assert ["transfer", *META_TRAINED] == list(METHODS)
     with pytest.raises(FewShotError, match="'transfer' is not meta-trained"):
         reptile_config(get_schedule("cpu"), "transfer", seed=0)
 

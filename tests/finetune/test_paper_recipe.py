@@ -12,7 +12,8 @@ from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import normalise
 from napari_fewshot_cells.data.stride_crops import stride_crops
 from napari_fewshot_cells.data.support_set import SupportSet, median_diameter
-from napari_fewshot_cells.finetune.paper_recipe import INITIAL_SCALE, PaperRecipe, paper_fine_tune
+from napari_fewshot_cells.finetune.paper_recipe import INITIAL_SCALE, paper_fine_tune
+from napari_fewshot_cells.finetune.recipe import PaperRecipe
 from napari_fewshot_cells.models.batch_norm import learn_affine, norm_layers, store_statistics
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.model_file import read_model, write_model

@@ -26,8 +26,8 @@ from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.library import load_model, save_model
 from napari_fewshot_cells.models.model import N_WEIGHTS, Model
 from napari_fewshot_cells.models.model_file import read_model
-from napari_fewshot_cells.models.networks import ARCHITECTURES
 from napari_fewshot_cells.models.onnx import run_onnx, to_onnx
+from napari_fewshot_cells.models.registry import NETWORKS
 from napari_fewshot_cells.prediction.probability import FLIPS, predict, to_probability
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -48,7 +48,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
 
-@pytest.fixture(scope="module", params=sorted(ARCHITECTURES))
+@pytest.fixture(scope="module", params=sorted(NETWORKS))
 def tuned(request: pytest.FixtureRequest) -> Model:
     """Fine-tuned for two steps: learnt scales, statistics of its support set, a threshold."""
     image, truth = fluorescent_cells((160, 192), seed=0)
@@ -191,3 +191,38 @@ def test_a_network_that_differs_is_not_written(
     with pytest.raises(ModelError, match="differs"):
         export_to("mine", tmp_path / "x.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_format_is_one_entry(
+    tmp_path: Path, own_home: Path, tuned: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its suffix is known, what it needs is asked for, and nothing is written without."""
+    save_model(tuned, "mine")
+    write = export.ExportFormat("Name", lambda model, file: file.write_text(model.card.name))
+    monkeypatch.setitem(export.FORMATS, ".name", write)
+    file = export_to("mine", tmp_path / "new" / "m.Name")
+    assert file.read_text() == "mine"
+    monkeypatch.setitem(export.FORMATS, ".name", replace(write, needs=("no_such_module",), install="it"))
+    with pytest.raises(ModelError, match=r"Export to \.name needs no_such_module: pip install it\."):
+        export_to("mine", tmp_path / "other.name")
+    monkeypatch.delitem(export.FORMATS, ".name")
+    assert export_to("mine", tmp_path / "m.name").name == "m.name.safetensors"
+
+
+def test_the_suffix_of_our_own_format_is_in_small_letters(
+    tmp_path: Path, own_home: Path, tuned: Model
+) -> None:
+    save_model(tuned, "mine")
+    file = export_to("mine", tmp_path / "m.SAFETENSORS")
+    assert file.name == "m.SAFETENSORS.safetensors"
+    assert read_model(file).card.name == "mine"
+
+
+def test_the_help_lists_the_formats() -> None:
+    from typer.testing import CliRunner
+
+    from napari_fewshot_cells.cli.main import app
+
+    shown = " ".join(CliRunner().invoke(app, ["models", "export", "--help"]).stdout.split())
+    for suffix, known in export.FORMATS.items():
+        assert f"{suffix} ({known.title})" in shown

@@ -14,9 +14,11 @@ from napari_fewshot_cells.base.atomic_files import write_atomically
 from napari_fewshot_cells.base.errors import ModelError
 from napari_fewshot_cells.models import library
 from napari_fewshot_cells.models.batch_norm import fused, learn_affine
+from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.model import Model, ModelCard, weights_sha256
-from napari_fewshot_cells.models.model_file import read_model, write_model
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+from napari_fewshot_cells.models.model_file import read_card, read_model, write_model
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.models.registry import NETWORKS
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def model():
     return Model(card, build_network("unet", 3))
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
 @pytest.mark.parametrize("affine", [False, True])
 def test_round_trip(tmp_path, architecture, affine):
     network = build_network(architecture, 1)
@@ -48,7 +50,7 @@ def test_round_trip(tmp_path, architecture, affine):
     assert all(torch.equal(value, state[name]) for name, value in read.network.state_dict().items())
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
 def test_what_was_read_is_laid_out_for_speed_and_computes_the_same_to_the_last_bit(tmp_path, architecture):
     network = build_network(architecture, 3).eval()
     read = read_model(write_model(Model(ModelCard("x", architecture), network), tmp_path / "x")).network
@@ -116,6 +118,30 @@ def test_unusable_files(tmp_path, model, what, message):
     assert "m.safetensors" in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("truncated", "damaged or no model file"),
+        ("empty", "damaged or no model file"),
+        ("a pickle", "damaged or no model file"),
+        ("foreign", "not written by napari-fewshot-cells"),
+        ("no JSON", "model card .* is damaged"),
+        ("newer", "newer version"),
+        ("unknown network", "unknown network 'vgg'"),
+    ],
+)
+def test_a_card_that_cannot_be_read(tmp_path, model, what, message):
+    with pytest.raises(ModelError, match=message):
+        read_card(damaged(tmp_path, model, what))
+
+
+def test_a_card_is_read_without_its_weights(tmp_path, model):
+    path = write_model(model, tmp_path / "m")
+    assert read_card(path) == read_model(path).card == model.card
+    with pytest.raises(ModelError, match="no model file"):
+        read_card(tmp_path / "none.safetensors")
+
+
 def test_a_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path, monkeypatch):
     path = tmp_path / "m"
     write_atomically(path, b"old")
@@ -135,9 +161,9 @@ def test_library(tmp_path, model):
     assert entry.path.parent == library.library_dir()
     assert not entry.bundled
     assert library.load_model("my cells (1)").card.name == "my cells (1)"
-    file = library.export_model("my cells (1)", tmp_path / "out")
+    file = export_to("my cells (1)", tmp_path / "out")
     with pytest.raises(ModelError, match="exists"):
-        library.export_model("my cells (1)", file)
+        export_to("my cells (1)", file)
     with pytest.raises(ModelError, match="library has a model"):
         library.import_model(file, "my cells (1)")
     library.delete_model("my cells (1)")

@@ -13,13 +13,14 @@ from napari_fewshot_cells.models.batch_norm import (
     reset_statistics,
     store_statistics,
 )
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network, double
+from napari_fewshot_cells.models.networks import build_network, double
+from napari_fewshot_cells.models.registry import NETWORKS
 
-each = pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+each = pytest.mark.parametrize("architecture", sorted(NETWORKS))
 
 
 def test_parameter_counts():
-    count = {a: sum(p.numel() for p in build_network(a, 0).parameters()) for a in ARCHITECTURES}
+    count = {a: sum(p.numel() for p in build_network(a, 0).parameters()) for a in NETWORKS}
     assert count == {"fcrn": 985_665, "unet": 470_337, "half-unet": 471_300}
 
 

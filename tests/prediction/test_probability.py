@@ -12,7 +12,8 @@ from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import normalise, to_plane
 from napari_fewshot_cells.models.batch_norm import store_statistics
 from napari_fewshot_cells.models.model import Model, ModelCard
-from napari_fewshot_cells.models.networks import ARCHITECTURES, build_network
+from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.models.registry import NETWORKS
 from napari_fewshot_cells.prediction.probability import logit_steps, predict, predict_steps
 
 
@@ -26,7 +27,7 @@ def random_plane(height, width, seed=0):
     return to_plane(np.random.default_rng(seed).random((height, width)), "random")
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize("architecture", sorted(NETWORKS))
 @pytest.mark.parametrize("shape", [(200, 173), (96, 96), (64, 250)])
 def test_tiles_equal_the_whole_image(architecture, shape):
     network, image = random_model(architecture).network, normalise(random_plane(*shape))

@@ -17,10 +17,9 @@ from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.training import meta_training
 from napari_fewshot_cells.training.budget import Budget
-from napari_fewshot_cells.training.episodes import EpisodeShape
-from napari_fewshot_cells.training.meta_training import CURVES, CURVES_FILE, MODEL_FILE, meta_train, new_card
-from napari_fewshot_cells.training.reptile import ReptileConfig
-from napari_fewshot_cells.training.transfer import TransferConfig, new_transfer_card, transfer_train
+from napari_fewshot_cells.training.config import MODEL_FILE, EpisodeShape, ReptileConfig, TransferConfig
+from napari_fewshot_cells.training.meta_training import CURVES, CURVES_FILE, meta_train, new_card
+from napari_fewshot_cells.training.transfer import new_transfer_card, transfer_train
 
 CONFIG = ReptileConfig(episode=EpisodeShape(2, 2, 2, 1, 32), seed=1)
 

@@ -15,16 +15,10 @@ from napari_fewshot_cells.data.plane import Plane
 from napari_fewshot_cells.models.losses import distillation, entropy_regularisation, weighted_bce
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.training import episodes, reptile
-from napari_fewshot_cells.training.episodes import Episode, EpisodeShape, draw_episode, seen_bright, to_device
+from napari_fewshot_cells.training.config import EpisodeShape, ReptileConfig, check_sources
+from napari_fewshot_cells.training.episodes import Episode, draw_episode, seen_bright, to_device
 from napari_fewshot_cells.training.ranks import open_fabric
-from napari_fewshot_cells.training.reptile import (
-    ReptileConfig,
-    check_sources,
-    get_theta,
-    inner_loop,
-    meta_step,
-    set_theta,
-)
+from napari_fewshot_cells.training.reptile import get_theta, inner_loop, meta_step, set_theta
 
 from .adam import adam_by_hand, assert_same_steps
 

@@ -18,11 +18,11 @@ from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.training import transfer
 from napari_fewshot_cells.training.budget import Budget
-from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
+from napari_fewshot_cells.training.config import MODEL_FILE, TransferConfig
+from napari_fewshot_cells.training.meta_training import CURVES_FILE
 from napari_fewshot_cells.training.transfer import (
     CURVES,
     STATE_FILE,
-    TransferConfig,
     crop_source,
     new_transfer_card,
     transfer_train,

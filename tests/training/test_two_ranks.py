@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from napari_fewshot_cells.models.model_file import read_model
-from napari_fewshot_cells.training.meta_training import CURVES_FILE, MODEL_FILE
+from napari_fewshot_cells.training.config import MODEL_FILE
+from napari_fewshot_cells.training.meta_training import CURVES_FILE
 
 TRAIN = ["-m", "napari_fewshot_cells.cli.train", "meta"]
 TINY = ["--k-shot", "2", "--inner-steps", "1", "--crops", "1", "--crop-size", "32", "--threads", "1"]

@@ -8,8 +8,10 @@ every machine. A processor without such units would emulate them, and take longe
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 @lru_cache(maxsize=1)
@@ -18,11 +20,15 @@ def multiplies_bfloat16() -> bool:
 
     False under a PyTorch too old to tell.
     """
+    import torch
+
     told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
 
 
 def quick_passes(device: str, wanted: bool = True) -> torch.autocast:
     """A context for the passes of a training through a network on a device; its logits may be bfloat16."""
+    import torch
+
     native = wanted and torch.device(device).type == "cpu" and multiplies_bfloat16()
     return torch.autocast("cpu", dtype=torch.bfloat16, enabled=native)

@@ -15,6 +15,19 @@ if TYPE_CHECKING:
 Precision = Literal["32-true", "bf16-mixed"]
 
 
+def check_device_name(device: str) -> None:
+    """Refuse a name that no device has, without PyTorch, which alone knows the devices of this machine.
+
+    Raises
+    ------
+    FewShotError
+        Neither "auto", "cpu", "mps", "cuda" nor "cuda:N".
+    """
+    kind, _, index = device.partition(":")
+    if device not in ("auto", "cpu", "cuda", "mps") and not (kind == "cuda" and index.isdecimal()):
+        raise FewShotError(f"There is no device '{device}'; choose auto, cpu, cuda or mps.")
+
+
 def choose_device(device: str) -> torch.device:
     """What a device's name means here.
 
@@ -28,20 +41,16 @@ def choose_device(device: str) -> torch.device:
     FewShotError
         Another name, or not available here.
     """
+    check_device_name(device)
     import torch
 
     has_mps = torch.backends.mps.is_available()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     kind, _, index = device.partition(":")
-    if device == "cpu":
-        available = True
-    elif kind == "cuda" and (index.isdecimal() or device == "cuda"):
+    available = has_mps if kind == "mps" else True
+    if kind == "cuda":
         available = int(index or 0) < torch.cuda.device_count()
-    elif device == "mps":
-        available = has_mps
-    else:
-        raise FewShotError(f"There is no device '{device}'; choose auto, cpu, cuda or mps.")
     if not available:
         raise FewShotError(f"The device '{device}' is not available to PyTorch here; use --device cpu.")
     return torch.device(device)

@@ -5,14 +5,19 @@ from __future__ import annotations
 from enum import StrEnum
 
 from ..datasets.five_sets import PUBLISHED_SETS
+from ..models.registry import NETWORKS, PAPERS_DEFAULT
 
+Architecture = StrEnum("Architecture", {name: name for name in NETWORKS})  # type: ignore[misc]
+"""All networks."""
 
-class Architecture(StrEnum):
-    """The bundled networks."""
+Bundled = StrEnum("Bundled", {name: name for name in NETWORKS if NETWORKS[name].bundled})  # type: ignore[misc]
+"""Those whose trained weights come with the package."""
 
-    fcrn = "fcrn"
-    unet = "unet"
-    half_unet = "half-unet"
+PAPERS_FIRST = Architecture(PAPERS_DEFAULT)
+"""What a training of the paper takes by default."""
+
+WHAT_FOR = " ".join(f"{name}: {network.good_for}" for name, network in NETWORKS.items())
+"""What each network is good for, for the help."""
 
 
 class Target(StrEnum):
@@ -22,20 +27,6 @@ class Target(StrEnum):
     none = "none"
     for published in PUBLISHED_SETS:
         vars()[published] = published
-
-
-class Entropy(StrEnum):
-    """L_ER as printed, of the foreground alone, or of foreground and background."""
-
-    printed = "printed"
-    full = "full"
-
-
-class Distillation(StrEnum):
-    """L_D over all pairs of images, as printed, or image i with image i."""
-
-    pairwise = "pairwise"
-    matched = "matched"
 
 
 class Precision(StrEnum):

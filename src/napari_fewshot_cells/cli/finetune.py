@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import make_writable, writing
-from ..base.devices import choose_device, enough_memory
-from .choices import Architecture
+from ..base.devices import check_device_name, choose_device, enough_memory
+from ..models.registry import DEFAULT, PAPERS_DEFAULT
+from .choices import WHAT_FOR, Bundled
 from .console import one_line_errors, stoppable
 from .progress_bar import with_bar
 
@@ -50,9 +51,10 @@ def finetune(
         typer.Option("--out", metavar="MODEL", help="A file (.safetensors) or a name in the model library."),
     ],
     arch: Annotated[
-        Architecture | None,
+        Bundled | None,
         typer.Option(
-            help="The network to begin with; by default half-unet, with the paper's recipe fcrn.",
+            help="The network to begin with; "
+            f"by default {DEFAULT}, with the paper's recipe {PAPERS_DEFAULT}. {WHAT_FOR}",
             show_default=False,
         ),
     ] = None,
@@ -86,11 +88,12 @@ def finetune(
     from ..models.library import load_model
 
     name, target = model_target(out)
-    device = str(choose_device(device))
-    arch = arch or (Architecture.fcrn if recipe is RecipeName.paper else Architecture.half_unet)
-    start = load_model(arch.value)
+    check_device_name(device)
+    arch = arch or Bundled(PAPERS_DEFAULT if recipe is RecipeName.paper else DEFAULT)
     support = read_support(images, annotations, whole_image=whole_image)
     make_writable(target.parent)
+    device = str(choose_device(device))  # imports PyTorch: what is wrong above is said at once
+    start = load_model(arch.value)
 
     work = _training(start, support, recipe, seconds=seconds, steps=steps, seed=seed, device=device)
     with enough_memory(device):
@@ -118,7 +121,8 @@ def _training(
 ) -> Generator[Progress, None, Model]:
     """The fine-tuning that was asked for, ready to begin."""
     if recipe is RecipeName.paper:
-        from ..finetune.paper_recipe import PaperRecipe, paper_fine_tune
+        from ..finetune.paper_recipe import paper_fine_tune
+        from ..finetune.recipe import PaperRecipe
 
         return paper_fine_tune(start, support, recipe=PaperRecipe(), seed=seed, device=device)
     from ..finetune.fine_tune import fine_tune

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import writing
+from ..models.export import FORMATS, export_to
 from .console import one_line_errors
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 models_app = typer.Typer(
     help="List, show, import, export, rename, note and delete models.", rich_markup_mode=None
 )
+
+_FORMATS = ", ".join(f"{suffix} ({known.title})" for suffix, known in FORMATS.items())
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the library.")]
 
@@ -46,9 +49,10 @@ def list_all() -> None:
 @one_line_errors()
 def show(name: Name) -> None:
     """Show where a model comes from: its card."""
-    from .predict import find_model
+    from ..models.model_file import read_card
+    from .predict import model_file
 
-    for key, value in asdict(find_model(name).card).items():
+    for key, value in asdict(read_card(model_file(name))).items():
         if value not in (None, "", (), {}):
             typer.echo(f"{key:<18} {_readable(value)}")
 
@@ -64,14 +68,12 @@ def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A mod
     typer.echo(f"imported '{entry.name}' as {entry.path}")
 
 
-@models_app.command()
+@models_app.command(help=f"Write a model of the library to a file: {_FORMATS}.")
 @one_line_errors()
 def export(
     name: Name, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")]
 ) -> None:
-    """Write a model of the library to a file: .safetensors, .onnx, or .zip for the bioimage.io model zoo."""
-    from ..models.export import export_to
-
+    """Write a model of the library to a file, in the format that its suffix names."""
     with writing(file):
         path = export_to(name, file)
     typer.echo(f"exported '{name}' to {path}")

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..base.atomic_files import make_writable
-from ..base.devices import choose_device
+from ..base.devices import check_device_name, choose_device
 from ..base.errors import DataError
 from .console import one_line_errors, stoppable
 from .progress_bar import with_bar
 
 if TYPE_CHECKING:
     from ..base.progress import Progress
-    from ..models.model import Model
     from ..prediction.predict_files import BatchEvent, FileReport
 
 PARTLY_DONE = 1
@@ -59,6 +58,13 @@ def predict(
 
     An image that cannot be used is named and left out; the exit code is then 1.
     """
+    from ..data.image_files import list_images
+    from ..models.model_file import read_model
+
+    check_device_name(device)
+    for path in inputs:
+        list_images(path)  # says what is missing before PyTorch is loaded
+    loaded = read_model(model_file(model))
     from ..prediction.predict_files import (
         DONE,
         EXISTS,
@@ -83,7 +89,6 @@ def predict(
     for conflict in find_conflicts(files, out, settings).values():
         raise DataError(conflict)
     device = str(choose_device(device))
-    loaded = find_model(model)
     make_writable(out)
 
     table = out / REPORT if report else None
@@ -121,18 +126,18 @@ def _until_report(events: Generator[BatchEvent, None, None]) -> Generator[Progre
             yield event
 
 
-def find_model(name: str) -> Model:
-    """Load a model by name or path; a path may lack its suffix, as in ``finetune --out``.
+def model_file(name: str) -> Path:
+    """The file of a model, by name or path; a path may lack its suffix, as in ``finetune --out``.
 
     Raises
     ------
     ModelError
-        No such model, or one that cannot be used.
+        No such model.
     """
-    from ..models.library import load_model
+    from ..models.library import find_file
 
     path = Path(name)
     with_suffix = path.with_name(path.name + ".safetensors") if path.name else path
     if len(path.parts) > 1 and not path.is_file() and with_suffix.is_file():
-        return load_model(with_suffix)
-    return load_model(name)
+        return with_suffix
+    return find_file(name)

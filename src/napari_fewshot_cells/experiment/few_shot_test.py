@@ -13,8 +13,8 @@ from ..base.progress import Progress, finish
 from ..data.plane import FloatImage, normalise
 from ..data.support_set import MOST_SHOTS, Shot, SupportSet
 from ..finetune.fine_tune import fine_tune
-from ..finetune.paper_recipe import PaperRecipe, paper_fine_tune
-from ..finetune.recipe import Recipe
+from ..finetune.paper_recipe import paper_fine_tune
+from ..finetune.recipe import PaperRecipe, Recipe
 from ..models.model import Model
 from ..prediction.metrics import iou
 from ..prediction.probability import predict

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..base.atomic_files import write_atomically
 from ..base.errors import DataError, FewShotError
-from ..training.meta_training import MODEL_FILE
+from ..training.config import MODEL_FILE
 from .plan import Cell, Plan, Start, check_folders, check_row, is_trained, read_json
 from .run_cell import run_cell, train_start
 

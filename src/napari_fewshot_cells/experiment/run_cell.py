@@ -27,8 +27,9 @@ from ..datasets.five_sets import SOURCE_NAMES, find_sources
 from ..models.model import Model
 from ..models.model_file import read_model
 from ..training import provenance
+from ..training.config import MODEL_FILE
 from ..training.episodes import Task, load_task
-from ..training.meta_training import MODEL_FILE, meta_train, new_card
+from ..training.meta_training import meta_train, new_card
 from ..training.transfer import new_transfer_card, transfer_train
 from .few_shot_test import Example, few_shot_iou, machine_of, select
 from .plan import SCHEDULE_FILE, Cell, Plan, Start, check_folders, is_trained, read_cell, write_json

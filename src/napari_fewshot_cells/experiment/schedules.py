@@ -17,18 +17,11 @@ from ..base.atomic_files import write_atomically
 from ..base.errors import FewShotError
 from ..base.toml_file import read_toml
 from ..base.validation import InvalidError, validated
-from ..finetune.paper_recipe import PaperRecipe
-from ..finetune.recipe import Recipe
+from ..finetune.recipe import PaperRecipe, Recipe
 from ..training.budget import Budget
-from ..training.episodes import EpisodeShape
-from ..training.reptile import ReptileConfig
-from ..training.transfer import TransferConfig
-
-METHODS = ("transfer", "bce", "bce+er", "bce+d", "complete")
-"""The five that the paper compares, in the order of its figures."""
-
-METHOD_WEIGHTS = {"bce": (0.0, 0.0), "bce+er": (0.1, 0.0), "bce+d": (0.0, 0.01), "complete": (0.01, 0.01)}
-"""(α, β) of the four that meta-train."""
+from ..training.config import EpisodeShape, ReptileConfig, TransferConfig
+from ..training.loss_terms import weight_names
+from .methods import META_TRAINED
 
 CPU_MINUTES = 5.0
 """Of each training in the schedule "cpu", whatever the method."""
@@ -179,16 +172,16 @@ def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
     FewShotError
         Another method, or one that does not meta-train.
     """
-    if method not in METHOD_WEIGHTS:
-        raise FewShotError(f"'{method}' is not meta-trained; choose from {', '.join(METHOD_WEIGHTS)}.")
-    alpha, beta = METHOD_WEIGHTS[method]
-    return replace(schedule.reptile, alpha=alpha, beta=beta, seed=seed)
+    if method not in META_TRAINED:
+        raise FewShotError(f"'{method}' is not meta-trained; choose from {', '.join(META_TRAINED)}.")
+    weights: dict[str, Any] = META_TRAINED[method].all_weights
+    return replace(schedule.reptile, **weights, seed=seed)
 
 
 def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
     """Plain values, as the tables of a TOML file; not weights and seed, which each method has its own."""
     tables = asdict(schedule)
-    for key in ("alpha", "beta", "seed"):
+    for key in (*weight_names(), "seed"):
         del tables["reptile"][key]
     del tables["transfer"]["seed"]
     return tables
@@ -226,7 +219,7 @@ def _part(name: str, given: dict[str, Any], base: object, path: Path) -> Any:
         return default
     if name.endswith("_budget"):
         return _validated(Budget, given, name, path)
-    fixed = {"reptile": {"alpha", "beta", "seed"}, "transfer": {"seed"}}.get(name, set()).intersection(given)
+    fixed = {"reptile": {*weight_names(), "seed"}, "transfer": {"seed"}}.get(name, set()).intersection(given)
     if fixed:
         raise FewShotError(
             f"{', '.join(sorted(fixed))} in [{name}] of '{path}' cannot be set: method and command tell them."

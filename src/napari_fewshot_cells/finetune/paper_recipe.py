@@ -9,72 +9,26 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 
-from ..base.devices import Precision
 from ..base.progress import Progress
 from ..data.crops import Sample
 from ..data.stride_crops import cut_batch, epoch_batches, stride_crops
 from ..data.support_set import SupportSet
 from ..models.batch_norm import learn_affine
 from ..models.losses import weighted_bce
-from ..models.model import BatchNorm, Model
+from ..models.model import Model
 from ..models.networks import SegmentationNetwork
 from .calibration import settle
 from .fine_tune import adapted_card
 from .prepare import to_samples
+from .recipe import PaperRecipe
 
 INITIAL_SCALE = 0.1
 """Of the batch-norm layers that FCRN begins to learn; from the authors' code."""
-
-
-@dataclass(frozen=True)
-class PaperRecipe:
-    """How the paper fine-tunes. What it does not say is from the authors' code.
-
-    Attributes
-    ----------
-    epochs : int
-        Times that every crop is seen.
-    batch : int
-        Crops in an Adam step.
-    crop_size, stride : int
-        Side of a crop, and distance of neighbouring crops, in pixels. The authors' strides are 26 to 50,
-        depending on the set.
-    min_foreground : int
-        Crops with fewer foreground pixels are dropped.
-    lr, weight_decay : float
-        Of Adam; the learning rate stays.
-    learn_affine : bool
-        FCRN learns scale and shift of its batch-norm layers, from 0.1 and 0; U-Net never does.
-    batch_norm : {"image", "support", "running"}
-        Statistics used in prediction. The authors' test code switched stored statistics off, which in the
-        PyTorch of 2020 meant those of the test batch itself; "image" is that for a batch of one.
-    rescale : bool
-        Feed images so that the annotated objects have the canonical diameter; else at native scale.
-    calibrate : bool
-        Choose the decision threshold that is best on the shots; else 0.5.
-    precision : {"32-true", "bf16-mixed"}
-        Of the training's passes through the network. Half the time in bfloat16 where the device likes it; the
-        authors' were float32. With bfloat16 the threshold is found in it too, where the processor multiplies
-        it itself.
-    """
-
-    epochs: int = 20
-    batch: int = 64
-    crop_size: int = 256
-    stride: int = 38
-    min_foreground: int = 360
-    lr: float = 1e-4
-    weight_decay: float = 5e-4
-    learn_affine: bool = True
-    batch_norm: BatchNorm = "image"
-    rescale: bool = False
-    calibrate: bool = False
-    precision: Precision = "32-true"
 
 
 def paper_fine_tune(

@@ -13,10 +13,8 @@ from pathlib import Path
 from ..base.errors import ModelError
 from ..base.user_folder import user_home
 from .model import Model, ModelCard
-from .model_file import read_model, write_model
-
-DEFAULT = "half-unet"
-"""The bundled model that fine-tuning begins with unless another is chosen."""
+from .model_file import read_card, read_model, write_model
+from .registry import DEFAULT
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class ModelEntry:
     @property
     def card(self) -> ModelCard:
         """Its card, read from the file; raises `ModelError` for a damaged one."""
-        return read_model(self.path).card
+        return read_card(self.path)
 
 
 def library_dir() -> Path:
@@ -70,12 +68,23 @@ def load_model(name_or_path: str | Path) -> Model:
     ModelError
         No such model, or a file that cannot be used.
     """
+    return read_model(find_file(name_or_path))
+
+
+def find_file(name_or_path: str | Path) -> Path:
+    """The file of a model, by its name in the library or by the file's path.
+
+    Raises
+    ------
+    ModelError
+        No such model. A path that ends in ``.safetensors`` is given back unasked.
+    """
     for entry in list_models():
         if entry.name == str(name_or_path):
-            return read_model(entry.path)
+            return entry.path
     path = Path(name_or_path)
     if path.suffix == ".safetensors" or path.is_file():
-        return read_model(path)
+        return path
     known = ", ".join(entry.name for entry in list_models()) or "none"
     raise ModelError(f"There is no model '{name_or_path}', neither in the library ({known}) nor as a file.")
 
@@ -131,21 +140,6 @@ def import_model(file: Path, name: str | None = None) -> ModelEntry:
     if own_path(name).exists():
         raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
     return save_model(model, name)
-
-
-def export_model(name: str, file: Path) -> Path:
-    """Copy a model of the library to a file.
-
-    Raises
-    ------
-    ModelError
-        No such model, or the file exists.
-    """
-    model = read_model(find_entry(name).path)
-    target = file if file.suffix == ".safetensors" else file.with_name(file.name + ".safetensors")
-    if target.exists():
-        raise ModelError(f"'{target}' exists; delete it first or choose another name.")
-    return write_model(model, target)
 
 
 def delete_model(name: str) -> None:

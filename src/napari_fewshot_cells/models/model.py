@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from ..base.validation import Count, Date, Finite
-from .networks import SegmentationNetwork
+
+if TYPE_CHECKING:
+    from .networks import SegmentationNetwork
 
 CANONICAL_DIAMETER = 28.0
 """Pixels that a typical object spans when the networks see it; B39's nuclei at their own resolution."""
@@ -45,7 +47,8 @@ class ModelCard:
     Attributes
     ----------
     name : str
-    architecture : {"fcrn", "unet", "half-unet"}
+    architecture : str
+        One of `registry.NETWORKS`.
     sources : tuple of dict
         Training data: name, licence, images.
     licence : str

@@ -1,4 +1,7 @@
-"""A model as two files: weights as safetensors, and its card as JSON."""
+"""A model as two files: weights as safetensors, and its card as JSON.
+
+The header of the first file holds the card too. Reading it takes no torch, so that models are listed at once.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import safetensors
-import safetensors.torch
-from torch import Tensor
 
 from ..base.atomic_files import write_atomically
 from ..base.errors import ModelError
 from ..base.validation import InvalidError, parse_json, validated
-from .batch_norm import learn_affine
 from .model import Model, ModelCard
-from .networks import ARCHITECTURES, SegmentationNetwork, build_network
+from .registry import NETWORKS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .networks import SegmentationNetwork
 
 CARD_FORMAT = 1
 
@@ -41,6 +47,8 @@ def write_model(model: Model, path: Path) -> Path:
     OSError
         The folder cannot be written or the disk is full; nothing half-written stays.
     """
+    import safetensors.torch
+
     path = path if path.suffix == ".safetensors" else path.with_name(path.name + ".safetensors")
     card = {"format": CARD_FORMAT, **asdict(model.card)}
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.network.state_dict().items()}
@@ -60,22 +68,37 @@ def read_model(path: Path) -> Model:
     ModelError
         Missing, damaged, written by another program, or with weights that do not fit its architecture.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no model file '{path}'.")
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except safetensors.SafetensorError as error:
-        raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
-    except OSError as error:
-        raise ModelError(f"'{path}' cannot be read ({error.strerror or error}).") from error
-    card = _parse_card(header.get("card"), path)
+    card = read_card(path)
+    from .batch_norm import learn_affine
+    from .networks import build_network
+
+    with safetensors.safe_open(path, framework="pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     network = build_network(card.architecture, seed=0)
     if any(name.replace("running_mean", "weight") in state for name in state if "running_mean" in name):
         learn_affine(network)
     _load_state(network, state, path)
     return Model(card, network.eval())
+
+
+def read_card(path: Path) -> ModelCard:
+    """Read the card of a model file and leave the weights alone.
+
+    Raises
+    ------
+    ModelError
+        Missing, damaged, or written by another program. Whether the weights fit is not asked.
+    """
+    if not path.is_file():
+        raise ModelError(f"There is no model file '{path}'.")
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            header = file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
+    except OSError as error:
+        raise ModelError(f"'{path}' cannot be read ({error.strerror or error}).") from error
+    return _parse_card(header.get("card"), path)
 
 
 def _parse_card(text: str | None, path: Path) -> ModelCard:
@@ -89,7 +112,7 @@ def _parse_card(text: str | None, path: Path) -> ModelCard:
         card = validated(ModelCard, content)
     except InvalidError as error:
         raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
-    if card.architecture not in ARCHITECTURES:
+    if card.architecture not in NETWORKS:
         raise ModelError(f"'{path.name}' holds an unknown network {card.architecture!r:.40}.")
     if not _SMALLEST_FACTOR <= card.factor <= _LARGEST_FACTOR:
         sizes = f"{card.canonical_diameter:g} / {card.diameter:g} px"

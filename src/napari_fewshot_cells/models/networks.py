@@ -23,11 +23,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from functools import partial
+from pkgutil import resolve_name
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from .registry import find_network
 
 NormLayer = nn.BatchNorm2d
 
@@ -161,26 +164,26 @@ def double(x: Tensor) -> Tensor:
     return doubled
 
 
-ARCHITECTURES: dict[str, type[SegmentationNetwork]] = {"fcrn": FCRN, "unet": UNet, "half-unet": HalfUNet}
-
-
 def build_network(architecture: str, seed: int) -> SegmentationNetwork:
     """A randomly initialised network; the caller's random state stays untouched.
 
     Parameters
     ----------
-    architecture : {"fcrn", "unet", "half-unet"}
+    architecture : str
+        One of `registry.NETWORKS`.
     seed : int
         Same seed, same weights (He initialisation).
 
     Raises
     ------
-    KeyError
+    ModelError
         For another architecture.
     """
+    build = find_network(architecture).build
+    make = resolve_name(build) if isinstance(build, str) else build
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ARCHITECTURES[architecture]()
+        network: SegmentationNetwork = make()
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

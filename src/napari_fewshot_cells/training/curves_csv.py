@@ -8,13 +8,17 @@ from pathlib import Path
 
 
 def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Append rows; a new file gets its header first."""
+    """Append rows; a new file gets its header first, one that is there keeps the columns it began with."""
     is_new = not path.exists() or path.stat().st_size == 0
+    columns = header
+    if not is_new:
+        with path.open(newline="") as file:
+            columns = next(csv.reader(file))
     with path.open("a", newline="") as file:
-        writer = csv.writer(file)
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
         if is_new:
-            writer.writerow(header)
-        writer.writerows(rows)
+            writer.writeheader()
+        writer.writerows(dict(zip(header, row, strict=True)) for row in rows)
 
 
 def cut_rows(path: Path, iteration: int) -> None:

@@ -15,6 +15,7 @@ from ..data.image_files import read_labels, read_plane
 from ..data.support_set import Shot, SupportSet, median_diameter
 from ..datasets.five_sets import SourceSet
 from ..models.model import CANONICAL_DIAMETER
+from .config import EpisodeShape
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,37 +53,6 @@ class Episode:
     annotated: tuple[Batch, ...]
     other_n: tuple[Tensor, ...]
     other_p: tuple[Tensor, ...]
-
-
-@dataclass(frozen=True)
-class EpisodeShape:
-    """The size of an episode.
-
-    Attributes
-    ----------
-    k_shot : int
-        Images drawn from each of the three sets.
-    inner_steps : int
-    crops, other_crops : int
-        Crops of S̃_m, and of S̃_n and S̃_p each, in one step.
-    crop_size : int
-    scale_jitter : float
-        An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
-    mix : bool
-        If True, show each set in the mix of its channels in which its objects are bright, as fine-tuning
-        does. If False, show grey values, as in the paper.
-    rescale : bool
-        If True, bring objects to the canonical diameter first. If False, keep native scale, as in the paper.
-    """
-
-    k_shot: int = 5
-    inner_steps: int = 8
-    crops: int = 5
-    other_crops: int = 1
-    crop_size: int = 96
-    scale_jitter: float = 1.25
-    mix: bool = True
-    rescale: bool = True
 
 
 def load_task(source: SourceSet) -> Task:

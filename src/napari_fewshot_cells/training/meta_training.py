@@ -19,17 +19,18 @@ from ..models.model_file import read_model, write_model
 from ..models.networks import SegmentationNetwork, build_network
 from ..training import provenance
 from .budget import Budget
+from .config import MODEL_FILE, ReptileConfig, check_sources
 from .curves_csv import append_rows, cut_rows
 from .episodes import Task, seen_bright
+from .loss_terms import weight_names
 from .ranks import largest_over_ranks, open_fabric, stop_requests
-from .reptile import InnerLosses, ReptileConfig, Theta, check_sources, get_theta, meta_step, set_theta
+from .reptile import LOSS_COLUMNS, InnerLosses, Theta, get_theta, meta_step, set_theta
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
-MODEL_FILE = "model.safetensors"
 CURVES_FILE = "curves.csv"
-CURVES = ("iteration", "seconds", "task", "bce", "entropy", "distillation", "last_bce")
+CURVES = ("iteration", "seconds", "task", *LOSS_COLUMNS)
 
 _CHECKPOINT_SECONDS = 30.0
 
@@ -56,7 +57,7 @@ def new_card(
     architecture: str, sources: Sequence[SourceSet], config: ReptileConfig, *, command: str, device: str
 ) -> ModelCard:
     """The card of a run that begins now."""
-    losses = ["L_BCE", *["L_ER"] * (config.alpha > 0), *["L_D"] * (config.beta > 0)]
+    losses = ["L_BCE", *(term.symbol for term in config.terms.values())]
     names = [source.name for source in sources]
     return ModelCard(
         name=f"{architecture}-{'-'.join(names)}",
@@ -210,7 +211,8 @@ def _start_or_resume(
     def settings(of: ModelCard) -> tuple[object, ...]:
         free = ("iterations", "seconds", "meta_lr")  # ε may fall from one part of a run to the next
         values = {k: v for k, v in of.hyper_parameters.items() if k not in free}
-        values = {**ReptileConfig().as_dict(), **values}  # an older checkpoint knows fewer of them
+        # an older checkpoint knows fewer of them, and was trained without the terms that it does not know
+        values = {**ReptileConfig().as_dict(), **dict.fromkeys(weight_names(), 0.0), **values}
         return of.architecture, of.parent, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):
@@ -237,7 +239,6 @@ def _save(
 def _append_curves(path: Path, events: Sequence[MetaProgress]) -> None:
     rows = []
     for event in events:
-        terms = (event.losses.bce, event.losses.entropy, event.losses.distillation, event.losses.last_bce)
-        numbers = (f"{term:.6f}" for term in terms)
+        numbers = (f"{event.losses.values[column]:.6f}" for column in LOSS_COLUMNS)
         rows.append([event.iteration, f"{event.seconds:.1f}", event.losses.task, *numbers])
     append_rows(path, CURVES, rows)

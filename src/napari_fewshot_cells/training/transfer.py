@@ -10,9 +10,8 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +21,6 @@ from ..data.crops import Batch, Sample, augment_crop, corner_near, cut_crop, res
 from ..data.plane import FloatImage
 from ..data.stride_crops import cut_batch, stride_crops
 from ..datasets.five_sets import SourceSet
-from ..finetune.training_loop import half_cosine
 from ..models.losses import weighted_bce
 from ..models.model import CANONICAL_DIAMETER, Model, ModelCard
 from ..models.model_file import read_model, write_model
@@ -30,79 +28,17 @@ from ..models.networks import build_network
 from ..training import provenance
 from .budget import Budget
 from .checkpoints import Checkpoint, read_checkpoint, restore, take_checkpoint, write_checkpoint
+from .config import MODEL_FILE, ReptileConfig, TransferConfig
 from .curves_csv import append_rows, cut_rows
 from .episodes import Task, seen_bright
-from .meta_training import CURVES_FILE, MODEL_FILE, describe_machine, new_card
+from .meta_training import CURVES_FILE, describe_machine, new_card
 from .ranks import open_fabric
-from .reptile import ReptileConfig, set_theta
+from .reptile import set_theta
 
 STATE_FILE = "training.safetensors"
 CURVES = ("iteration", "seconds", "bce")
 
 _CHECKPOINT_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class TransferConfig:
-    """Hyper-parameters, named as in the paper.
-
-    Attributes
-    ----------
-    lr, weight_decay : float
-        Of Adam.
-    batch : int
-        Crops in a step.
-    crop_size : int
-    stride : int or None
-        None: crops at random places of randomly chosen images, augmented as in meta-training. Otherwise the
-        windows at this stride in pixels, unchanged and each once an epoch, as in the paper; `scale_jitter` is
-        then unused.
-    min_foreground : int
-        Windows with fewer foreground pixels are dropped; only with a stride.
-    scale_jitter : float
-        An image is fed at its canonical scale times a factor between 1 / scale_jitter and scale_jitter.
-    mix : bool
-        As in `EpisodeShape`.
-    rescale : bool
-        If True, bring objects to the canonical diameter first. If False, keep native scale, as in the paper.
-    by_set : bool
-        If True, the crops of a step come from one source set, and the sets take turns, however many images
-        they have. If False, all images are shuffled together, as in the paper. Only without a stride.
-    balance : float
-        Power of w in L_BCE, as in `recipe.Recipe`; 1 is the paper's.
-    anneal : bool
-        If True, the learning rate falls to 0 along half a cosine over the run's budget.
-    seed : int
-    """
-
-    lr: float = 1e-3
-    weight_decay: float = 5e-4
-    batch: int = 64
-    crop_size: int = 256
-    stride: int | None = None
-    min_foreground: int = 360
-    scale_jitter: float = 1.25
-    mix: bool = True
-    rescale: bool = True
-    by_set: bool = False
-    balance: float = 1.0
-    anneal: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.by_set and self.stride is not None:
-            raise FewShotError("Windows of a stride are shuffled together; leave out --by-set or --stride.")
-
-    def lr_at(self, share: float) -> float:
-        """Adam's learning rate after this share of the budget, 0 to 1."""
-        return self.lr * half_cosine(share) if self.anneal else self.lr
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values of the settings in use, for cards and tables."""
-        idle = {"min_foreground" if self.stride is None else "scale_jitter"}
-        switches = ("by_set", "balance", "anneal")  # not the paper's, and absent from older runs
-        idle.update(name for name in switches if getattr(self, name) == getattr(TransferConfig, name))
-        return {key: value for key, value in asdict(self).items() if key not in idle}
 
 
 @dataclass(frozen=True)

@@ -169,6 +169,15 @@ def test_what_fails_is_said_at_the_end(tmp_path: Path, options: list[str], five_
     assert (tmp_path / "out" / "starts" / "fcrn-B39-bce" / "model.safetensors").exists()
 
 
+def test_other_networks_than_the_papers_are_asked_for(options: list[str]):
+    common = [word for word in options if word not in ("--arch", "fcrn")]
+    for more, expected in (((), {"fcrn", "unet"}), (("--arch", "half-unet"), {"half-unet"})):
+        result = CliRunner().invoke(app, ["protocol", *common, *more, "--method", "bce", "--dry-run"])
+        assert result.exit_code == 0, result.stderr
+        starts = [line.split()[0] for line in result.stdout.splitlines()[:-1]]
+        assert {start.removesuffix("-EM-bce") for start in starts} == expected
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [

@@ -23,7 +23,7 @@ from skimage.color import deltaE_ciede2000, rgb2lab
 
 from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
-from napari_fewshot_cells.experiment import matrix, schedules
+from napari_fewshot_cells.experiment import matrix, methods
 from napari_fewshot_cells.experiment.report import tables
 from napari_fewshot_cells.experiment.report.comparisons import difference, spread, summarise, where
 from napari_fewshot_cells.experiment.report.figures import COLOURS, DARK_COLOURS, bars_figure, for_page
@@ -100,6 +100,25 @@ def store(rows: list[FineTuning], folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(
+    ("folder", "start"),
+    [
+        ("fcrn-EM-complete", ("fcrn", "EM", "complete")),
+        ("half-unet-EM-bce+er", ("half-unet", "EM", "bce+er")),
+        ("unet-my-own-set-transfer", ("unet", "my-own-set", "transfer")),
+        ("vgg-EM-complete", ("vgg", "EM", "complete")),
+    ],
+)
+def test_a_start_by_the_name_of_its_folder(tmp_path: Path, folder: str, start: tuple[str, str, str]) -> None:
+    of = tmp_path / "starts" / folder
+    of.mkdir(parents=True)
+    (of / "curves.csv").write_text("iteration,seconds,bce\n1,1.0,0.5\n")
+    (of / "schedule.json").write_text(json.dumps({"name": "cpu", "seed": 0}))
+    with (tmp_path / "results.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([fine_tuning().__dict__, fine_tuning().__dict__.values()])
+    assert list(read_results([tmp_path]).curves) == [("cpu", *start, 0)]
+
+
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store(whole_matrix(), tmp_path_factory.mktemp("results") / "out")
@@ -115,7 +134,7 @@ def page(stored: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_names_are_those_of_the_experiment() -> None:
-    assert tuple(METHODS) == schedules.METHODS
+    assert list(METHODS) == list(methods.METHODS)
     assert matrix.K_SHOTS == K_SHOTS
     assert list(FineTuning.__dataclass_fields__) == list(matrix.COLUMNS)
 

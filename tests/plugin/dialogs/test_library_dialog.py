@@ -10,10 +10,12 @@ import pytest
 from qtpy.QtCore import QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QInputDialog, QLineEdit, QMessageBox
 
+from napari_fewshot_cells.models.export import FORMATS, ExportFormat
 from napari_fewshot_cells.models.library import library_dir, load_model, save_model
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.plugin.dialogs import library_dialog
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
 
 from ..conftest import PATIENCE
@@ -232,3 +234,15 @@ def test_a_new_model_appears_and_the_panel_may_close(qtbot: Any, open_dialog: An
     dialog.reload()
     panel.close_session()
     assert not dialog.isVisible()
+
+
+def test_the_dialog_offers_every_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, ".npz", ExportFormat("NumPy arrays", lambda model, file: None))
+    assert list(library_dialog._filters()) == [
+        "Model of this plugin (*.safetensors)",
+        "ONNX (*.onnx)",
+        "bioimage.io package (*.zip)",
+        "NumPy arrays (*.npz)",
+    ]
+    assert library_dialog._with_suffix(Path("a.b"), "NumPy arrays (*.npz)") == Path("a.b.npz")
+    assert library_dialog._with_suffix(Path("a.ONNX"), "NumPy arrays (*.npz)") == Path("a.ONNX")

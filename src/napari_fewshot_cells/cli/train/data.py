@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from rich.progress import Progress as Bars
-from rich.table import Table
 
 from ...base.errors import DataError
-from ...base.progress import Progress
-from ...datasets.download import fetch_sources
-from ...datasets.five_sets import (
-    SOURCE_NAMES,
-    SourceSet,
-    SourceSummary,
-    check_names,
-    data_folder,
-    find_sources,
-    sources_present,
-    summarise,
-)
-from ...datasets.own_sets import check_source
+from ..choices import Target
 from ..console import one_line_errors
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ...base.progress import Progress
+    from ...datasets.five_sets import SourceSet, SourceSummary
+
+_NAMES = ", ".join(name for name in Target if name is not Target.none)
 
 
 @one_line_errors()
@@ -37,7 +30,7 @@ def data(
         ),
     ] = None,
     names: Annotated[
-        list[str] | None, typer.Option("--set", help=f"Only this set; repeatable. {', '.join(SOURCE_NAMES)}.")
+        list[str] | None, typer.Option("--set", help=f"Only this set; repeatable. {_NAMES}.")
     ] = None,
     fetch: Annotated[
         bool | None,
@@ -59,6 +52,8 @@ def data(
 
     With --sources, check sources of your own and say what is wrong with them.
     """
+    from ...datasets.five_sets import SOURCE_NAMES, check_names, data_folder, find_sources, sources_present
+
     if own and data is None and not names and not fetch:
         check_own(own)
         return
@@ -86,6 +81,8 @@ def check_own(own: list[str]) -> None:
     DataError
         One of them cannot be used.
     """
+    from ...datasets.own_sets import check_source
+
     checked = [check_source(text) for text in own]
     console = _console()
     table = _table("Own sources")
@@ -102,6 +99,12 @@ def check_own(own: list[str]) -> None:
 
 
 def _fetch(folder: Path, names: tuple[str, ...], keep_archives: bool) -> dict[str, SourceSet]:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bars
+
+    from ...datasets.download import fetch_sources
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -122,6 +125,8 @@ def _fetch(folder: Path, names: tuple[str, ...], keep_archives: bool) -> dict[st
 
 
 def _show(folder: Path, sources: dict[str, SourceSet], wanted: tuple[str, ...]) -> None:
+    from ...datasets.five_sets import summarise
+
     table = _table(f"Source sets in {folder}")
     for source in sources.values():
         _add_row(table, source, summarise(source))
@@ -132,6 +137,8 @@ def _show(folder: Path, sources: dict[str, SourceSet], wanted: tuple[str, ...]) 
 
 
 def _table(title: str) -> Table:
+    from rich.table import Table
+
     table = Table(title=title, title_justify="left")
     table.add_column("set", no_wrap=True)
     table.add_column("pairs", justify="right")
@@ -151,5 +158,7 @@ def _add_row(table: Table, source: SourceSet, found: SourceSummary | None) -> No
 
 
 def _console() -> Console:
+    from rich.console import Console
+
     console = Console()
     return console if console.is_terminal else Console(width=140)  # a file or pipe has no width of its own

@@ -104,21 +104,24 @@ def evaluate(
     """Fine-tune a trained start on selections of a target and test it on the rest at full resolution."""
     if out.suffix != ".csv":
         raise DataError(f"'{out}' must end in .csv; what its rows have in common goes beside it, as .json.")
-    import torch
-
-    from ...base.devices import choose_device
+    from ...base.devices import check_device_name, choose_device
     from ...experiment.schedules import get_schedule
-    from ...training.episodes import load_task
 
-    if threads is not None:
-        torch.set_num_threads(threads)
+    check_device_name(device)
     k_shots = sorted(set(k_shot or (1, 3, 5, 7, 10)))
     chosen = _with_statistics(get_schedule(schedule), batch_norm)
     if not selections.isdecimal():  # selection 1 of a file has other images than the seeded one
         chosen = replace(chosen, name=f"{chosen.name}, selections of {Path(selections).stem}")
-    where = str(choose_device(device))
+    source = _find_target(target, data)
     model = _find_start(start)
-    task = load_task(_find_target(target, data))
+    import torch
+
+    from ...training.episodes import load_task
+
+    where = str(choose_device(device))
+    if threads is not None:
+        torch.set_num_threads(threads)
+    task = load_task(source)
     if task.name in {source["name"] for source in model.card.sources}:
         typer.echo(f"note: '{model.card.name}' was trained on {task.name}; this says nothing new.", err=True)
     splits, origin = _splits(selections, task, k_shots, n_test)
@@ -129,14 +132,15 @@ def evaluate(
 
 
 def method_of(card: ModelCard) -> str:
-    """The method that trained a start: one of `schedules.METHODS`, or what tells it from these."""
-    from ...experiment.schedules import METHOD_WEIGHTS
+    """The method that trained a start: one of `methods.METHODS`, or what tells it from these."""
+    from ...experiment.methods import META_TRAINED
+    from ...training.loss_terms import weight_names
 
     told = card.hyper_parameters
-    if "alpha" in told:
-        weights = told["alpha"], told["beta"]
-        by_weights = {pair: method for method, pair in METHOD_WEIGHTS.items()}
-        parts = [by_weights.get(weights, f"alpha {weights[0]:g} beta {weights[1]:g}")]
+    weights = {name: told[name] for name in weight_names() if name in told}
+    if weights:
+        known = [name for name, method in META_TRAINED.items() if method.trains_with(weights)]
+        parts = known[:1] or [" ".join(f"{name} {weight:g}" for name, weight in weights.items())]
     else:
         by_set, balance = told.get("by_set", False), told.get("balance", 1.0)
         parts = ["transfer"] + ["by set"] * by_set + [f"balance {balance:g}"] * (balance != 1)
@@ -151,10 +155,11 @@ def _with_statistics(schedule: Schedule, batch_norm: Statistics | None) -> Sched
 
 
 def _find_start(text: str) -> Model:
-    from ...training.meta_training import MODEL_FILE
-    from ..predict import find_model
+    from ...models.model_file import read_model
+    from ...training.config import MODEL_FILE
+    from ..predict import model_file
 
-    model = find_model(str(Path(text) / MODEL_FILE) if Path(text).is_dir() else text)
+    model = read_model(model_file(str(Path(text) / MODEL_FILE) if Path(text).is_dir() else text))
     if model.card.k_shot:
         raise ModelError(f"'{text}' is fine-tuned already; give the start that it was made from.")
     return model

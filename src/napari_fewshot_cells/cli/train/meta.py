@@ -5,13 +5,14 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...base.errors import FewShotError
-from ..choices import Architecture, Distillation, Entropy, Precision, Target
+from ..choices import PAPERS_FIRST, WHAT_FOR, Architecture, Precision, Target
 from ..console import one_line_errors
+from .loss_options import with_loss_options
 from .progress_bar import show_training
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 
 @one_line_errors()
+@with_loss_options
 def meta(
     out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
-    arch: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.fcrn,
+    arch: Annotated[Architecture, typer.Option(help=f"Network. {WHAT_FOR}")] = PAPERS_FIRST,
     target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
     data: Annotated[
         Path | None,
@@ -31,8 +33,8 @@ def meta(
         list[str] | None,
         typer.Option(help="Source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated."),
     ] = None,
-    alpha: Annotated[float, typer.Option(min=0, help="Weight of L_ER (Eq. 4).")] = 0.01,
-    beta: Annotated[float, typer.Option(min=0, help="Weight of L_D (Eq. 5).")] = 0.01,
+    *,
+    losses: dict[str, Any],  # options: see `with_loss_options`
     meta_lr: Annotated[float, typer.Option(min=0, max=1, help="ε of Eq. 2.")] = 1.0,
     lr: Annotated[float, typer.Option(min=0, help="Adam's learning rate in the inner loop.")] = 1e-3,
     k_shot: Annotated[int, typer.Option(min=1, help="Images of a task that an episode draws.")] = 5,
@@ -45,11 +47,7 @@ def meta(
         bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
     ] = False,
     native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
-    entropy: Annotated[Entropy, typer.Option(help="L_ER as printed in Eq. 4 or full.")] = Entropy.printed,
-    distillation: Annotated[
-        Distillation, typer.Option(help="L_D over all pairs as in Eq. 5, or crop i with crop i.")
-    ] = Distillation.pairwise,
-    distinct_others: Annotated[bool, typer.Option(help="L_ER and L_D never use the same domain.")] = False,
+    distinct_others: Annotated[bool, typer.Option(help="S̃_n and S̃_p are never of the same domain.")] = False,
     anneal: Annotated[bool, typer.Option(help="ε falls linearly to 0 over the run.")] = False,
     meta_steps: Annotated[int | None, typer.Option(min=0, help="Iterations of Algorithm 1.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
@@ -70,36 +68,36 @@ def meta(
     """
     if meta_steps is None and minutes is None:
         raise FewShotError("Say how long to train: --meta-steps or --minutes.")
-    import torch
-
-    from ...base.devices import choose_device
-    from ...datasets.own_sets import choose_sources
-    from ...models.model_file import read_model
+    from ...base.devices import check_device_name, choose_device
     from ...training.budget import Budget
-    from ...training.episodes import EpisodeShape, load_task
-    from ...training.meta_training import meta_train, new_card
-    from ...training.reptile import ReptileConfig, check_sources
+    from ...training.config import EpisodeShape, ReptileConfig, check_sources
 
-    chosen = choose_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
+    check_device_name(device)
     shape = EpisodeShape(
         k_shot, inner_steps, crops, other_crops, crop_size, scale_jitter, not grey, not native_scale
     )
     config = ReptileConfig(
-        alpha,
-        beta,
-        meta_lr,
-        lr,
+        **losses,
+        meta_lr=meta_lr,
+        lr=lr,
         episode=shape,
         seed=seed,
-        entropy=entropy.value,
-        distillation=distillation.value,
         allow_same=not distinct_others,
         anneal=anneal,
     )
+    from ...datasets.own_sets import choose_sources
+
     chosen_sources = choose_sources(data, target.value, sources or [])
     check_sources(config, len(chosen_sources))
+    import torch
+
+    from ...models.model_file import read_model
+    from ...training.episodes import load_task
+    from ...training.meta_training import meta_train, new_card
+
+    chosen = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
     card = new_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
     budget = Budget(meta_steps, minutes)
@@ -118,4 +116,4 @@ def meta(
 
 
 def _describe(event: MetaProgress) -> str:
-    return f"iteration {event.iteration}  {event.losses.task}  BCE {event.losses.bce:.3f}"
+    return f"iteration {event.iteration}  {event.losses.task}  BCE {event.losses.values['bce']:.3f}"

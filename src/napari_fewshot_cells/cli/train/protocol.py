@@ -7,7 +7,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +17,9 @@ import typer
 
 from ...base.atomic_files import make_writable
 from ...base.errors import FewShotError
+from ...experiment.methods import METHODS
+from ...models.registry import NETWORKS
+from ..choices import Precision
 from ..console import one_line_errors, stoppable
 from ..predict import PARTLY_DONE
 
@@ -38,12 +41,13 @@ def protocol(
         typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
     ] = None,
     arch: Annotated[
-        list[str] | None, typer.Option(help="Only this network, fcrn or unet; repeatable.")
+        list[str] | None,
+        typer.Option(help=f"Only this network of {', '.join(NETWORKS)}; repeatable. The paper's by default."),
     ] = None,
     target: Annotated[list[str] | None, typer.Option(help="Only this set as the target; repeatable.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help="Only transfer, bce, bce+er, bce+d or complete; repeatable."),
+        typer.Option(help=f"Only this method of {', '.join(METHODS)}; repeatable."),
     ] = None,
     k_shot: Annotated[
         list[int] | None, typer.Option(min=1, max=10, help="Only this K; repeatable. 1, 3, 5, 7, 10.")
@@ -68,9 +72,7 @@ def protocol(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads of a job.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best of a worker.")] = "cpu",
-    precision: Annotated[
-        str, typer.Option(help="Of the trainings: 32-true, bf16-mixed or auto.")
-    ] = "32-true",
+    precision: Annotated[Precision, typer.Option(help="Of the trainings.")] = Precision.full,
     seed: Annotated[int, typer.Option(min=0, help="Of weights, episodes and crops.")] = 0,
     dry_run: Annotated[bool, typer.Option(help="Say what would run and what is there; run nothing.")] = False,
 ) -> None:
@@ -80,29 +82,32 @@ def protocol(
     was by the same command. With --scheduler the jobs run on the workers of that cluster; DATA and OUT must
     be on a file system that all of them share.
     """
-    from ...datasets.five_sets import SOURCE_NAMES, data_folder, find_sources
-    from ...experiment.matrix import K_SHOTS, matrix
+    from ...base.devices import check_device_name
     from ...experiment.plan import Plan
-    from ...experiment.report.results import ARCHITECTURES
-    from ...experiment.schedules import METHODS, get_schedule
+    from ...experiment.schedules import get_schedule
 
-    cells = matrix(
-        _chosen(arch, tuple(ARCHITECTURES), "network"),
-        _chosen(target, tuple(SOURCE_NAMES), "source set"),
-        _chosen(method, METHODS, "method"),
-        sorted(set(k_shot)) if k_shot else K_SHOTS,
-        range(selections),
-    )
+    papers = [name for name, network in NETWORKS.items() if network.of_the_paper]
+    archs = _chosen(arch or papers, NETWORKS, "network")
+    methods = _chosen(method, METHODS, "method")
+    check_device_name(device)
+    common = _with_minutes(get_schedule(schedule), minutes)
+    from ...datasets.five_sets import SOURCE_NAMES, data_folder, find_sources
+
+    targets = _chosen(target, tuple(SOURCE_NAMES), "source set")
     folder = (data or data_folder()).resolve()
     find_sources(folder)  # better said now than by every training
+    from ...experiment.matrix import K_SHOTS, matrix
+
+    k_shots = sorted(set(k_shot)) if k_shot else K_SHOTS
+    cells = matrix(archs, targets, methods, k_shots, range(selections))
     plan = Plan(
         folder,
         out.resolve(),
-        _with_minutes(get_schedule(schedule), minutes),
+        common,
         seed=seed,
         n_test=n_test,
         device=device,
-        precision=precision,
+        precision=precision.value,
         threads=threads,
         command=shlex.join(["napari-fewshot-train", *sys.argv[1:]]),
     )
@@ -251,7 +256,7 @@ def _with_minutes(schedule: Schedule, minutes: float | None) -> Schedule:
     return replace(schedule, name=name, meta_budget=budget, transfer_budget=budget)
 
 
-def _chosen(names: Sequence[str] | None, known: Sequence[str], what: str) -> list[str]:
+def _chosen(names: Sequence[str] | None, known: Iterable[str], what: str) -> list[str]:
     """The names without repetition, in the order of those known; all by default."""
     unknown = [name for name in names or () if name not in known]
     if unknown:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...base.errors import FewShotError
-from ..choices import Architecture, Precision, Target
+from ..choices import PAPERS_FIRST, WHAT_FOR, Architecture, Precision, Target
 from ..console import one_line_errors
 from .progress_bar import show_training
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @one_line_errors()
 def transfer(
     out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
-    arch: Annotated[Architecture, typer.Option(help="Network.")] = Architecture.fcrn,
+    arch: Annotated[Architecture, typer.Option(help=f"Network. {WHAT_FOR}")] = PAPERS_FIRST,
     target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
     data: Annotated[
         Path | None,
@@ -68,18 +68,11 @@ def transfer(
     """
     if steps is None and minutes is None:
         raise FewShotError("Say how long to train: --steps or --minutes.")
-    import torch
-
-    from ...base.devices import choose_device
-    from ...datasets.own_sets import choose_sources
+    from ...base.devices import check_device_name, choose_device
     from ...training.budget import Budget
-    from ...training.episodes import load_task
-    from ...training.transfer import TransferConfig, new_transfer_card, transfer_train
+    from ...training.config import TransferConfig
 
-    chosen = choose_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    chosen_sources = choose_sources(data, target.value, sources or [])
+    check_device_name(device)
     config = TransferConfig(
         lr=lr,
         batch=batch,
@@ -93,6 +86,17 @@ def transfer(
         anneal=anneal,
         seed=seed,
     )
+    from ...datasets.own_sets import choose_sources
+
+    chosen_sources = choose_sources(data, target.value, sources or [])
+    import torch
+
+    from ...training.episodes import load_task
+    from ...training.transfer import new_transfer_card, transfer_train
+
+    chosen = choose_device(device)
+    if threads is not None:
+        torch.set_num_threads(threads)
     command = shlex.join(["napari-fewshot-train", *sys.argv[1:]])
     card = new_transfer_card(arch.value, chosen_sources, config, command=command, device=str(chosen))
     budget = Budget(steps, minutes)

@@ -20,6 +20,7 @@ from PIL import Image
 
 from ...base.errors import DataError
 from ...datasets.five_sets import SOURCE_NAMES
+from ...models.registry import title_of
 from ...prediction.metrics import iou
 from ..report import tables
 from .comparisons import summarise, where
@@ -179,8 +180,7 @@ def _network_part(
         if any(of == arch for _, of, *_ in curves):
             learning = curves_figure(curves, arch, targets)
             (out / f"curves-{arch}-{rows[0].schedule}.svg").write_text(learning, encoding="utf-8")
-    label = ARCHITECTURES.get(arch, arch)
-    return NetworkPart(arch, label, number, bars, tables.summary_table(rows), learning)
+    return NetworkPart(arch, title_of(arch), number, bars, tables.summary_table(rows), learning)
 
 
 def _overlay_rows(
@@ -206,7 +206,7 @@ def _overlay_rows(
                 colours = overlay(shrink(truth, _THUMBNAIL), shrink(predicted, _THUMBNAIL))
                 cells[i] = METHODS[method], _data_uri(colours), f"IoU {iou(predicted, truth):.3f}"
         picture = _data_uri(shrink(next(iter(stored.values()))[0], _THUMBNAIL))
-        found.append(OverlayRow(f"{ARCHITECTURES.get(arch, arch)}, {target}", k_shot, picture, tuple(cells)))
+        found.append(OverlayRow(f"{title_of(arch)}, {target}", k_shot, picture, tuple(cells)))
     return found
 
 

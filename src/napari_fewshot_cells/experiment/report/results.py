@@ -19,15 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...base.errors import DataError
+from ...models.registry import NETWORKS
+from .. import methods
 
-ARCHITECTURES = {"fcrn": "FCRN", "unet": "U-Net"}
-METHODS = {
-    "transfer": "transfer learning",
-    "bce": "L_BCE",
-    "bce+er": "L_BCE + L_ER",
-    "bce+d": "L_BCE + L_D",
-    "complete": "complete loss",
-}
+ARCHITECTURES = {name: network.title for name, network in NETWORKS.items() if network.of_the_paper}
+"""The paper's two, with their titles."""
+
+METHODS = {name: method.label for name, method in methods.METHODS.items()}
 K_SHOTS = (1, 3, 5, 7, 10)
 
 RESULTS_FILE = "results.csv"
@@ -231,9 +229,7 @@ def _read_curves(path: Path) -> dict[Start, Curve]:
     points: dict[Start, list[tuple[float, float, float]]] = defaultdict(list)
     for file in sorted(path.glob(f"starts/*/{CURVES_FILE}")):
         settings = json.loads((file.parent / "schedule.json").read_text(encoding="utf-8"))
-        arch, rest = file.parent.name.split("-", 1)
-        target, method = rest.rsplit("-", 1)  # the name of a lab's own set may contain a hyphen
-        points[settings["name"], arch, target, method, settings["seed"]] = _points(file)
+        points[settings["name"], *_parts(file.parent.name), settings["seed"]] = _points(file)
     table = path / CURVES_FILE if path.is_dir() else path.with_name(f"{path.stem}-{CURVES_FILE}")
     if not points and table.exists():
         with table.open(newline="", encoding="utf-8") as lines:
@@ -241,6 +237,14 @@ def _read_curves(path: Path) -> dict[Start, Curve]:
                 start = line["schedule"], line["arch"], line["target"], line["method"], int(line["seed"])
                 points[start].append((float(line["iteration"]), float(line["seconds"]), float(line["bce"])))
     return {start: _thin(np.array(of)) for start, of in points.items() if of}
+
+
+def _parts(start: str) -> tuple[str, str, str]:
+    """Network, target and method of a start's folder; a network and a lab's set may have a hyphen."""
+    known = [name for name in NETWORKS if start.startswith(f"{name}-")]
+    arch = max(known, key=len, default=start.split("-", 1)[0])
+    target, method = start.removeprefix(f"{arch}-").rsplit("-", 1)
+    return arch, target, method
 
 
 def _points(file: Path) -> list[tuple[float, float, float]]:

@@ -10,6 +10,7 @@ from statistics import median
 import numpy as np
 
 from ...datasets.five_sets import SOURCE_NAMES
+from ...models.registry import title_of
 from .comparisons import Measure, Spread, difference, spread, summarise, where
 from .paper_claims import Claim, minus
 from .results import ARCHITECTURES, K_SHOTS, METHODS, FineTuning, Start, in_order
@@ -145,7 +146,7 @@ def comparison_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Ta
             differences = difference(where(rows, arch=arch), {"method": a}, {"method": b}, measure)
             cells = [spread(v for unit, v in differences.items() if unit[0] == t) for t in targets]
             lines.append(
-                (_arch(arch), minus(a, b),
+                (title_of(arch), minus(a, b),
                  *map(_difference, [*cells, spread(differences.values())]))
             )  # fmt: skip
     return Table(("network", "difference", *targets, "all"), tuple(lines), origin(rows), n_keys=2)
@@ -162,7 +163,7 @@ def schedules_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Tab
             differences = difference(own, {"schedule": a}, {"schedule": b}, measure)
             if differences:
                 used |= {row for row in own if row.schedule in (a, b)}
-                lines.append((f"{a} − {b}", _arch(arch), target, METHODS.get(method, method),
+                lines.append((f"{a} − {b}", title_of(arch), target, METHODS.get(method, method),
                               _difference(spread(differences.values()))))  # fmt: skip
     header = ("schedules", "network", "target", "method", "difference")
     return Table(header, tuple(lines), origin([r for r in rows if r in used]) if used else "", n_keys=4)
@@ -177,7 +178,7 @@ def trainings_table(rows: Sequence[FineTuning]) -> Table:
     for (_, arch, target, method, seed), of in starts.items():
         iterations, minutes = {r.iterations for r in of}, {round(r.train_seconds / 60, 1) for r in of}
         lines.append(
-            (_arch(arch), target, METHODS.get(method, method), _range(sorted(iterations)),
+            (title_of(arch), target, METHODS.get(method, method), _range(sorted(iterations)),
              _range(sorted(minutes)), str(seed), str(len(of)), f"{median(r.seconds for r in of):.1f}")
         )  # fmt: skip
     header = ("network", "target left out", "method", "iterations", "minutes of training", "seed",
@@ -197,10 +198,6 @@ def _difference(found: Spread | None) -> str:
         return MISSING
     sd = "" if np.isnan(found.sd) else f" ± {found.sd:.3f}"
     return f"{found.mean:+.3f}{sd} ({found.n})"
-
-
-def _arch(name: str) -> str:
-    return ARCHITECTURES.get(name, name)
 
 
 def _range(values: Sequence[object]) -> str:

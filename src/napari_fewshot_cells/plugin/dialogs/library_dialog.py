@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,6 +18,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from ...models.export import FORMATS
 from ..jobs.library_job import LibraryRead, delete, export_file, import_file, library_job, note, rename
 from ..jobs.worker import Failed, Outcome, Refused, Runner
 from ..session.messages import DONE, ERROR, INFO
@@ -27,8 +27,6 @@ from ..widgets.controls import dialog_button, hint, set_enabled
 from ..widgets.file_dialogs import ask_file, save_dialog
 from ..widgets.message_bar import MessageBar, tell_fault
 from .library_table import LibraryTable
-
-_FORMATS = "Model of this plugin (*.safetensors);;ONNX (*.onnx);;bioimage.io package (*.zip)"
 
 
 class LibraryDialog(QDialog):
@@ -181,7 +179,7 @@ class LibraryDialog(QDialog):
 
     def _ask_export(self) -> None:
         name = self.table.chosen.entry.name
-        dialog = save_dialog(self._session, self, "Export the model", name, _FORMATS)
+        dialog = save_dialog(self._session, self, "Export the model", name, ";;".join(_filters()))
         # a file that exists is refused, and the message says so: no question that promises another thing
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)
         if dialog.exec():
@@ -189,9 +187,11 @@ class LibraryDialog(QDialog):
             self.export_file(name, _with_suffix(Path(dialog.selectedFiles()[0]), dialog.selectedNameFilter()))
 
 
+def _filters() -> dict[str, str]:
+    """The suffix of each format, by what the dialog calls the format."""
+    return {f"{known.title} (*{suffix})": suffix for suffix, known in FORMATS.items()}
+
+
 def _with_suffix(file: Path, chosen: str) -> Path:
     """A file with the suffix of the format that was chosen, unless it has that of any."""
-    suffixes = re.findall(r"\*(\.\w+)", _FORMATS)
-    if file.suffix.lower() in suffixes:
-        return file
-    return file.with_name(file.name + re.findall(r"\*(\.\w+)", chosen)[0])
+    return file if file.suffix.lower() in FORMATS else file.with_name(file.name + _filters()[chosen])

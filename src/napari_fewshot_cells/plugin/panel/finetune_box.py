@@ -14,6 +14,8 @@ from qtpy.QtWidgets import (
 )
 
 from ...base.progress import Progress
+from ...models.library import ModelEntry
+from ...models.registry import NETWORKS
 from ..session.disabled_reasons import (
     reason_cancel_disabled,
     reason_continue_disabled,
@@ -25,8 +27,6 @@ from ..session.session import Session
 from ..widgets.collapsible_box import Step
 from ..widgets.controls import choice, fill, form, group, set_enabled
 from ..widgets.loss_curve import LossCurve
-
-_TITLES = {"half-unet": "Half U-Net", "fcrn": "FCRN", "unet": "U-Net (slow)"}
 
 
 class FineTuneBox(QWidget):
@@ -89,7 +89,7 @@ class FineTuneBox(QWidget):
 
     def refresh(self) -> None:
         session = self._session
-        options = [(_TITLES.get(e.name, e.name) if e.bundled else e.name, e) for e in session.models]
+        options = [(_label(entry), entry) for entry in session.models]
         fill(self.start_choice, options, session.start)
         if (session.diameter or 0) != self.diameter.value():
             self.diameter.blockSignals(True)
@@ -169,3 +169,8 @@ class FineTuneBox(QWidget):
 
     def _choose_preview(self, checked: bool) -> None:
         self._session.choose(preview=checked)
+
+
+def _label(entry: ModelEntry) -> str:
+    """What the list calls a model: a bundled one by its network's title."""
+    return NETWORKS[entry.name].label if entry.bundled and entry.name in NETWORKS else entry.name
