@@ -2,13 +2,13 @@
 
 python benchmarks/speed.py [--rounds 5] [--threads 1]
 
-Each round runs three processes, one after the other: as it is, with `allocation.keep_freed_memory`, and with
-`keep_all_freed_memory`. In each, medians of training steps of the button's recipe (FCRN, four crops of 128²)
-and of predictions of one view of 512², with the network as it is and as `networks.fused` makes it; of the
-prediction of an image of 1024² by the button's network; in the first and the last of the paper's step (FCRN,
-64 crops of 256², bfloat16), for which some 5 GB must be free; in the last of a fused view of 512² by each
-network, channels-last and laid out as in a file, in float32 and in bfloat16. Processor seconds, which other
-work disturbs less than the clock, all threads together. Writes speed.csv and speed.md in docs/results.
+Each round runs three processes, one after the other: as it is, with `host_process.keep_freed_memory`, and
+with `keep_all_freed_memory`. In each, medians of training steps of the button's recipe (FCRN, four crops of
+128²) and of predictions of one view of 512², with the network as it is and as `networks.fused` makes it; of
+the prediction of an image of 1024² by the button's network; in the first and the last of the paper's step
+(FCRN, 64 crops of 256², bfloat16), for which some 5 GB must be free; in the last of a fused view of 512² by
+each network, channels-last and laid out as in a file, in float32 and in bfloat16. Processor seconds, which
+other work disturbs less than the clock, all threads together. Writes speed.csv and speed.md in docs/results.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def measure(memory: str, threads: int) -> None:
     import torch
 
     from napari_fewshot_cells import predict
-    from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_memory
+    from napari_fewshot_cells.base.host_process import keep_all_freed_memory, keep_freed_memory
     from napari_fewshot_cells.data.plane import to_plane
     from napari_fewshot_cells.models.batch_norm import fused, store_statistics
     from napari_fewshot_cells.models.library import DEFAULT, load_model
