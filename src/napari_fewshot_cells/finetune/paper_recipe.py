@@ -1,7 +1,7 @@
 """Fine-tuning as in the paper: epochs over overlapping crops at native scale, without augmentation.
 
-Some 130 crops an image and twenty epochs of them cost minutes for each shot on a processor: this is for
-reproducing the paper. `finetune` holds what the button does.
+An image has about 130 crops, and twenty epochs take minutes for each shot on a CPU: this is for reproducing
+the paper. `fine_tune` is what the button runs.
 """
 
 from __future__ import annotations
@@ -23,44 +23,43 @@ from ..models.batch_norm import learn_affine
 from ..models.losses import weighted_bce
 from ..models.model import BatchNorm, Model
 from ..models.networks import SegmentationNetwork
-from .calibration import settle
+from .calibration import calibration_steps
 from .fine_tune import adapted_card
 from .prepare import to_samples
 
 INITIAL_SCALE = 0.1
-"""Of the batch-norm layers that FCRN begins to learn; from the authors' code."""
+"""Initial scale of FCRN's batch-norm layers; from the authors' code."""
 
 
 @dataclass(frozen=True)
 class PaperRecipe:
-    """How the paper fine-tunes. What it does not say is from the authors' code.
+    """How the paper fine-tunes. Settings that it does not state are from the authors' code.
 
     Attributes
     ----------
     epochs : int
-        Times that every crop is seen.
+        Passes over all crops.
     batch : int
         Crops in an Adam step.
     crop_size, stride : int
-        Side of a crop, and distance of neighbouring crops, in pixels. The authors' strides are 26 to 50,
-        depending on the set.
+        Side of a crop, and distance between neighbouring crops, in pixels. The authors' strides are 26 to
+        50, depending on the set.
     min_foreground : int
         Crops with fewer foreground pixels are dropped.
     lr, weight_decay : float
-        Of Adam; the learning rate stays.
+        Of Adam; the learning rate is constant.
     learn_affine : bool
-        FCRN learns scale and shift of its batch-norm layers, from 0.1 and 0; U-Net never does.
+        Whether FCRN learns scale and shift of its batch-norm layers, from 0.1 and 0; U-Net never does.
     batch_norm : {"image", "support", "running"}
-        Statistics used in prediction. The authors' test code switched stored statistics off, which in the
-        PyTorch of 2020 meant those of the test batch itself; "image" is that for a batch of one.
+        Statistics used in prediction. The authors' test code switched stored statistics off. In the PyTorch
+        of 2020 that meant the statistics of the test batch; "image" is the same for a batch of one.
     rescale : bool
-        Feed images so that the annotated objects have the canonical diameter; else at native scale.
+        Rescale images so that the annotated objects have the canonical diameter; else keep native scale.
     calibrate : bool
-        Choose the decision threshold that is best on the shots; else 0.5.
+        Choose the decision threshold that is best on the shots; else it is 0.5.
     precision : {"32-true", "bf16-mixed"}
-        Of the training's passes through the network. Half the time in bfloat16 where the device likes it; the
-        authors' were float32. With bfloat16 the threshold is found in it too, where the processor multiplies
-        it itself.
+        Of the forward passes in training. bfloat16 takes half the time if the device multiplies it natively;
+        the authors used float32. With bfloat16, calibration uses it, too, if the CPU multiplies it natively.
     """
 
     epochs: int = 20
@@ -90,7 +89,7 @@ def paper_fine_tune(
     Parameters
     ----------
     model : Model
-        Stays untouched.
+        It is not changed.
     support : SupportSet
     recipe : PaperRecipe
     seed : int
@@ -106,7 +105,7 @@ def paper_fine_tune(
     Returns
     -------
     Model
-        On the CPU. Its card knows threshold, shots and parent.
+        On the CPU. Its card holds threshold, shots and parent.
 
     Raises
     ------
@@ -119,7 +118,7 @@ def paper_fine_tune(
         learn_affine(network, scale=INITIAL_SCALE)
     network.to(device)
     steps = yield from _train(network, samples, recipe, np.random.default_rng(seed), device)
-    settled = yield from settle(
+    calibration = yield from calibration_steps(
         network,
         samples,
         batch_norm=recipe.batch_norm,
@@ -128,7 +127,7 @@ def paper_fine_tune(
         device=device,
     )
     card = replace(
-        adapted_card(model.card, support, diameter=diameter, decision_logit=settled.decision_logit),
+        adapted_card(model.card, support, diameter=diameter, decision_logit=calibration.decision_logit),
         batch_norm=recipe.batch_norm,
         hyper_parameters={**asdict(recipe), "steps_done": steps},
         seed=seed,
