@@ -28,7 +28,7 @@ from fewshot_methods import METHODS, Starts, Variant, variants
 from fewshot_targets import ANNOTATIONS, PHASE, TARGETS, Target, annotate, load_target
 from napari_fewshot_cells.base.devices import Precision
 from napari_fewshot_cells.base.errors import FewShotError
-from napari_fewshot_cells.base.malloc import keep_all_freed_memory
+from napari_fewshot_cells.base.host_process import keep_all_freed_memory
 from napari_fewshot_cells.data.plane import Labels
 from napari_fewshot_cells.data.support_set import median_diameter
 from napari_fewshot_cells.datasets.five_sets import SMALLEST_OBJECT

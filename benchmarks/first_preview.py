@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import mean, median
 
 from fewshot_targets import TARGETS, Target, annotate, load_target
-from napari_fewshot_cells.base.malloc import keep_freed_memory
+from napari_fewshot_cells.base.host_process import keep_freed_memory
 from napari_fewshot_cells.experiment.few_shot_test import select
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.models.model import Model

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from napari_fewshot_cells.base.malloc import keep_all_freed_memory
+from napari_fewshot_cells.base.host_process import keep_all_freed_memory
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.crops import to_sample
 from napari_fewshot_cells.data.plane import to_plane

@@ -3,7 +3,7 @@
 python benchmarks/speed.py [--rounds 5] [--threads 1]
 
 Each round runs three processes, one after the other: with freed memory given back, with
-`malloc.keep_freed_memory`, and with `keep_all_freed_memory`. Each measures medians of
+`host_process.keep_freed_memory`, and with `keep_all_freed_memory`. Each measures medians of
 
 - training steps of the button's recipe (FCRN, four crops of 128²);
 - predictions of one view of 512², with the network unchanged and as `batch_norm.fused` makes it;
@@ -71,7 +71,7 @@ def measure(memory: str, threads: int) -> None:
     import torch
 
     from napari_fewshot_cells import predict
-    from napari_fewshot_cells.base.malloc import keep_all_freed_memory, keep_freed_memory
+    from napari_fewshot_cells.base.host_process import keep_all_freed_memory, keep_freed_memory
     from napari_fewshot_cells.data.plane import to_plane
     from napari_fewshot_cells.models.batch_norm import fused, store_statistics
     from napari_fewshot_cells.models.library import load_model

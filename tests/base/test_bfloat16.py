@@ -9,7 +9,7 @@ from napari_fewshot_cells.base import bfloat16
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import make_shot, make_support_set
-from napari_fewshot_cells.finetune.calibration import settle
+from napari_fewshot_cells.finetune.calibration import calibration_steps
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.prepare import prepare
 from napari_fewshot_cells.finetune.recipe import Recipe
@@ -79,7 +79,7 @@ def test_a_threshold_is_the_same_by_quick_passes(monkeypatch):
     finish(train(ready, recipe))
     found = {
         quick: finish(
-            settle(
+            calibration_steps(
                 ready.network, ready.samples, batch_norm="support", calibrate=True, quick=quick, device="cpu"
             )
         )

@@ -166,7 +166,7 @@ def test_a_table_may_have_a_base_of_its_own(toml):
         ('base = "cpu"\n[reptile]\nalpha = 1\nseed = 2\n', r"alpha, seed in \[reptile\].*cannot be set"),
         ('base = "cpu"\n[transfer]\nseed = 2\n', r"seed in \[transfer\].*cannot be set"),
         ('base = "cpu"\nreptile = 5\n', "'reptile' in .* is no table"),
-        ("base = cpu", "is no TOML"),
+        ("base = cpu", "is not TOML"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(toml, text, says):

@@ -12,8 +12,8 @@ from napari_fewshot_cells.finetune.calibration import (
     RIMS,
     TYPICAL_LOGIT,
     best_threshold,
-    brought_in,
     calibrated_threshold,
+    expected_log_ratio,
     share_threshold,
 )
 
@@ -56,14 +56,14 @@ def test_few_shots_move_the_threshold_less_than_many(k_shot):
 
 
 @pytest.mark.parametrize("share", [0.02, 0.15, 0.5])
-@pytest.mark.parametrize("brought_in", [0.0, 1.2])
-def test_the_share_of_cells_is_found_without_annotation(share, brought_in):
+@pytest.mark.parametrize("expected", [0.0, 1.2])
+def test_the_share_of_cells_is_found_without_annotation(share, expected):
     """Odds that are right but for the share, which was another in training."""
     rng = np.random.default_rng(0)
     is_cell = rng.random((300, 300)) < share
     log_ratio = rng.normal(np.where(is_cell, 3, -3), np.sqrt(6))  # log p(x | cell) / p(x | background)
-    found = share_threshold((log_ratio - brought_in).astype(np.float32), brought_in)
-    assert found == pytest.approx(np.log((1 - share) / share) - brought_in, abs=0.1)
+    found = share_threshold((log_ratio - expected).astype(np.float32), expected)
+    assert found == pytest.approx(np.log((1 - share) / share) - expected, abs=0.1)
 
 
 def test_strokes_speak_by_the_share_that_is_found():
@@ -108,7 +108,7 @@ def test_what_a_network_expects_is_the_ratio_of_its_loss():
     target, weight = np.zeros((2, 10, 10), np.float32)
     target[0], weight[:4] = 1, 1
     strokes = Sample(target, target, weight)
-    assert brought_in(strokes, balance=0.0) == pytest.approx(np.log(3))
-    assert brought_in(strokes, balance=1.0) == pytest.approx(0)
+    assert expected_log_ratio(strokes, balance=0.0) == pytest.approx(np.log(3))
+    assert expected_log_ratio(strokes, balance=1.0) == pytest.approx(0)
     cells, background = 0.25 * np.sqrt(3), 0.75 + 2.0 * 0.5  # means over the 40; over the unpainted, halved
-    assert brought_in(strokes, 0.5, unpainted=2.0) == pytest.approx(np.log(background / cells))
+    assert expected_log_ratio(strokes, 0.5, unpainted=2.0) == pytest.approx(np.log(background / cells))

@@ -11,11 +11,11 @@ from scipy.ndimage import distance_transform_edt
 
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.crops import Sample
-from napari_fewshot_cells.finetune.calibration import KNOWS_HARDLY
+from napari_fewshot_cells.finetune.calibration import HARDLY_KNOWN_IOU
 from napari_fewshot_cells.finetune.stroke_outlines import (
     OUTLINE_REACH,
     OUTLINE_WEIGHT,
-    most_agreement,
+    agreement_limit,
     outline_steps,
 )
 from napari_fewshot_cells.models.model import ModelCard
@@ -82,14 +82,14 @@ def test_cells_painted_in_their_shape_and_whole_masks_are_left_alone(stroked):
 
 
 def test_what_a_taught_network_agrees_with_counts_as_before_it_was_taught(stroked):
-    (told,) = finish(outline_steps(Sees(), [stroked], most=0.8))
+    (told,) = finish(outline_steps(Sees(), [stroked], limit=0.8))
     assert told.agreement == 0.8
     start = ModelCard("start", "fcrn")
-    assert most_agreement(start) == 1
+    assert agreement_limit(start) == 1
     taught = replace(start, k_shot=1, hyper_parameters={"agreement": 0.8})
-    assert most_agreement(taught) == 0.8
+    assert agreement_limit(taught) == 0.8
     for nothing in ({}, {"agreement": 0.0}):  # by cells painted in their shape
-        assert most_agreement(replace(taught, hyper_parameters=nothing)) == KNOWS_HARDLY
+        assert agreement_limit(replace(taught, hyper_parameters=nothing)) == HARDLY_KNOWN_IOU
 
 
 def test_it_tells_how_far_it_is_and_leaves_the_network_as_it_was(stroked):

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from napari_fewshot_cells.data.crops import Sample, sample_crops
-from napari_fewshot_cells.finetune.unpainted_background import LOOKS, UnpaintedBackground
+from napari_fewshot_cells.finetune.unpainted_background import ESTIMATED_AT, UnpaintedBackground
 from napari_fewshot_cells.models.networks import SegmentationNetwork
 
 
@@ -51,7 +51,7 @@ def weight_after(samples, trained: float) -> float:
 @pytest.mark.parametrize(("share", "low", "high"), [(0.05, 3.5, 5), (0.1, 0.6, 1.4), (0.3, 0, 0)])
 def test_the_rarer_cells_are_the_more_the_unpainted_says(share, low, high):
     """19 times as much background as cells: 2 · (19 / 6 − 1) = 4.3; 9 times: 1; 2.3 times: none."""
-    assert low <= weight_after([striped(share)], trained=LOOKS[0]) <= high
+    assert low <= weight_after([striped(share)], trained=ESTIMATED_AT[0]) <= high
 
 
 def test_complete_masks_leave_nothing_out():
@@ -60,7 +60,7 @@ def test_complete_masks_leave_nothing_out():
 
 def test_it_looks_when_there_is_something_to_see():
     unpainted = UnpaintedBackground([striped(0.05)], 0.5, 64, seed=0)
-    unpainted.adjust(Sees(), LOOKS[0] - 0.01)
+    unpainted.adjust(Sees(), ESTIMATED_AT[0] - 0.01)
     assert unpainted.weight == 0
     batch = sample_crops([striped(0.05)], 2, 64, np.random.default_rng(0))
     assert unpainted.loss(torch.zeros_like(batch.image), batch) is None
@@ -78,7 +78,7 @@ def test_looking_leaves_the_network_as_it_is():
 def test_the_weight_never_grows_by_what_it_has_done():
     """A network that unlearns cells finds them ever rarer."""
     unpainted = UnpaintedBackground([striped(0.1)], 0.5, 64, seed=0)
-    unpainted.adjust(Sees(), LOOKS[0])
+    unpainted.adjust(Sees(), ESTIMATED_AT[0])
     first = unpainted.weight
-    unpainted.adjust(Blind(), LOOKS[1])
+    unpainted.adjust(Blind(), ESTIMATED_AT[1])
     assert unpainted.weight == first > 0

@@ -1,4 +1,4 @@
-"""The ground floor: errors, progress, whole-file writing, memory, threads, devices.
+"""What every room uses: errors, progress, atomic file writing, devices, and the settings of the process.
 
-It never knows what an image, a network or a person's work is.
+Nothing here knows what an image, a network or a project is.
 """

@@ -1,4 +1,4 @@
-"""Files that people get: as a whole or not at all, and a full disk is one line."""
+"""Write files completely or not at all, and report a full disk in one line."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say in one line what keeps `path` from being written: no permission, a full disk, …"""
+    """Turn an `OSError` into a one-line `DataError` that says why `path` cannot be written."""
     try:
         yield
     except OSError as error:
@@ -26,12 +26,12 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def make_writable(folder: Path) -> None:
-    """Make a folder if it is missing, and try whether a file can be made in it.
+    """Make a folder if it is missing, and check that a file can be made in it; call it before long work.
 
     Raises
     ------
     DataError
-        It cannot; better said before the work than after it.
+        The folder cannot be made, or no file can be made in it.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def make_writable(folder: Path) -> None:
 
 
 def tiff_bytes(plane: NDArray[Any], *, level: int = 6, rgb: bool = False) -> bytes:
-    """One plane, or a stack, as a losslessly compressed TIFF; a lower level is faster, and larger."""
+    """A plane or a stack as a losslessly compressed TIFF; a lower level is faster and makes a larger file."""
     import tifffile
 
     buffer = io.BytesIO()
@@ -55,12 +55,12 @@ def tiff_bytes(plane: NDArray[Any], *, level: int = 6, rgb: bool = False) -> byt
 
 
 def write_together(contents: Mapping[Path, bytes]) -> None:
-    """Write several files of one folder, all of them or none: to neighbours first, then in their places.
+    """Write several files completely or not at all: to temporary files beside them, which are then renamed.
 
     Raises
     ------
     DataError
-        The disk is full or the folder gone; no half-written file stays.
+        The disk is full, or the folder is gone. No half-written file stays.
     """
     staged: list[tuple[str, Path]] = []
     try:
@@ -83,14 +83,14 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file as a whole or not at all: to a neighbour first, then in its place."""
+    """Write a file completely or not at all: to a temporary file beside it, which is then renamed."""
     with replacing(path) as file:
         file.write(content)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` once it is complete; interrupted, it leaves nothing."""
+    """Open a temporary file that replaces `path` when the block ends; an exception deletes it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -99,6 +99,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:  # Ctrl-C and a closed generator too; raised again
+    except BaseException:  # Ctrl-C and a closed generator, too; raised again
         os.unlink(temporary)
         raise

@@ -1,8 +1,8 @@
-"""bfloat16 where the processor itself multiplies it: a training step then takes half the time.
+"""bfloat16 on processors that multiply it natively: a training step takes half the time.
 
-So do the passes that find a threshold, a preview, or how far models agree with what is painted. Weights,
-losses, statistics and the optimiser stay float32, and so does prediction: a model finds the same cells on
-every machine. A processor without such units would emulate them, and take longer.
+Forward passes use it in training, calibration and previews, and to measure how far a model agrees with the
+annotation. Weights, losses, statistics and the optimiser stay float32. So does prediction, so that a model
+finds the same cells on every machine. Other processors emulate bfloat16, which is slower than float32.
 """
 
 from __future__ import annotations
@@ -16,18 +16,26 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=1)
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has units for bfloat16, as AMD's have since Zen 4 and Intel's with AMX.
+    """Whether this processor has units for bfloat16: AMD since Zen 4, Intel with AMX.
 
-    False under a PyTorch too old to tell.
+    False if PyTorch is too old to report it.
     """
     import torch
 
-    told: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return bool(told.get("avx512_bf16") or told.get("amx_bf16"))
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def quick_passes(device: str, wanted: bool = True) -> torch.autocast:
-    """A context for the passes of a training through a network on a device; its logits may be bfloat16."""
+    """A context for forward passes whose logits may be bfloat16; it changes nothing on other devices.
+
+    Parameters
+    ----------
+    device : str
+        bfloat16 is used on the CPU only, if it multiplies it natively.
+    wanted : bool
+        False to keep float32.
+    """
     import torch
 
     native = wanted and torch.device(device).type == "cpu" and multiplies_bfloat16()

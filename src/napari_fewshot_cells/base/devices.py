@@ -1,4 +1,4 @@
-"""Which device a training or prediction runs on, and in which precision; what to say when it is too small."""
+"""Choose the device and the precision of a training or prediction, and report that a device lacks memory."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def check_device_name(device: str) -> None:
 
 
 def choose_device(device: str) -> torch.device:
-    """What a device's name means here.
+    """The PyTorch device of a name.
 
     Parameters
     ----------
     device : str
-        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA where there is any, then MPS, then the CPU.
+        "cpu", "cuda", "cuda:N", "mps", or "auto": CUDA if there is any, else MPS, else the CPU.
 
     Raises
     ------
     FewShotError
-        Another name, or not available here.
+        The name is unknown, or the device is not available to PyTorch.
     """
     check_device_name(device)
     import torch
@@ -57,15 +57,15 @@ def choose_device(device: str) -> torch.device:
 
 
 def choose_precision(precision: str, device: torch.device) -> Precision:
-    """What a precision's name means on a device; see `training.ranks.open_fabric`.
+    """The precision of a name on a device; see `training.ranks.open_fabric`.
 
     Raises
     ------
     FewShotError
-        Another name.
+        The name is unknown.
     """
     if precision == "auto":
-        return "bf16-mixed" if _likes_bf16(device) else "32-true"
+        return "bf16-mixed" if _has_native_bf16(device) else "32-true"
     if precision == "32-true":
         return "32-true"
     if precision == "bf16-mixed":
@@ -73,8 +73,8 @@ def choose_precision(precision: str, device: torch.device) -> Precision:
     raise FewShotError(f"There is no precision '{precision}'; choose 32-true, bf16-mixed or auto.")
 
 
-def _likes_bf16(device: torch.device) -> bool:
-    """Emulated bfloat16, as on the GPUs before Ampere, is slower than float32."""
+def _has_native_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bfloat16 natively: emulated, as on GPUs before Ampere, it is slower."""
     import torch
 
     if device.type == "cuda":
@@ -84,10 +84,10 @@ def _likes_bf16(device: torch.device) -> bool:
 
 @contextmanager
 def enough_memory(device: str) -> Iterator[None]:
-    """Say in one line that the device's memory does not suffice."""
+    """Turn PyTorch's out-of-memory error into a one-line `FewShotError`."""
     import torch
 
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise FewShotError(f"The memory of '{device}' does not suffice; use --device cpu.") from error
+        raise FewShotError(f"'{device}' has too little memory; use --device cpu.") from error

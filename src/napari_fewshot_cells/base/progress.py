@@ -1,4 +1,4 @@
-"""Progress of long work, as a generator of small frozen events."""
+"""Progress of long work: a generator of small frozen events."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class Progress:
     Attributes
     ----------
     stage : str
-        What is going on, in a word for people: "outlining", "fine-tuning", "calibrating",
+        What is being done, in a word for the user: "outlining", "fine-tuning", "calibrating",
         "refining", "predicting".
     done, total : int
-        Steps done of the steps planned in this stage.
+        Steps done, and steps planned, in this stage.
     elapsed : float
         Seconds since the stage began.
     loss : float or None
-        Training loss of this step, where there is one.
+        Training loss of this step; None if the step does not train.
     """
 
     stage: str
@@ -34,14 +34,14 @@ class Progress:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds this stage will still take at the pace so far; None before its first step is done."""
+        """Seconds until this stage ends, at its speed so far; None before its first step is done."""
         if self.done == 0:
             return None
         return self.elapsed / self.done * (self.total - self.done)
 
 
 def finish(steps: Generator[object, None, T]) -> T:
-    """Run a generator of progress events to its end and return what it made."""
+    """Run a generator of progress events to its end, and return its value."""
     while True:
         try:
             next(steps)

@@ -1,4 +1,4 @@
-"""Settings that a user wrote down in TOML."""
+"""Read a TOML file that a user wrote."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from .errors import FewShotError
 
 
 def read_toml(path: Path, what: str) -> dict[str, Any]:
-    """Tables of a file.
+    """The tables of a TOML file.
 
     Parameters
     ----------
     path : Path
     what : str
-        What the file is to the user, for the errors: "schedule".
+        What the user calls the file, for error messages: "schedule".
 
     Raises
     ------
     FewShotError
-        The file cannot be read, or is no TOML.
+        The file cannot be read, or is not TOML.
     """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FewShotError(f"The {what} '{path}' cannot be read ({error.strerror}).") from error
-    except ValueError as error:  # no TOML, or no UTF-8
-        raise FewShotError(f"The {what} '{path}' is no TOML ({error}).") from error
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise FewShotError(f"The {what} '{path}' is not TOML ({error}).") from error

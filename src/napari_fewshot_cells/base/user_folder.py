@@ -1,4 +1,4 @@
-"""Where this package keeps a user's things: models, preferences, and recovery copies of sessions."""
+"""The folder in which the package keeps a user's models, preferences and recovery copies."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
 
 
 def user_home() -> Path:
-    """A folder of the user's data directory; the environment variable NAPARI_FEWSHOT_HOME moves it."""
+    """The folder: in the user's data directory, or the value of the variable NAPARI_FEWSHOT_HOME."""
     home = os.environ.get(HOME_VARIABLE)
     return Path(home) if home else platformdirs.user_data_path("napari-fewshot-cells")

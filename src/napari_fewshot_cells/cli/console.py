@@ -12,7 +12,7 @@ from typing import NoReturn
 import typer
 
 from ..base.errors import FewShotError
-from ..base.openmp import give_way
+from ..base.host_process import limit_openmp_spinning
 
 STOPPED = 130
 """What shells use for a program ended by Ctrl-C."""
@@ -33,7 +33,7 @@ def run(app: typer.Typer, name: str) -> NoReturn:
         Of the command, for usage messages.
     """
     _hush_the_decoders()
-    give_way()
+    limit_openmp_spinning()
     try:
         result = app(prog_name=name, standalone_mode=False)
     except _UsageError as error:

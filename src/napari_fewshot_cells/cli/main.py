@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ..base.malloc import keep_freed_memory
+from ..base.host_process import keep_freed_memory
 from ..base.version import __version__
 from .console import run
 from .evaluate import evaluate

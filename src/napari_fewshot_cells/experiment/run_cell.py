@@ -20,7 +20,7 @@ from filelock import FileLock
 from ..base.atomic_files import write_atomically
 from ..base.devices import choose_device
 from ..base.errors import DataError
-from ..base.malloc import keep_all_freed_memory
+from ..base.host_process import keep_all_freed_memory
 from ..base.progress import finish
 from ..base.version import __version__
 from ..datasets.five_sets import SOURCE_NAMES, find_sources

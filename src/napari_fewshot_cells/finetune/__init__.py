@@ -1,4 +1,4 @@
-"""The button: a model and 1–10 annotated images become a model of the target.
+"""Fine-tuning: a model and 1–10 annotated images become a model of the target.
 
-It never touches a file, and never meta-trains.
+Nothing here reads or writes files, or meta-trains.
 """

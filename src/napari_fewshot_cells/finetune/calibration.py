@@ -1,8 +1,8 @@
-"""Which logit decides: calibrated on the shots, because L_BCE with a weight w moves it away from 0.
+"""Calibrate the decision threshold, a logit, on the shots: the weight w in L_BCE moves it away from 0.
 
-A net trained with w = (background / foreground) ** p on images whose annotated pixels have the ratio r puts
-the odds of foreground r ** p too high. What is best for an image is then near the log of that image's own
-ratio less what the annotation brought in, (1 − p) · log r.
+Let r be background / foreground of the annotated pixels, and w = r ** p. A network trained with it
+overestimates the odds of foreground by r ** p. The best threshold for an image is then near log(background /
+foreground) of that image, minus (1 − p) · log r, the ratio that the network learnt from the annotation.
 
 References
 ----------
@@ -29,34 +29,35 @@ from ..models.networks import SegmentationNetwork
 from ..prediction.probability import logit_steps
 
 TYPICAL_LOGIT = 2.0
-"""log(background / foreground) of an image that cells cover to 12 %, the median of the five source sets."""
+"""log(background / foreground) if cells cover 12 % of an image, the median of the five source sets."""
 
 RIMS = 1.0
-"""Paint that leaves out rims makes a network find them too unlikely, by this much."""
+"""Logits. People seldom paint up to the rim, so the network underrates rims by about this much."""
 
-_CANDIDATES = np.linspace(-4, 8, 97)
+_CANDIDATES = np.linspace(-4, 8, 97)  # thresholds, logits
 _TOLERANCE = 0.3
-"""IoU with the strokes that a threshold may lose: a net that can hardly tell cells has no share to go by."""
+"""IoU with the strokes that a threshold may lose against the best: limits the vote of a poor network."""
 
-KNOWS_HARDLY = 0.7
-"""IoU with the strokes of a network whose outlines have no say in the threshold."""
+HARDLY_KNOWN_IOU = 0.7
+"""IoU with the strokes. If the network reached no more before fine-tuning, the vote does not move to 0."""
 
 _ROUNDS, _CONVERGED = 100, 1e-6
 _MOST_PIXELS = 100_000
 _SHARES = (1e-4, 0.9)
-"""Cells cover no less and no more of an image."""
+"""Least and largest share of an image that cells can cover."""
 
 
 def calibrated_threshold(
     logits: Sequence[FloatImage], samples: Sequence[Sample], balance: float = 1.0, unpainted: float = 0.0
 ) -> float:
-    """The decision logit that K shots speak for, drawn towards the typical one, which counts as one more.
+    """The decision logit: the mean of one vote for each shot and one for the typical logit.
 
-    Completely annotated shots speak for the logit that is best on them. A partly annotated one, whose strokes
-    say little of how much cells cover and nothing of their outlines, for the logit that follows from how much
-    of its whole image the network finds, see `share_threshold`, less what rims need, as far as the strokes
-    agree; where a network that knew the cells told their outlines, for 0. What is best for one sparse shot
-    may lie far above what is best for the other images.
+    The prior vote is needed because the best logit of one sparse shot may lie far above that of other images.
+
+    A completely annotated shot votes for the logit that is best on it. A partly annotated one votes for
+    ``share_threshold(...) - RIMS``, clipped to the thresholds its strokes allow: strokes say little about how
+    much cells cover, and nothing about their outlines. With pseudo-labels around its strokes, RIMS is left
+    out, and if the network already knew these cells, the vote moves to 0.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def calibrated_threshold(
     balance : float
         Power of w in the network's training.
     unpainted : float
-        Weight that `losses.doubtful_background` had in it at last.
+        Last weight of `losses.doubtful_background` in it.
     """
     whole = [i for i, sample in enumerate(samples) if sample.whole]
     spoken, typical = 0.0, 0.0
@@ -75,49 +76,49 @@ def calibrated_threshold(
         spoken += len(whole) * best
         typical += len(whole) * balance * TYPICAL_LOGIT
     for i in set(range(len(samples))).difference(whole):
-        expected = brought_in(samples[i], balance, unpainted)
+        expected = expected_log_ratio(samples[i], balance, unpainted)
         ious = _painted_ious([logits[i]], [samples[i]])
         least, most = _CANDIDATES[ious >= ious.max() - _TOLERANCE][[0, -1]]
-        rims, unknown = (0.0, _unknown(samples[i])) if samples[i].outlined else (RIMS, 1.0)
+        rims, unknown = (0.0, _unfamiliarity(samples[i])) if samples[i].outlined else (RIMS, 1.0)
         share = share_threshold(logits[i], expected)
         spoken += float(np.clip(unknown * (share - rims), least, most))
         typical += float(np.clip(unknown * (TYPICAL_LOGIT - expected - rims), least, most))
     return (spoken + typical / len(samples)) / (len(samples) + 1)
 
 
-def _unknown(sample: Sample) -> float:
-    """From 1 to 0, the better a network knew these cells: then their outlines are learnt as they are."""
-    return float(np.clip((1 - sample.agreement) / (1 - KNOWS_HARDLY), 0, 1))
+def _unfamiliarity(sample: Sample) -> float:
+    """1 if the network hardly knew these cells before fine-tuning, 0 if it knew them perfectly."""
+    return float(np.clip((1 - sample.agreement) / (1 - HARDLY_KNOWN_IOU), 0, 1))
 
 
-def share_threshold(logit: FloatImage, brought_in: float = 0.0) -> float:
-    """The logit above which a pixel is rather cell than background, by the cells' share of the image itself.
+def share_threshold(logit: FloatImage, expected: float = 0.0) -> float:
+    """The logit above which a pixel is more likely cell than background, given the cells' share of the image.
 
-    The share is found by expectation maximisation: with a share, each pixel's odds; from these, the share.
+    Expectation maximisation finds the share: the share gives each pixel's odds, and these give the share.
 
     Parameters
     ----------
     logit : ndarray, float32, (H, W)
         Of a whole image.
-    brought_in : float
-        log(background / foreground) that the network was trained to expect.
+    expected : float
+        log(background / foreground) that the network was trained to expect; see `expected_log_ratio`.
     """
     step = max(1, logit.size // _MOST_PIXELS)
-    odds = logit.ravel()[::step].astype(np.float64) + brought_in
+    odds = logit.ravel()[::step].astype(np.float64) + expected
     threshold = TYPICAL_LOGIT
     for _ in range(_ROUNDS):
         share = np.clip(np.mean(1 / (1 + np.exp(threshold - odds))), *_SHARES)
         before, threshold = threshold, float(np.log((1 - share) / share))
         if abs(threshold - before) < _CONVERGED:
             break
-    return threshold - brought_in
+    return threshold - expected
 
 
 def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> tuple[float, float]:
-    """The logit above which the foreground agrees best with the annotation: highest mean IoU of the shots.
+    """The threshold with the highest mean IoU with the annotation over the shots, and that IoU.
 
-    A net trained with w = background / foreground in its loss puts sparse objects far above a probability of
-    0.5 together with their surroundings; a handful of annotated images is enough to find that out.
+    A network trained with w = background / foreground in its loss gives sparse objects, and their
+    surroundings, a probability far above 0.5. A few annotated images suffice to correct that.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def best_threshold(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> t
 
 
 def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> NDArray[np.float64]:
-    """IoU on the painted pixels with each candidate as threshold, mean over the shots."""
+    """Mean IoU over the shots, on painted pixels, at each candidate threshold."""
     ious = []
     for logit, sample in zip(logits, samples, strict=True):
         cell = sample.target[sample.painted] > 0
@@ -151,15 +152,15 @@ def _painted_ious(logits: Sequence[FloatImage], samples: Sequence[Sample]) -> ND
     return mean
 
 
-def brought_in(sample: Sample, balance: float, unpainted: float = 0.0) -> float:
-    """log(background / foreground) that a network trained on these strokes has come to expect.
+def expected_log_ratio(sample: Sample, balance: float, unpainted: float = 0.0) -> float:
+    """log(background / foreground) that a network learns to expect from a shot's strokes.
 
-    Where it is in doubt, which is where a threshold decides, an unpainted pixel weighs half.
+    An unpainted pixel counts half: its weight if the network is in doubt, as it is near a threshold.
 
     Parameters
     ----------
     sample : Sample
-        Annotated in part.
+        A partly annotated one.
     balance, unpainted : float
         As in `calibrated_threshold`.
     """
@@ -170,22 +171,22 @@ def brought_in(sample: Sample, balance: float, unpainted: float = 0.0) -> float:
 
 
 @dataclass(frozen=True, eq=False)
-class Settled:
-    """What prediction needs beside the weights.
+class Calibration:
+    """What prediction needs in addition to the weights.
 
     Attributes
     ----------
     decision_logit : float
-        Above which a pixel is foreground.
+        A pixel with a higher logit is foreground.
     logits : tuple of ndarray, float32, (H, W)
-        Of each sample, at the network's scale; none where nothing was calibrated.
+        Of each sample, at the network's scale; empty if nothing was calibrated.
     """
 
     decision_logit: float
     logits: tuple[FloatImage, ...] = ()
 
 
-def settle(
+def calibration_steps(
     network: SegmentationNetwork,
     samples: Sequence[Sample],
     *,
@@ -195,8 +196,8 @@ def settle(
     unpainted: float = 0.0,
     quick: bool = True,
     device: str,
-) -> Generator[Progress, None, Settled]:
-    """Store the batch-norm statistics for prediction (in place) and find the decision logit under them.
+) -> Generator[Progress, None, Calibration]:
+    """Store batch-norm statistics for prediction in the network, in place, then find the decision logit.
 
     Parameters
     ----------
@@ -205,17 +206,17 @@ def settle(
     samples : sequence of Sample
         The support set.
     batch_norm : {"support", "image", "running"}
-        As in `recipe.Recipe`; with "running" the network keeps those that it has.
+        As in `recipe.Recipe`; with "running" the network keeps its statistics.
     calibrate : bool
-        Choose the logit on the support set, see `calibrated_threshold`; else 0, a probability of 0.5.
+        Choose the logit on the support set (`calibrated_threshold`); else it is 0, a probability of 0.5.
     balance, unpainted : float
-        Power of w, and last weight of what is unpainted, with which the network was trained.
+        Power of w, and last weight of unpainted pixels, in the network's training.
     quick : bool
-        Calibrate in bfloat16 where the processor multiplies it itself; see `precision`.
+        Calibrate in bfloat16 if the processor multiplies it natively; see `base.bfloat16`.
 
     Returns
     -------
-    Settled
+    Calibration
     """
     started = time.perf_counter()
     images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
@@ -230,12 +231,12 @@ def settle(
                 store_statistics(network, [image])
                 folded = fused(network)
             logits.append((yield from logit_steps(folded, sample.image, device=device, quick=quick)))
-    if batch_norm == "image":  # prediction measures its own; those of a single shot are no good to anybody
+    if batch_norm == "image":  # not those of the last shot; prediction measures each image anew
         store_statistics(network, images)
     if not calibrate:
-        return Settled(0.0)
+        return Calibration(0.0)
     if batch_norm == "running":
-        # After few steps running averages still remember 0 and 1, so that logits are not at their scale.
+        # After a few steps running averages still contain their initial 0 and 1: logits are off scale.
         best, _ = best_threshold(logits, samples)
-        return Settled(best, tuple(logits))
-    return Settled(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))
+        return Calibration(best, tuple(logits))
+    return Calibration(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))

@@ -1,4 +1,4 @@
-"""Few-shot adaptation: a meta-trained model and a support set become a model of the target."""
+"""Fine-tune a meta-trained model on a support set: the result is a model of the target."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from ..models.batch_norm import store_statistics
 from ..models.model import Model, ModelCard
 from ..prediction.border_refinement import Refinement
 from ..prediction.probability import at_full_resolution
-from .calibration import calibrated_threshold, settle
-from .fit_borders import fit_refinement, fit_to_strokes, tells_borders
+from .calibration import calibrated_threshold, calibration_steps
+from .fit_borders import fit_refinement, fit_to_strokes, strokes_show_borders
 from .prepare import Prepared, prepare
 from .recipe import Recipe
 from .training_loop import train
@@ -45,38 +45,38 @@ def fine_tune(
     Parameters
     ----------
     model : Model
-        Stays untouched. One that was fine-tuned before goes on from its weights; scale, mix, statistics and
-        threshold are found anew.
+        It is not changed. If it was fine-tuned before, training continues from its weights; scale, channel
+        mix, statistics and threshold are computed anew.
     support : SupportSet
     recipe : Recipe, optional
     seconds : float, optional
-        Stop the steps after this time, even if some of the recipe's are left.
+        Stop training after this time, even if steps of the recipe are left.
     stop : callable, optional
-        Asked after each step; True ends the steps, and what has been learnt is kept.
+        Called after each step. If it returns True, training ends and the model is kept.
     seed : int
         Of the crops; the same seed on the same machine gives the same weights.
     device : str
         "cpu", "cuda" or "mps".
     diameter : float, optional
-        Object diameter in pixels; by default taken from the annotation.
+        Object diameter in pixels; by default measured on the annotation.
     watch : callable, optional
-        Given, before the first step, a function that copies the model as it is at the moment. To call it
-        between steps costs time and changes nothing of the result.
+        Called before the first step with a function that returns a copy of the model in its current state.
+        Calling that function between steps takes time and does not change the result.
 
     Yields
     ------
     Progress
-        After each step. Closing the generator cancels: then nothing is kept.
+        After each step. Closing the generator cancels, and nothing is kept.
 
     Returns
     -------
     Model
-        On the CPU. Its card knows object diameter, threshold, shots and parent.
+        On the CPU. Its card holds object diameter, threshold, shots and parent.
 
     Raises
     ------
     AnnotationError
-        The annotation vanishes at the network's scale: too thin, or the diameter is wrong.
+        The annotation vanishes at the network's scale: it is too thin, or the diameter is wrong.
     """
     recipe = recipe or Recipe()
     started = time.perf_counter()
@@ -88,9 +88,9 @@ def fine_tune(
             mix=ready.mix,
             batch_norm="support",
             refinement=None,
-            views=1,  # soon made
+            views=1,  # fastest
         )
-        watch(partial(_as_it_is, card, ready, recipe, seed, device))
+        watch(partial(_snapshot, card, ready, recipe, seed, device))
     done = yield from train(
         ready,
         recipe,
@@ -100,7 +100,7 @@ def fine_tune(
         device=device,
         started=started,
     )
-    settled = yield from settle(
+    calibration = yield from calibration_steps(
         ready.network,
         ready.samples,
         batch_norm=recipe.batch_norm,
@@ -111,13 +111,13 @@ def fine_tune(
     )
     agreement = max(sample.agreement for sample in ready.samples)
     refinement = None
-    told = _telling(support, ready.samples) if recipe.refine and settled.logits else []
-    if told:
+    chosen = _shots_with_borders(support, ready.samples) if recipe.refine and calibration.logits else []
+    if chosen:
         yield Progress("refining", 0, 1, 0.0)
-        shots = [(support.shots[i], settled.logits[i]) for i in told]
-        refinement = _refinement(ready.mix, shots, settled.decision_logit, seed)
+        shots = [(support.shots[i], calibration.logits[i]) for i in chosen]
+        refinement = _fit_borders(ready.mix, shots, calibration.decision_logit, seed)
     card = replace(
-        adapted_card(model.card, support, diameter=ready.diameter, decision_logit=settled.decision_logit),
+        adapted_card(model.card, support, diameter=ready.diameter, decision_logit=calibration.decision_logit),
         mix=ready.mix,
         refinement=refinement,
         batch_norm=recipe.batch_norm,
@@ -128,27 +128,27 @@ def fine_tune(
     return Model(card, ready.network.cpu().eval())
 
 
-def _telling(support: SupportSet, samples: Sequence[Sample]) -> list[int]:
-    """Shots that say where exactly a cell ends: complete ones, else strokes that run beside cells, too."""
+def _shots_with_borders(support: SupportSet, samples: Sequence[Sample]) -> list[int]:
+    """Shots that show cell borders: completely annotated ones; if there are none, strokes beside cells."""
     whole = [i for i, shot in enumerate(support.shots) if shot.whole_image]
-    return whole or [i for i, sample in enumerate(samples) if tells_borders(sample)]
+    return whole or [i for i, sample in enumerate(samples) if strokes_show_borders(sample)]
 
 
-def _refinement(
-    mix: Mix | None, told: Sequence[tuple[Shot, FloatImage]], decision_logit: float, seed: int
+def _fit_borders(
+    mix: Mix | None, shots: Sequence[tuple[Shot, FloatImage]], decision_logit: float, seed: int
 ) -> Refinement:
-    logits = [at_full_resolution(z, decision_logit, shot.plane.shape) for shot, z in told]
-    images = [normalise(mixed(shot.plane, mix)) for shot, _ in told]
-    targets = [shot.target for shot, _ in told]
-    if told[0][0].whole_image:
+    logits = [at_full_resolution(z, decision_logit, shot.plane.shape) for shot, z in shots]
+    images = [normalise(mixed(shot.plane, mix)) for shot, _ in shots]
+    targets = [shot.target for shot, _ in shots]
+    if shots[0][0].whole_image:
         return fit_refinement(logits, images, targets, seed)
-    return fit_to_strokes(logits, images, targets, [shot.weight > 0 for shot, _ in told], seed)
+    return fit_to_strokes(logits, images, targets, [shot.weight > 0 for shot, _ in shots], seed)
 
 
 def adapted_card(
     card: ModelCard, support: SupportSet, *, diameter: float, decision_logit: float
 ) -> ModelCard:
-    """The card of a model fine-tuned on `support` just now; how it was trained remains to be filled in."""
+    """The card of a model fine-tuned on `support`; the caller adds how it was trained."""
     return replace(
         card,
         name=f"{card.name} fine-tuned",
@@ -164,13 +164,13 @@ def adapted_card(
     )
 
 
-_WATCHED_CROPS = 4
+_SNAPSHOT_CROPS = 4
 
 
-def _as_it_is(card: ModelCard, ready: Prepared, recipe: Recipe, seed: int, device: str) -> Model:
-    """A copy in the middle of training; statistics and threshold are those of a few crops: soon made."""
+def _snapshot(card: ModelCard, ready: Prepared, recipe: Recipe, seed: int, device: str) -> Model:
+    """A copy of the model in training; a few crops give statistics and threshold, because that is fast."""
     rng = np.random.default_rng(seed)
-    crops = sample_crops(ready.samples, _WATCHED_CROPS, recipe.crop_size, rng, augment=False)
+    crops = sample_crops(ready.samples, _SNAPSHOT_CROPS, recipe.crop_size, rng, augment=False)
     copied = copy.deepcopy(ready.network)
     store_statistics(copied, [crops.image.to(device, memory_format=torch.channels_last)])
     copied.eval()

@@ -1,4 +1,4 @@
-"""What the shots teach of borders: the weights of `prediction.border_refinement`."""
+"""Fit the weights of `prediction.border_refinement` to the shots: where exactly does a cell end?"""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from ..prediction.border_refinement import Matrix, Refinement, border_features
 from ..prediction.metrics import iou
 
 _BESIDE = 0.2
-"""Share of the painted background that is beside cells: where it is less, paint says nothing of borders."""
+"""Share of the painted background that lies beside cells. If it is less, strokes do not show borders."""
 
 _MOST_PIXELS = 20_000  # of all images together
 
 _RELIABLE = 0.8
-"""IoU with complete masks of one image at which what they taught counts as much as the logit as it is."""
+"""If the fit to one image's complete masks has this IoU with them, it counts as much as the prior."""
 
 
 def fit_refinement(
     logits: Sequence[FloatImage], images: Sequence[FloatImage], targets: Sequence[FloatImage], seed: int = 0
 ) -> Refinement:
-    """Learn from completely annotated images, drawn towards the logit as it is.
+    """Fit to completely annotated images, shrunk towards a prior: the logit unchanged.
 
-    An image counts the more against it, the more pixels its masks taught right for each that is still wrong:
-    where grey values tell of a border they tell it nearly everywhere, and in other images, too.
+    Each image has weight odds(IoU) / 4, against weight 1 for the prior, where IoU is that of the fit with the
+    masks. A fit that separates borders well on one image does so on others.
 
     Parameters
     ----------
@@ -38,13 +38,13 @@ def fit_refinement(
     images : sequence of ndarray, float32, (H, W)
         Mixed and normalised, not rescaled.
     targets : sequence of ndarray, float32, (H, W)
-        Foreground 0 or 1; both are there.
+        1 in foreground, else 0; each image has both.
     seed : int
-        Of the pixels that are drawn.
+        Of the sample of pixels.
     """
     everywhere = [np.ones(target.shape, bool) for target in targets]
-    learnt, agreement = _learn(logits, images, targets, everywhere, seed)
-    return _drawn_to_the_logit(learnt, len(targets) * _odds(agreement) / _odds(_RELIABLE))
+    learnt, agreement = _fit(logits, images, targets, everywhere, seed)
+    return _shrink_to_prior(learnt, len(targets) * _odds(agreement) / _odds(_RELIABLE))
 
 
 def fit_to_strokes(
@@ -54,34 +54,34 @@ def fit_to_strokes(
     painted: Sequence[NDArray[np.bool_]],
     seed: int = 0,
 ) -> Refinement:
-    """Learn from the pixels that strokes touch; the logit as it is counts as much, however many they are.
+    """Fit to the pixels that strokes touch; the fit has weight 1, and so has the prior (the logit unchanged).
 
-    Where it decides is learnt, too: strokes beside cells know it better than the share of cells does.
+    The fit moves the threshold, too: strokes beside cells determine it better than the share of cells does.
 
     Parameters
     ----------
     logits, images, targets, seed
-        As in `fit_refinement`; targets count where there is paint alone.
+        As in `fit_refinement`; targets count on painted pixels only.
     painted : sequence of ndarray, bool, (H, W)
-        Where there is paint, in cells and in background.
+        True on painted pixels, in cells and in background.
     """
-    learnt, _ = _learn(logits, images, targets, painted, seed)
-    return _drawn_to_the_logit(learnt, 1)
+    learnt, _ = _fit(logits, images, targets, painted, seed)
+    return _shrink_to_prior(learnt, 1)
 
 
-def tells_borders(sample: Sample) -> bool:
-    """Whether strokes run through cells and beside them: then `fit_to_strokes` is worth it."""
+def strokes_show_borders(sample: Sample) -> bool:
+    """Whether strokes run both through cells and beside them, as `fit_to_strokes` needs."""
     return sample.stroked and sample.beside >= _BESIDE
 
 
-def _learn(
+def _fit(
     logits: Sequence[FloatImage],
     images: Sequence[FloatImage],
     targets: Sequence[FloatImage],
     painted: Sequence[NDArray[np.bool_]],
     seed: int,
 ) -> tuple[Matrix, float]:
-    """Bias and weights, and their IoU with the annotation that they were learnt from."""
+    """Bias and weights, and the IoU of their foreground with the annotation."""
     rng = np.random.default_rng(seed)
     columns, truth = [], []
     for logit, image, target, there in zip(logits, images, targets, painted, strict=True):
@@ -100,17 +100,17 @@ def _learn(
 
 
 def _odds(agreement: float) -> float:
-    """Pixels right for each that is wrong, at most 100."""
+    """IoU / (1 − IoU), at most 100."""
     return agreement / max(1 - agreement, 1e-2)
 
 
-def _drawn_to_the_logit(learnt: Matrix, weight: float) -> Refinement:
-    as_it_is = np.r_[0.0, np.eye(len(learnt) - 1)[0]]  # the logit is the first feature
-    return tuple(float(w) for w in (weight * learnt + as_it_is) / (weight + 1))
+def _shrink_to_prior(learnt: Matrix, weight: float) -> Refinement:
+    prior = np.r_[0.0, np.eye(len(learnt) - 1)[0]]  # the logit is the first feature
+    return tuple(float(w) for w in (weight * learnt + prior) / (weight + 1))
 
 
 def _logistic_regression(x: Matrix, y: FloatImage) -> tuple[float, Matrix]:
-    """Bias and weights; a penalty of half their square keeps what tells nothing at zero."""
+    """Bias and weights; a ridge penalty keeps the weights of uninformative features near zero."""
     inputs = np.column_stack([np.ones(len(x)), x])
     penalty = np.r_[0.0, np.full(x.shape[1], 1 / len(x))]
 

@@ -1,7 +1,7 @@
 """Fine-tuning as in the paper: epochs over overlapping crops at native scale, without augmentation.
 
-Some 130 crops an image and twenty epochs of them cost minutes for each shot on a processor: this is for
-reproducing the paper. `finetune` holds what the button does.
+An image has about 130 crops, and twenty epochs take minutes for each shot on a CPU: this is for reproducing
+the paper. `fine_tune` is what the button runs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ..models.batch_norm import learn_affine
 from ..models.losses import weighted_bce
 from ..models.model import Model
 from ..models.networks import SegmentationNetwork
-from .calibration import settle
+from .calibration import calibration_steps
 from .fine_tune import adapted_card
 from .prepare import to_samples
 from .recipe import PaperRecipe
 
 INITIAL_SCALE = 0.1
-"""Of the batch-norm layers that FCRN begins to learn; from the authors' code."""
+"""Initial scale of FCRN's batch-norm layers; from the authors' code."""
 
 
 def paper_fine_tune(
@@ -44,7 +44,7 @@ def paper_fine_tune(
     Parameters
     ----------
     model : Model
-        Stays untouched.
+        It is not changed.
     support : SupportSet
     recipe : PaperRecipe
     seed : int
@@ -60,7 +60,7 @@ def paper_fine_tune(
     Returns
     -------
     Model
-        On the CPU. Its card knows threshold, shots and parent.
+        On the CPU. Its card holds threshold, shots and parent.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def paper_fine_tune(
         learn_affine(network, scale=INITIAL_SCALE)
     network.to(device)
     steps = yield from _train(network, samples, recipe, np.random.default_rng(seed), device)
-    settled = yield from settle(
+    calibration = yield from calibration_steps(
         network,
         samples,
         batch_norm=recipe.batch_norm,
@@ -82,7 +82,7 @@ def paper_fine_tune(
         device=device,
     )
     card = replace(
-        adapted_card(model.card, support, diameter=diameter, decision_logit=settled.decision_logit),
+        adapted_card(model.card, support, diameter=diameter, decision_logit=calibration.decision_logit),
         batch_norm=recipe.batch_norm,
         hyper_parameters={**asdict(recipe), "steps_done": steps},
         seed=seed,

@@ -1,4 +1,4 @@
-"""Before the first step: the support set as the network is to see it, and a copy of the network to train."""
+"""Prepare a training: the support set at the network's scale, and a copy of the network to train."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from ..data.support_set import SupportSet, median_diameter
 from ..models.model import Model
 from ..models.networks import SegmentationNetwork
 from .recipe import Recipe
-from .stroke_outlines import most_agreement, outline_steps
+from .stroke_outlines import agreement_limit, outline_steps
 from .unpainted_background import UnpaintedBackground
 
 SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
-"""Images are never fed smaller or larger than this, whatever the annotation says about object size."""
+"""Limits of the scaling factor of images, whatever the object diameter."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """What a training by a recipe begins with.
+    """What `training_loop.train` needs beside the recipe.
 
     Attributes
     ----------
     network : SegmentationNetwork
-        A copy, to be trained in place.
+        A copy, which is trained in place.
     samples : list of Sample
         The support set.
     mix : tuple of float or None
-        Of the channels.
+        Weights of the channels; None for grey values.
     diameter : float
         Of the objects in pixels.
     unpainted : UnpaintedBackground
@@ -50,13 +50,13 @@ class Prepared:
 def prepare(
     model: Model, support: SupportSet, recipe: Recipe, *, diameter: float | None, seed: int, device: str
 ) -> Generator[Progress, None, Prepared]:
-    """Get a model and a support set ready for `steps.train`; parameters as in `finetune.fine_tune`."""
+    """Prepare a model and a support set for `training_loop.train`; parameters as in `fine_tune`."""
     mix = fisher_mix(support) if recipe.mix else None
     diameter, samples = to_samples(model, support, rescale=recipe.rescale, diameter=diameter, mix=mix)
     network = copy.deepcopy(model.network).to(device)
-    samples = yield from outline_steps(network, samples, most=most_agreement(model.card), device=device)
-    told_by = samples if recipe.unpainted else ()
-    unpainted = UnpaintedBackground(told_by, recipe.balance, recipe.crop_size, seed)
+    samples = yield from outline_steps(network, samples, limit=agreement_limit(model.card), device=device)
+    estimated_on = samples if recipe.unpainted else ()
+    unpainted = UnpaintedBackground(estimated_on, recipe.balance, recipe.crop_size, seed)
     return Prepared(network, samples, mix, diameter, unpainted)
 
 
@@ -68,18 +68,18 @@ def to_samples(
     diameter: float | None = None,
     mix: Mix | None = None,
 ) -> tuple[float, list[Sample]]:
-    """The support set as the network is to see it, and the object diameter in pixels that goes with it.
+    """The object diameter in pixels, and the support set as the network sees it.
 
     Parameters
     ----------
     model : Model
     support : SupportSet
     rescale : bool
-        Bring the annotated objects to the canonical diameter; else native scale.
+        Rescale images so that the annotated objects have the canonical diameter; else keep native scale.
     diameter : float, optional
-        Object diameter in pixels; by default taken from the annotation.
+        Object diameter in pixels; by default measured on the annotation.
     mix : tuple of float, optional
-        Of the channels; by default grey values.
+        Weights of the channels; by default the image is converted to grey values.
 
     Raises
     ------
@@ -103,6 +103,6 @@ def _check_samples(samples: Sequence[Sample], support: SupportSet) -> None:
     for sample, shot in zip(samples, support.shots, strict=True):
         if not (sample.target * sample.weight).any() or not ((1 - sample.target) * sample.weight).any():
             raise AnnotationError(
-                f"The annotation of '{shot.plane.name}' is too thin to see at the scale of its objects; "
+                f"The annotation of '{shot.plane.name}' is too thin for the network to see; "
                 "paint broader strokes, or check the cell diameter."
             )

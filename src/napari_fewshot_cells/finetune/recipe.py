@@ -1,4 +1,4 @@
-"""How to fine-tune: the button's numbers, and the paper's. No torch here."""
+"""The settings of fine-tuning: the button's, which are the defaults, and the paper's. No torch here."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ class Recipe:
     Attributes
     ----------
     steps, steps_per_shot : int
-        Adam steps with one shot, and more for each further one.
+        Adam steps with one shot, and additional steps for each further shot.
     stroked_steps : float
-        Times these, where cells of any image are annotated by strokes: little of each crop is annotated then.
+        Factor of the steps if cells of any image are annotated by strokes, because strokes cover little of
+        each crop.
     crops, crop_size : int
-        Crops of `crop_size` × `crop_size` px in each step.
+        Each step uses `crops` crops of `crop_size` × `crop_size` px.
     lr, weight_decay : float
         Of Adam; the learning rate falls to zero along half a cosine.
     partial_factor, outlined_factor : float
-        Of the learning rate, where any image is annotated in part: the less is painted, the more is left to
-        what the network knows. The second where it told the cells' outlines; see `outlining`.
+        Factors of the learning rate if any image is partly annotated, so that the network changes less where
+        nothing is painted. The second holds if all of these have pseudo-labels; see `stroke_outlines`.
     balance : float
-        Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3, which finds too much where
-        cells are rare and leaves the repair to the threshold.
+        Power of w = background / foreground in L_BCE. 1 is the paper's Eq. 3: if cells are rare, the network
+        then finds too much, and the threshold must correct that.
     unpainted : bool
-        Take unpainted pixels for background where cells are rare; see `unpainted.UnpaintedBackground`.
+        Count unpainted pixels as background if cells are rare; see `UnpaintedBackground`.
     rescale : bool
-        Feed images so that the annotated objects have the canonical diameter; else at native scale.
+        Rescale images so that the annotated objects have the canonical diameter; else keep native scale.
     mix : bool
-        Show the network the mix of channels in which the annotated cells stand out bright; else grey values.
+        Mix the channels so that the annotated cells stand out bright; else use grey values.
     calibrate : bool
-        Choose the decision threshold on the shots; else 0.5, as in the paper.
+        Choose the decision threshold on the shots; else it is 0.5, as in the paper.
     refine : bool
-        Learn from completely annotated images, or from strokes, where exactly a cell ends; see `refinement`.
+        Fit a border refinement to completely annotated images, or to strokes; see `fit_borders`.
     batch_norm : {"support", "image", "running"}
-        Statistics used in prediction: those of the support set's whole images, each image's own, or the
-        exponential running averages over the steps, as PyTorch keeps them.
+        Statistics used in prediction: those of the support set's whole images, those of the predicted image,
+        or PyTorch's exponential running averages over the steps.
     views : {1, 2, 4}
-        Prediction is the mean over an image and its mirror images; see `prediction.FLIPS`.
+        Prediction is the mean over this number of mirror images; see `prediction.probability.FLIPS`.
     """
 
     steps: int = 60
@@ -69,16 +70,16 @@ class Recipe:
     views: int = 4
 
     def with_steps(self, steps: int) -> Recipe:
-        """The same with so many Adam steps, whatever the support set is."""
+        """The same recipe with this number of Adam steps, whatever the support set."""
         return replace(self, steps=steps, steps_per_shot=0, stroked_steps=1.0)
 
     def steps_for(self, samples: Sequence[Sample]) -> int:
-        """Adam steps with a support set."""
+        """Number of Adam steps with a support set."""
         steps = self.steps + self.steps_per_shot * (len(samples) - 1)
         return round(steps * self.stroked_steps) if any(sample.stroked for sample in samples) else steps
 
     def lr_for(self, samples: Sequence[Sample]) -> float:
-        """The learning rate of the first step with a support set."""
+        """Learning rate of the first step with a support set."""
         partial = [sample for sample in samples if not sample.whole]
         if not partial:
             return self.lr
@@ -88,34 +89,33 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PaperRecipe:
-    """How the paper fine-tunes. What it does not say is from the authors' code.
+    """How the paper fine-tunes. Settings that it does not state are from the authors' code.
 
     Attributes
     ----------
     epochs : int
-        Times that every crop is seen.
+        Passes over all crops.
     batch : int
         Crops in an Adam step.
     crop_size, stride : int
-        Side of a crop, and distance of neighbouring crops, in pixels. The authors' strides are 26 to 50,
-        depending on the set.
+        Side of a crop, and distance between neighbouring crops, in pixels. The authors' strides are 26 to
+        50, depending on the set.
     min_foreground : int
         Crops with fewer foreground pixels are dropped.
     lr, weight_decay : float
-        Of Adam; the learning rate stays.
+        Of Adam; the learning rate is constant.
     learn_affine : bool
-        FCRN learns scale and shift of its batch-norm layers, from 0.1 and 0; U-Net never does.
+        Whether FCRN learns scale and shift of its batch-norm layers, from 0.1 and 0; U-Net never does.
     batch_norm : {"image", "support", "running"}
-        Statistics used in prediction. The authors' test code switched stored statistics off, which in the
-        PyTorch of 2020 meant those of the test batch itself; "image" is that for a batch of one.
+        Statistics used in prediction. The authors' test code switched stored statistics off. In the PyTorch
+        of 2020 that meant the statistics of the test batch; "image" is the same for a batch of one.
     rescale : bool
-        Feed images so that the annotated objects have the canonical diameter; else at native scale.
+        Rescale images so that the annotated objects have the canonical diameter; else keep native scale.
     calibrate : bool
-        Choose the decision threshold that is best on the shots; else 0.5.
+        Choose the decision threshold that is best on the shots; else it is 0.5.
     precision : {"32-true", "bf16-mixed"}
-        Of the training's passes through the network. Half the time in bfloat16 where the device likes it; the
-        authors' were float32. With bfloat16 the threshold is found in it too, where the processor multiplies
-        it itself.
+        Of the forward passes in training. bfloat16 takes half the time if the device multiplies it natively;
+        the authors used float32. With bfloat16, calibration uses it, too, if the CPU multiplies it natively.
     """
 
     epochs: int = 20

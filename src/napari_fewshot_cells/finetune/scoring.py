@@ -1,8 +1,8 @@
-"""How good a fine-tuned model is, measured on its own few shots and said as what it is.
+"""Score a fine-tuned model on its own shots, and say which kind of score it is.
 
-With several shots, some are each left out of a short training and predicted: cheap enough to follow every
-press of the button, and honest if pessimistic. With one shot there is only the agreement with what was
-painted, which a model that has seen it can hardly fail.
+With several shots, short trainings leave one out each, and predict it. This is cheap enough to do after each
+press of the button, and it underestimates the model. With one shot the score is the agreement with the
+annotation, which is always high, because the model was trained on it.
 """
 
 from __future__ import annotations
@@ -24,40 +24,42 @@ from ..models.batch_norm import fused
 from ..models.model import Model
 from ..prediction.metrics import iou
 from ..prediction.probability import predict_window
-from .calibration import settle
+from .calibration import calibration_steps
 from .prepare import prepare, to_samples
 from .recipe import Recipe
 from .training_loop import train
 
 MOST_LEFT_OUT = 3
-"""Shots that are left out, each once: as many short trainings."""
+"""Most shots that are left out, each in a short training of its own."""
 
 SHORT = 0.4
-"""Share of the recipe's steps that a short training takes, time permitting."""
+"""Share of the recipe's steps in a short training; fewer if the time runs out."""
 
 SECONDS = 20.0
-WORSE = 0.02
-"""A new model is worse than another where its IoU on the annotation is lower by more than this."""
+"""Time limit of a score."""
 
-_TRAINING_SHARE = 0.7  # of a short training's time: the rest is for statistics, threshold and prediction
-_MOST_PIXELS = 2**20  # at the network's scale, of all shots together, in which agreement is measured
-_MOST_SETTLING_PIXELS = 2**18  # the same, in which a short training finds statistics and threshold
+WORSE = 0.02
+"""A new model is worse than the old one if its IoU on the annotation is lower by more than this."""
+
+_TRAINING_SHARE = 0.7  # of its time; the rest is for statistics, threshold and prediction
+_MOST_PIXELS = 2**20  # at the network's scale, of all shots together, for agreement
+_MOST_CALIBRATION_PIXELS = 2**18  # the same, for statistics and threshold of a short training
 
 Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of a model with what is painted.
+    """Agreement of a model with the annotation.
 
     Attributes
     ----------
     share : float
-        Of all annotated pixels, those that the model takes for what they were painted as.
+        Share of the annotated pixels that the model classifies as they were painted.
     iou : float
-        Of the cells, on annotated pixels alone; the mean over the shots.
+        Of the foreground, on annotated pixels only; mean over the shots.
     shares : tuple of float
-        As `share`, of each shot.
+        `share` of each shot.
     """
 
     share: float
@@ -67,20 +69,20 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Score:
-    """What is told of a model.
+    """The score of a model.
 
     Attributes
     ----------
     kind : {"left out", "painted"}
-        Mean IoU of the cells of left-out shots, or the share of painted pixels that the model agrees with.
+        Mean IoU of the foreground of left-out shots, or the share of painted pixels classified as painted.
     value : float
         In [0, 1].
     images : int
-        Shots that were measured.
+        Number of shots measured.
     shots : tuple of float or None
-        The same of each shot; None of those that were not measured.
+        `value` of each shot; None if it was not measured.
     steps, full_steps : int
-        Of the short trainings, and of the recipe.
+        Steps of the short trainings, and of the recipe.
     """
 
     kind: Literal["left out", "painted"]
@@ -101,11 +103,11 @@ class Score:
 
     @property
     def short(self) -> str:
-        """In two words, for a list."""
+        """The score in two words, for a list."""
         return f"{self.number(self.value)} {self.kind}"
 
     def number(self, value: float) -> str:
-        """The value, or that of a shot: a share in per cent, or an IoU."""
+        """The text of a value, this one or a shot's: a share in per cent, or an IoU."""
         return f"{100 * value:.0f} %" if self.kind == "painted" else f"{value:.2f}"
 
 
@@ -119,15 +121,15 @@ def score(
     seed: int = 0,
     device: str = "cpu",
 ) -> Generator[Progress, None, Score]:
-    """The most honest score there is for a model: left-out shots, else agreement with the annotation.
+    """The best score that the shots allow: left-out shots, else agreement with the annotation.
 
     Parameters
     ----------
     start : Model
-        Where its fine-tuning began. One that was fine-tuned itself may have seen the shots: then leaving one
-        out would prove nothing, and agreement is told as with a single shot.
+        The model that was fine-tuned. If it was fine-tuned before, it may have seen the shots, and leaving
+        one out would prove nothing: the score is then the agreement, as with a single shot.
     model : Model
-        Fine-tuned on `support`.
+        The result of fine-tuning on `support`.
     support : SupportSet
     recipe, seconds, seed, device
         As in `leave_one_out`.
@@ -158,22 +160,22 @@ def leave_one_out(
     seed: int = 0,
     device: str = "cpu",
 ) -> Generator[Progress, None, Score]:
-    """IoU on shots that short trainings on the others have not seen; at most `MOST_LEFT_OUT` of them.
+    """IoU on held-out shots, each after a short training on the others; at most `MOST_LEFT_OUT` of them.
 
     Parameters
     ----------
     start : Model
     support : SupportSet
-        Two shots or more.
+        Two or more shots.
     diameter : float, optional
-        Of the objects in pixels; by default taken from all shots: the only thing that is known of a left-out
-        one, so that none is refused for its scale.
+        Of the objects in pixels; by default measured on all shots. It is the only thing that a training knows
+        of the held-out shot; without it, a shot might be refused for its scale.
     recipe : Recipe, optional
-        Of the full training.
+        Recipe of the full training.
     seconds : float
-        For all of it. Where the machine is slow, trainings take fewer steps, and the score says so.
+        Time limit. On a slow machine the trainings have fewer steps, and the score says so.
     seed : int
-        Of the crops and of which shots are left out.
+        Of the crops, and of the choice of held-out shots.
     device : str
 
     Returns
@@ -212,14 +214,14 @@ def agreement(
     windows: Sequence[Window] | None = None,
     device: str = "cpu",
 ) -> Generator[Progress, None, Agreement]:
-    """How far a model agrees with the annotation, where there is any.
+    """Agreement of a model with the annotation, on annotated pixels.
 
     Parameters
     ----------
     model : Model
     support : SupportSet
     windows : sequence of tuple of slice, optional
-        What to look at of each shot; by default `annotated_windows` at this model's scale.
+        Part of each shot to predict; by default `annotated_windows` at this model's scale.
     device : str
     """
     started = time.perf_counter()
@@ -242,18 +244,18 @@ def agreement(
 
 
 def is_worse(new: Agreement, old: Agreement) -> bool:
-    """Whether a new model agrees clearly less with the same annotation than an old one."""
+    """Whether a new model agrees clearly less with the same annotation than the old one."""
     return new.iou < old.iou - WORSE
 
 
 def annotated_windows(support: SupportSet, factor: float) -> tuple[Window, ...]:
-    """Of each shot the part that holds its annotation, or the middle of it where that is large.
+    """The part of each shot that contains its annotation, or the middle of it if it is large.
 
     Parameters
     ----------
     support : SupportSet
     factor : float
-        Scale at which it will be predicted: windows are smaller where that takes more pixels.
+        Scaling factor of the prediction; the larger it is, the smaller are the windows.
     """
     side = int(np.sqrt(_MOST_PIXELS / support.k_shot) / factor)
     return tuple(_window(shot.weight > 0, shot.target > 0, side) for shot in support.shots)
@@ -269,12 +271,12 @@ def _short_training(
     seed: int,
     device: str,
 ) -> Generator[Progress, None, tuple[Model, int]]:
-    """As `finetune.fine_tune`, but statistics and threshold come from parts of the shots."""
+    """As `fine_tune`, but statistics and threshold come from parts of the shots."""
     ready = yield from prepare(start, support, recipe, diameter=diameter, seed=seed, device=device)
     steps = yield from train(ready, recipe, seconds=seconds, seed=seed, device=device)
-    side = int(np.sqrt(_MOST_SETTLING_PIXELS / len(ready.samples)))
-    parts = [_part(sample, side) for sample in ready.samples]
-    settled = yield from settle(
+    side = int(np.sqrt(_MOST_CALIBRATION_PIXELS / len(ready.samples)))
+    parts = [_crop_to_annotation(sample, side) for sample in ready.samples]
+    calibration = yield from calibration_steps(
         ready.network,
         parts,
         batch_norm=recipe.batch_norm,
@@ -288,13 +290,13 @@ def _short_training(
         diameter=ready.diameter,
         mix=ready.mix,
         batch_norm=recipe.batch_norm,
-        decision_logit=settled.decision_logit,
+        decision_logit=calibration.decision_logit,
         refinement=None,
     )
     return Model(card, ready.network.eval()), steps
 
 
-def _part(sample: Sample, side: int) -> Sample:
+def _crop_to_annotation(sample: Sample, side: int) -> Sample:
     window = _window(sample.weight > 0, sample.target * sample.weight > 0, side)
     image, target, weight = (
         np.ascontiguousarray(a[window]) for a in (sample.image, sample.target, sample.weight)
@@ -303,7 +305,7 @@ def _part(sample: Sample, side: int) -> Sample:
 
 
 def _window(annotated: NDArray[np.bool_], cell: NDArray[np.bool_], side: int) -> Window:
-    """Rows and columns of the annotation, at most `side` of each, then around the cell in the middle."""
+    """Rows and columns of the annotation; if they are more than `side`, `side` around the middle cell."""
     side = max(1, side)
     centre = _middle(cell)
     spans = []
@@ -318,7 +320,7 @@ def _window(annotated: NDArray[np.bool_], cell: NDArray[np.bool_], side: int) ->
 
 
 def _middle(cell: NDArray[np.bool_]) -> tuple[int, int]:
-    """The painted pixel that has as many before it as after it: on a cell, however they are spread."""
+    """The median cell pixel in reading order, which always lies on a cell."""
     places = np.flatnonzero(cell)
     row, column = divmod(int(places[len(places) // 2]), cell.shape[1])
     return row, column

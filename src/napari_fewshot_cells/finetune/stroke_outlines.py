@@ -1,7 +1,8 @@
-"""Where a stroked cell ends: strokes do not say, but the network knew cells before it was fine-tuned.
+"""Pseudo-labels around strokes, taken from the network before fine-tuning.
 
-What it finds around the strokes before the first step counts as annotation of little weight. Otherwise
-strokes teach a network that a cell is what lies in its middle: rims are lost, the more the longer it learns.
+Strokes do not show where a cell ends. Trained on them alone, a network learns that a cell is its middle, and
+loses the rims, more with each step. Its own prediction around the strokes, made before the first step,
+therefore counts as annotation of small weight.
 
 References
 ----------
@@ -26,31 +27,31 @@ from ..models.batch_norm import fused, store_statistics
 from ..models.model import ModelCard
 from ..models.networks import SegmentationNetwork
 from ..prediction.probability import logit_steps
-from .calibration import KNOWS_HARDLY, best_threshold
+from .calibration import HARDLY_KNOWN_IOU, best_threshold
 
 OUTLINE_WEIGHT = 0.2
-"""Of a pixel that the network tells, against one that a person painted."""
+"""Of a pseudo-label; a painted pixel has weight 1."""
 
 OUTLINE_REACH = 12.0
-"""Pixels at the network's scale, less than half a cell: strokes run through the middle."""
+"""Pixels at the network's scale; less than half a cell, because strokes run through the middle."""
 
 _TRUSTED_IOU = 0.6
-"""With the strokes themselves. Random weights reach 0.35 to 0.59: half of what is stroked is cell."""
+"""Least IoU with the strokes. Random weights reach 0.35 to 0.59, because half of the strokes are cell."""
 
 
 def outline_steps(
-    network: SegmentationNetwork, samples: Sequence[Sample], *, most: float = 1.0, device: str = "cpu"
+    network: SegmentationNetwork, samples: Sequence[Sample], *, limit: float = 1.0, device: str = "cpu"
 ) -> Generator[Progress, None, list[Sample]]:
-    """Add to samples whose cells are stroked what a network finds around the strokes.
+    """Add pseudo-labels to the samples whose cells are annotated by strokes.
 
     Parameters
     ----------
     network : SegmentationNetwork
-        On `device`, as it is before this fine-tuning; stays untouched.
+        On `device`, before this fine-tuning. It is not changed.
     samples : sequence of Sample
         The support set.
-    most : float
-        Agreement that counts at most; see `most_agreement`.
+    limit : float
+        Upper limit of `Sample.agreement`; see `agreement_limit`.
 
     Yields
     ------
@@ -59,7 +60,8 @@ def outline_steps(
     Returns
     -------
     list of Sample
-        The same where cells are painted in their shape, or where the network does not agree with the strokes.
+        A sample is unchanged if its cells are painted in their shape, or if the network does not agree with
+        the strokes.
     """
     stroked = [i for i, sample in enumerate(samples) if sample.stroked]
     result = list(samples)
@@ -81,18 +83,19 @@ def outline_steps(
         return result
     for i, logit in zip(stroked, logits, strict=True):
         sample = samples[i]
-        told = sample.near_cells(OUTLINE_REACH) & (sample.weight == 0)
-        target = np.where(told, logit > threshold, sample.target).astype(np.float32)
-        weight = np.where(told, np.float32(OUTLINE_WEIGHT), sample.weight)
-        result[i] = replace(sample, target=target, weight=weight, agreement=min(agreement, most))
+        added = sample.near_cells(OUTLINE_REACH) & (sample.weight == 0)
+        target = np.where(added, logit > threshold, sample.target).astype(np.float32)
+        weight = np.where(added, np.float32(OUTLINE_WEIGHT), sample.weight)
+        result[i] = replace(sample, target=target, weight=weight, agreement=min(agreement, limit))
     return result
 
 
-def most_agreement(card: ModelCard) -> float:
-    """What a model's agreement with strokes may count: taught by them, it agrees whatever it knew before.
+def agreement_limit(card: ModelCard) -> float:
+    """Upper limit of a model's agreement with strokes: 1 if it was never fine-tuned.
 
-    A model that was fine-tuned counts with what it had when it was fine-tuned first.
+    A model trained on these strokes agrees with them, whatever it knew before. Its limit is therefore the
+    agreement at its first fine-tuning.
     """
     if not card.k_shot:
         return 1.0
-    return float(card.hyper_parameters.get("agreement") or KNOWS_HARDLY)
+    return float(card.hyper_parameters.get("agreement") or HARDLY_KNOWN_IOU)

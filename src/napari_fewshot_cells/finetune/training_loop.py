@@ -18,7 +18,7 @@ from .recipe import Recipe
 
 
 def half_cosine(share: float) -> float:
-    """What is left of a learning rate that falls to 0, when this share of a training, 0 to 1, is done."""
+    """Factor of the learning rate after this share of a training, 0 to 1: it falls from 1 to 0."""
     return (1 + math.cos(math.pi * share)) / 2
 
 
@@ -32,17 +32,17 @@ def train(
     device: str = "cpu",
     started: float | None = None,
 ) -> Generator[Progress, None, int]:
-    """Take the recipe's steps with L_BCE (in place); `settle` comes after.
+    """Train with L_BCE for the recipe's steps, in place; `calibration_steps` comes next.
 
     Parameters
     ----------
     ready : Prepared
-        Its network is trained; its `unpainted` knows its last weight in the end.
+        Its network is trained, and its `unpainted` holds the last weight at the end.
     recipe : Recipe
     seconds, stop, seed, device
         As in `fine_tune`.
     started : float, optional
-        When the clock of `seconds` began to run, by `time.perf_counter`; by default now.
+        Time from which `seconds` count, by `time.perf_counter`; by default now.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def train(
     network, samples, unpainted = ready.network, ready.samples, ready.unpainted
     network.train()
     lr = recipe.lr_for(samples)
-    in_one_pass = torch.device(device).type == "cpu"  # elsewhere as PyTorch chooses
+    in_one_pass = torch.device(device).type == "cpu"  # else PyTorch chooses
     optimiser = torch.optim.Adam(
         network.parameters(), lr=lr, weight_decay=recipe.weight_decay, fused=in_one_pass or None
     )

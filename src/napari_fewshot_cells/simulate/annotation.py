@@ -1,4 +1,4 @@
-"""Partial annotations as a person would paint them."""
+"""Simulate partial annotations as a person would paint them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .field import Point, list_objects, random_place, window_around
 def partial_annotation(
     labels: NDArray[np.integer], seed: int = 0, n_cells: int = 8, n_strokes: int = 5
 ) -> NDArray[np.int32]:
-    """What a person would paint in about a minute: a few cells, their surroundings, some background.
+    """Simulate a minute of painting: a few whole cells, a collar around each, and some background.
 
     Parameters
     ----------
@@ -23,13 +23,13 @@ def partial_annotation(
     seed
         The same seed gives the same annotation.
     n_cells
-        Cells to paint; all of them where there are fewer.
+        Cells to paint; all of them if there are fewer.
     n_strokes
-        Brush strokes that wander through the background.
+        Brush strokes through the background.
 
     Returns
     -------
-    int32 (H, W): 0 not annotated, 1 background, 2, 3, … the painted cells. No pixel is painted wrongly.
+    int32 (H, W): 0 not annotated, 1 background, 2, 3, … the painted cells. No pixel has a wrong label.
     """
     truth = np.asarray(labels)
     rng = np.random.default_rng([seed, 3])
@@ -40,17 +40,17 @@ def partial_annotation(
         annotation[cell] = value
         annotation[_collar(rng, cell, centre) & (truth == 0)] = 1
     for _ in range(n_strokes):
-        annotation[_stroke(rng, clearance) & (truth == 0)] = 1
+        annotation[_background_stroke(rng, clearance) & (truth == 0)] = 1
     return annotation
 
 
 def scribbles(
     labels: NDArray[np.integer], seed: int = 0, n_cells: int = 8, n_strokes: int = 5, share: float = 0.02
 ) -> NDArray[np.int32]:
-    """What a person would scribble in some seconds: strokes through a few cells and through background.
+    """Simulate a few seconds of scribbling: strokes through a few cells and through the background.
 
-    Half of what may be painted goes to cells. A stroke follows a cell's long axis. Of the background every
-    other stroke wanders, and the others run along the border of a painted cell.
+    Cells get half of the pixels that may be painted. A stroke in a cell follows its long axis. In the
+    background, strokes in turn run along the border of a painted cell and at random.
 
     Parameters
     ----------
@@ -59,33 +59,34 @@ def scribbles(
     seed
         The same seed gives the same annotation.
     n_cells, n_strokes
-        Strokes in cells, one each, and in the background; fewer where there is no room.
+        Number of scribbled cells, one stroke each, and of strokes in the background; fewer if there is no
+        room.
     share
-        Of all pixels that may be painted at most. The stroke that would go beyond it ends there.
+        Largest share of all pixels to paint. A stroke that would exceed it ends there.
 
     Returns
     -------
-    int32 (H, W): 0 not annotated, 1 background, 2, 3, … the scribbled cells. No pixel is painted wrongly.
+    int32 (H, W): 0 not annotated, 1 background, 2, 3, … the scribbled cells. No pixel has a wrong label.
     """
     truth = np.asarray(labels)
     rng = np.random.default_rng([seed, 5])
     annotation = np.zeros(truth.shape, np.int32)
     half = int(share * truth.size / 2)
-    brush = max(1.5, min(truth.shape) / 256)  # radius; on 512 px 4 px thick, half of what the panel offers
+    brush = max(1.5, min(truth.shape) / 256)  # radius; 4 px thick on 512 px, half the panel's brush
     clearance = _clearance(truth)
     chosen = list(_cells_to_paint(rng, truth, n_cells))
     room = half
     for value, (number, _) in enumerate(chosen, start=2):
-        room -= _paint(annotation, _axis(truth == number), brush, truth == number, value, room)
-    beside = [_border(rng, truth == number) for number, _ in chosen]
+        room -= _paint_path(annotation, _long_axis(truth == number), brush, truth == number, value, room)
+    beside = [_beside_border(rng, truth == number) for number, _ in chosen]
     room = half
     for i in range(n_strokes):
-        path = beside.pop() if i % 2 == 0 and beside else _wander(rng, clearance)
-        room -= _paint(annotation, path, brush, truth == 0, 1, room)
+        path = beside.pop() if i % 2 == 0 and beside else _random_path(rng, clearance)
+        room -= _paint_path(annotation, path, brush, truth == 0, 1, room)
     return annotation
 
 
-def _paint(
+def _paint_path(
     annotation: NDArray[np.int32],
     path: Iterable[Point],
     radius: float,
@@ -93,11 +94,11 @@ def _paint(
     value: int,
     room: int,
 ) -> int:
-    """Draw a stroke with a round brush, at most `room` pixels of it; how many it took."""
+    """Draw a stroke with a round brush, at most `room` pixels; returns the number of pixels painted."""
     painted = 0
     height, width = annotation.shape
     for centre in path:
-        if not (0 <= centre[0] < height and 0 <= centre[1] < width):  # the axis of a bent cell at the border
+        if not (0 <= centre[0] < height and 0 <= centre[1] < width):  # a bent cell's axis leaves the image
             continue
         window, dy, dx = window_around((height, width), centre, radius + 1)
         dab = (np.hypot(dy, dx) <= radius) & allowed[window] & (annotation[window] == 0)
@@ -108,8 +109,8 @@ def _paint(
     return painted
 
 
-def _axis(cell: NDArray[np.bool_]) -> list[Point]:
-    """Points along a cell's long axis, about a pixel apart; a hand stays clear of both ends."""
+def _long_axis(cell: NDArray[np.bool_]) -> list[Point]:
+    """Points along 90 % of a cell's long axis, about a pixel apart; people stop before the ends."""
     places = np.argwhere(cell).astype(np.float64)
     middle = places.mean(axis=0)
     direction = np.linalg.eigh(np.cov(places.T))[1][:, -1] if len(places) > 1 else np.array([0.0, 1.0])
@@ -118,8 +119,8 @@ def _axis(cell: NDArray[np.bool_]) -> list[Point]:
     return [(float(row), float(col)) for row, col in middle + steps[:, None] * direction]
 
 
-def _border(rng: np.random.Generator, cell: NDArray[np.bool_]) -> list[Point]:
-    """Points along a third of a cell's border, some pixels outside."""
+def _beside_border(rng: np.random.Generator, cell: NDArray[np.bool_]) -> list[Point]:
+    """Points beside a third of a cell's border, 3 to 4 px outside."""
     distance = ndi.distance_transform_edt(~cell)
     rows, cols = np.nonzero((distance > 3) & (distance <= 4))
     middle = np.argwhere(cell).mean(axis=0)
@@ -131,7 +132,7 @@ def _border(rng: np.random.Generator, cell: NDArray[np.bool_]) -> list[Point]:
 def _cells_to_paint(
     rng: np.random.Generator, truth: NDArray[np.integer], n_cells: int
 ) -> Iterator[tuple[int, Point]]:
-    """Whole cells first, spread over the image as a person's eye would spread them."""
+    """Number and centre of the cells to paint: whole cells first, spread over the image."""
     objects = list_objects(truth)
     candidates = [o for o in objects if o[3]] + [o for o in objects if not o[3]]
     whole = sum(o[3] for o in objects)
@@ -139,7 +140,7 @@ def _cells_to_paint(
     while len(chosen) < min(n_cells, len(candidates)):
         left = [i for i in range(len(candidates)) if i not in chosen]
         pool = [i for i in left if i < whole] or left
-        # Best of three: far from what is painted already, but not the same cells on every seed.
+        # The farthest of three random cells: spread out, but different with each seed.
         few = rng.choice(pool, size=min(3, len(pool)), replace=False)
         spots = np.array([candidates[i][1] for i in chosen]).reshape(-1, 2)
         apart = [np.hypot(*(spots - candidates[i][1]).T).min() if len(spots) else 0.0 for i in few]
@@ -149,7 +150,7 @@ def _cells_to_paint(
 
 
 def _collar(rng: np.random.Generator, cell: NDArray[np.bool_], centre: Point) -> NDArray[np.bool_]:
-    """A brush stroke around most of a cell, a little off its border as a hand would leave it."""
+    """A stroke 4 px thick around most of a cell, 0.7 to 2.5 px outside its border."""
     reach = 14 + int(np.sqrt(cell.sum()))
     window, dy, dx = window_around((cell.shape[0], cell.shape[1]), centre, 1.5 * reach)
     distance = ndi.distance_transform_edt(~cell[window])
@@ -163,17 +164,17 @@ def _collar(rng: np.random.Generator, cell: NDArray[np.bool_], centre: Point) ->
 
 
 def _clearance(truth: NDArray[np.integer]) -> NDArray[np.floating]:
-    """Distance of each pixel to the nearest cell."""
+    """Distance of each pixel to the nearest cell, in px."""
     if not (truth > 0).any():
         return np.full(truth.shape, 1e3)
     distance: NDArray[np.floating] = ndi.distance_transform_edt(truth == 0)
     return distance
 
 
-def _stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """A wandering stroke 6 px thick."""
+def _background_stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """A random stroke 6 px thick through the background."""
     stroke = np.zeros(clearance.shape, bool)
-    path = _wander(rng, clearance)
+    path = _random_path(rng, clearance)
     if not path:
         return stroke
     for row, col in path:
@@ -182,8 +183,8 @@ def _stroke(rng: np.random.Generator, clearance: NDArray[np.floating]) -> NDArra
     return thick
 
 
-def _wander(rng: np.random.Generator, clearance: NDArray[np.floating]) -> list[Point]:
-    """Points of a stroke that turns away before it meets a cell, less than a pixel apart."""
+def _random_path(rng: np.random.Generator, clearance: NDArray[np.floating]) -> list[Point]:
+    """Points of a random stroke, less than a pixel apart; it turns away before it reaches a cell."""
     path: list[Point] = []
     height, width = clearance.shape
     start = random_place(rng, clearance > min(8.0, float(clearance.max()) * 0.7))

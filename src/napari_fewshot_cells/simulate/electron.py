@@ -1,4 +1,4 @@
-"""Simulated electron micrographs of brain tissue."""
+"""Simulate electron micrographs of brain tissue."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .field import (
     wobbly_outline,
 )
 
-AREA_PER_MITOCHONDRION = 17500.0  # px² of field for each
+AREA_PER_MITOCHONDRION = 17500.0  # px² of the image for each
 
 
 def electron_microscopy(
     shape: tuple[int, int] = (512, 512), seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Brain tissue as in an electron micrograph; mitochondria of about 45 px are the labelled cells.
+    """An electron micrograph of brain tissue; mitochondria of about 45 px are labelled.
 
     Neurites with dark membranes, granular cytoplasm, synaptic vesicles, tubules and dense synapses surround
     the mitochondria (double membrane, grey matrix, cristae). Membranes, vesicles and synapses are as dark as
-    the mitochondria, so that no threshold separates them.
+    the mitochondria, so no threshold separates them.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def electron_microscopy(
 
 
 def _mitochondria(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, Floats]:
-    """Instance labels, and for each pixel its coordinate along its mitochondrion's bent axis (px)."""
+    """Instance labels, and each pixel's coordinate along its mitochondrion's bent axis (px)."""
     labels = np.zeros(shape, np.int32)
     along = np.zeros(shape, np.float32)
     taken = np.zeros(shape, bool)
@@ -89,7 +89,7 @@ def _mitochondria(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Lab
         v = -np.sin(tilt) * dx + np.cos(tilt) * dy
         v = v - bend * u**2
         angle = np.arctan2(v / half_width, u / half_length)
-        # The exponent 2.4 makes a capsule with blunt ends rather than an ellipse with pointed ones.
+        # The exponent 2.4 gives a capsule with blunt ends, where 2 would give an ellipse.
         radius = (np.abs(u / half_length) ** 2.4 + np.abs(v / half_width) ** 2.4) ** (1 / 2.4)
         body = radius <= wobbly_outline(rng, angle, 0.07)
         if body.sum() < 600 or (body & taken[window]).any():
@@ -103,7 +103,7 @@ def _mitochondria(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Lab
 
 
 def _neurites(rng: np.random.Generator, mitochondria: Labels) -> Labels:
-    """Regions of cytoplasm, each mitochondrion whole within one of them."""
+    """Regions of cytoplasm; each mitochondrion lies in one of them."""
     shape = (mitochondria.shape[0], mitochondria.shape[1])
     free = ndi.distance_transform_edt(mitochondria == 0)
     seeds = ndi.grey_dilation(mitochondria, size=9)
@@ -112,7 +112,7 @@ def _neurites(rng: np.random.Generator, mitochondria: Labels) -> Labels:
     distance = free.copy()
     for _ in range(shape[0] * shape[1] // 900):
         row, col = int(rng.integers(shape[0])), int(rng.integers(shape[1]))
-        # Thin and thick neurites come in bundles: the least distance between seeds varies slowly.
+        # Thin and thick neurites come in bundles, so the least distance between seeds varies slowly.
         least = float(np.clip(38 + 17 * spacing[row, col], 20, 75))
         if distance[row, col] < least:
             continue
@@ -123,8 +123,8 @@ def _neurites(rng: np.random.Generator, mitochondria: Labels) -> Labels:
     nearest = ndi.distance_transform_edt(seeds == 0, return_distances=False, return_indices=True)
     regions = seeds[tuple(nearest)]
 
-    # Bending the plane turns straight Voronoi edges into membranes; close to mitochondria it must not move,
-    # else a membrane would cut through one.
+    # A smooth warp turns straight Voronoi edges into membranes. It is zero near mitochondria, so that no
+    # membrane cuts through one.
     rigid = np.clip((free - 4) / 26, 0, 1)
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     y += rigid * (9.0 * smooth_noise(rng, shape, 28.0) + 2.5 * smooth_noise(rng, shape, 9.0))
@@ -141,16 +141,15 @@ def _membranes(rng: np.random.Generator, neurites: Labels) -> tuple[Floats, Floa
     depth = ndi.gaussian_filter(ndi.distance_transform_edt(~border).astype(np.float32), 1.2)
     width = np.clip(2.0 + 0.5 * smooth_noise(rng, shape, 20.0), 1.2, 3.4)
     sheet = np.exp(-((np.clip(depth - 0.9, 0, None) / width) ** 2))
-    # In places the cleft between two neighbours opens and shows as a thin pale line.
+    # In places the cleft between two neurites opens and shows as a thin pale line.
     cleft = np.clip(smooth_noise(rng, shape, 18.0) - 0.2, 0, 1) * np.exp(-((depth / 1.5) ** 2))
-    fade = np.clip(
-        0.86 + 0.12 * smooth_noise(rng, shape, 10.0), 0.35, 1.0
-    )  # obliquely cut membranes are faint
+    # Membranes that are cut obliquely are faint.
+    fade = np.clip(0.86 + 0.12 * smooth_noise(rng, shape, 10.0), 0.35, 1.0)
     return np.clip(sheet * fade - 0.75 * cleft, 0, 1).astype(np.float32), depth
 
 
 def _filaments(rng: np.random.Generator, neurites: Labels, depth: Floats, mitochondria: Labels) -> Floats:
-    """Darkness of short tubules and cytoskeleton, streaming along each neurite."""
+    """Darkness of short tubules and cytoskeleton within the neurites."""
     shape = (neurites.shape[0], neurites.shape[1])
     ink = np.zeros(shape, np.float32)
     allowed = (depth > 6) & (mitochondria == 0)
@@ -175,7 +174,7 @@ def _filaments(rng: np.random.Generator, neurites: Labels, depth: Floats, mitoch
 def _vesicles(
     rng: np.random.Generator, scene: Floats, neurites: Labels, depth: Floats, mitochondria: Labels
 ) -> Floats:
-    """Clusters of synaptic vesicles in some neurites, and some large vacuoles as decoys."""
+    """Paint clusters of synaptic vesicles in some neurites, and some large vacuoles as decoys."""
     shape = (scene.shape[0], scene.shape[1])
     painted = scene.copy()
     clear = ndi.distance_transform_edt(mitochondria == 0) > 6
@@ -198,6 +197,7 @@ def _vesicles(
 
 
 def _ring(scene: Floats, centre: Point, radius: float, width: float, wall: float, lumen: float) -> None:
+    """Paint a vesicle in place: a dark wall around a lumen."""
     window, dy, dx = window_around((scene.shape[0], scene.shape[1]), centre, radius + 3 * width)
     distance = np.hypot(dy, dx)
     part = scene[window]
@@ -207,7 +207,7 @@ def _ring(scene: Floats, centre: Point, radius: float, width: float, wall: float
 
 
 def _synapses(rng: np.random.Generator, scene: Floats, depth: Floats, mitochondria: Labels) -> Floats:
-    """Thick dark patches on some membranes: as dark as a mitochondrion, and no mitochondrion."""
+    """Paint thick patches on some membranes, as dark as a mitochondrion, as decoys."""
     shape = (scene.shape[0], scene.shape[1])
     far = ndi.distance_transform_edt(mitochondria == 0) > 9
     density = np.zeros(shape, np.float32)
@@ -225,6 +225,7 @@ def _synapses(rng: np.random.Generator, scene: Floats, depth: Floats, mitochondr
 
 
 def _paint_mitochondria(rng: np.random.Generator, scene: Floats, labels: Labels, along: Floats) -> Floats:
+    """Paint matrix, cristae and the double membrane."""
     shape = (scene.shape[0], scene.shape[1])
     body = labels > 0
     depth = ndi.gaussian_filter(ndi.distance_transform_edt(body).astype(np.float32), 0.8)
@@ -233,12 +234,11 @@ def _paint_mitochondria(rng: np.random.Generator, scene: Floats, labels: Labels,
     period = rng.uniform(5.6, 7.6, n)[labels]
     phase = along + 2.6 * smooth_noise(rng, shape, 9.0) + 0.8 * smooth_noise(rng, shape, 3.0)
     stripe = np.clip(np.cos(2 * np.pi * phase / period), 0, 1) ** 1.5
-    present = np.clip(
-        0.75 + 0.7 * smooth_noise(rng, shape, 6.0), 0, 1.1
-    )  # cristae end inside, few cross it all
+    # Most cristae end inside; few cross the whole mitochondrion.
+    present = np.clip(0.75 + 0.7 * smooth_noise(rng, shape, 6.0), 0, 1.1)
     cristae = stripe * present * np.clip((depth - 4) / 2, 0, 1)
     inner = matrix - 0.20 * cristae + 0.05 * np.clip(-np.cos(2 * np.pi * phase / period), 0, 1)
-    # Outer membrane, pale gap, inner membrane: what tells a mitochondrion from a dark vacuole.
+    # Outer membrane, pale gap, inner membrane: these distinguish a mitochondrion from a dark vacuole.
     wall = np.exp(-(((depth - 1.4) / 1.2) ** 2)) + 0.8 * np.exp(-(((depth - 5.0) / 1.1) ** 2))
     gap = np.exp(-(((depth - 3.2) / 0.9) ** 2))
     inner = inner * (1 - np.clip(wall, 0, 1)) + 0.22 * np.clip(wall, 0, 1) + 0.10 * gap

@@ -1,4 +1,4 @@
-"""What all simulated fields share: smooth noise, outlines, windows, places."""
+"""Building blocks of all simulated images: smooth noise, outlines, windows, random pixels."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Point = tuple[float, float]
 
-SMALLEST_SIDE = 64
+SMALLEST_SIDE = 64  # px
 
 
 def check_shape(shape: tuple[int, int]) -> None:
+    """Raise `ValueError` if an image of this shape is too small to simulate."""
     if len(shape) != 2 or min(shape) < SMALLEST_SIDE:
         raise ValueError(f"a simulated image needs two sides of at least {SMALLEST_SIDE} px, not {shape}")
 
 
 def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float) -> Floats:
-    """Smooth Gaussian noise with zero mean and unit variance; grain of `sigma` px."""
-    step = max(1, int(sigma / 3))  # coarse noise is made small and enlarged: a wide filter would be slow
+    """Gaussian noise smoothed by `sigma` px, with zero mean and unit variance."""
+    step = max(1, int(sigma / 3))  # coarse noise is made small, then enlarged, because a wide filter is slow
     small = (shape[0] // step + 3, shape[1] // step + 3)
     noise = ndi.gaussian_filter(rng.standard_normal(small).astype(np.float32), sigma / step, mode="wrap")
     noise /= noise.std() + 1e-9
@@ -41,7 +42,7 @@ def wobbly_outline(rng: np.random.Generator, angle: Floats, wobble: float) -> Fl
 
 
 def without_seams(labels: Labels) -> NDArray[np.bool_]:
-    """Foreground without the seams where two cells touch."""
+    """Foreground without the pixels at which two cells touch."""
     seam = ndi.maximum_filter(labels, 3) != labels
     interior: NDArray[np.bool_] = (labels > 0) & ~seam
     return interior
@@ -50,7 +51,7 @@ def without_seams(labels: Labels) -> NDArray[np.bool_]:
 def window_around(
     shape: tuple[int, int], centre: Point, reach: float
 ) -> tuple[tuple[slice, slice], Floats, Floats]:
-    """The part of the image within `reach` of `centre`, and row and column offsets from it."""
+    """Window of the image within `reach` px of `centre`, and each pixel's row and column offset from it."""
     rows, cols = (
         slice(max(0, int(c - reach)), max(0, min(n, int(c + reach) + 2)))
         for c, n in zip(centre, shape, strict=True)
@@ -60,7 +61,7 @@ def window_around(
 
 
 def list_objects(labels: NDArray[np.integer]) -> list[tuple[int, Point, int, bool]]:
-    """Number, centre, area (px²) of each object, and whether it lies clear of the image's edge."""
+    """Number, centre and area (px²) of each object, and whether it is clear of the image's edge."""
     found = []
     for number, box in enumerate(ndi.find_objects(labels), start=1):
         if box is None:
@@ -73,7 +74,7 @@ def list_objects(labels: NDArray[np.integer]) -> list[tuple[int, Point, int, boo
 
 
 def random_place(rng: np.random.Generator, allowed: NDArray[np.bool_]) -> Point | None:
-    """A random allowed pixel, or None where there is none."""
+    """A random allowed pixel; None if there is none."""
     places = np.flatnonzero(allowed)
     if len(places) == 0:
         return None

@@ -1,4 +1,4 @@
-"""Simulated fluorescent nuclei."""
+"""Simulate fluorescent nuclei."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .field import (
 )
 
 RADIUS = 14.0  # px: nuclei of about 28 px
-AREA_PER_NUCLEUS = 3200.0  # px² of field for each
+AREA_PER_NUCLEUS = 3200.0  # px² of the image for each
 
 
 def fluorescent_cells(
     shape: tuple[int, int] = (512, 512), seed: int = 0
 ) -> tuple[NDArray[np.uint16], NDArray[np.int32]]:
-    """Fluorescent nuclei of about 28 px as a 12-bit camera would show them.
+    """Fluorescent nuclei of about 28 px in the counts of a 12-bit camera.
 
-    Irregular smooth outlines, chromatin texture and nucleoli, some nuclei touching, brightness that differs
-    fivefold, cytoplasmic haze, uneven illumination, blur, photon and read noise.
+    Nuclei have smooth irregular outlines, chromatin texture and nucleoli; some touch, and their brightness
+    differs fivefold. The image has cytoplasmic haze, uneven illumination, blur, photon noise and read noise.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def fluorescent_cells(
     labels, outside = _nuclei(rng, shape)
     numbers = np.arange(1, labels.max() + 1)
 
-    # Real fields mix dim G1 nuclei with a few very bright condensed ones: log-normal, not uniform.
+    # Log-normal, because real fields mix dim G1 nuclei with a few very bright condensed ones.
     brightness = np.clip(rng.lognormal(mean=-0.25, sigma=0.36, size=len(numbers) + 1), 0.34, 1.6)
     brightness[0] = 0.0
     chromatin = 1 + 0.13 * smooth_noise(rng, shape, 1.6) + 0.12 * smooth_noise(rng, shape, 4.0)
@@ -71,7 +71,7 @@ def fluorescent_cells(
 
 
 def _nuclei(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, Floats]:
-    """Instance labels of nuclei, and the distance of each background pixel to the nearest."""
+    """Instance labels, and the distance of each background pixel to the nearest nucleus (px)."""
     labels = np.zeros(shape, np.int32)
     placed: list[tuple[float, float, float]] = []
     wanted = max(4, round(shape[0] * shape[1] / AREA_PER_NUCLEUS))
@@ -101,13 +101,14 @@ def _nuclei(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Labels, F
 def _stamp_nucleus(
     rng: np.random.Generator, labels: Labels, centre: Point, radius: float, number: int
 ) -> bool:
+    """Draw a nucleus in place and return True, unless others are in its way."""
     window, dy, dx = window_around((labels.shape[0], labels.shape[1]), centre, 2 * radius)
     tilt, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.22)
     u = (np.cos(tilt) * dx + np.sin(tilt) * dy) / stretch
     v = (-np.sin(tilt) * dx + np.cos(tilt) * dy) * stretch
     shape = np.hypot(u, v) <= radius * wobbly_outline(rng, np.arctan2(v, u), 0.11)
     free = shape & (labels[window] == 0)
-    # A nucleus that lost much of itself to a neighbour would be a sliver that no person would call a cell.
+    # A nucleus that is mostly hidden by a neighbour would be a sliver that nobody would call a cell.
     if free.sum() < 0.8 * shape.sum() or free.sum() < 120:
         return False
     pieces, n = ndi.label(free)
@@ -118,7 +119,7 @@ def _stamp_nucleus(
 
 
 def _nucleoli(rng: np.random.Generator, labels: Labels) -> Floats:
-    """Factor below 1 where a nucleolus keeps the dye out."""
+    """Factor of the brightness, below 1 in nucleoli, which take up no dye."""
     factor = np.ones(labels.shape, np.float32)
     for _, middle, area, _ in list_objects(labels):
         for _ in range(int(rng.integers(1, 4))):
@@ -131,7 +132,7 @@ def _nucleoli(rng: np.random.Generator, labels: Labels) -> Floats:
 
 
 def _debris(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """A few small bright specks and large out-of-focus glows, none of them a cell."""
+    """Brightness of decoys: small bright specks and large out-of-focus glows."""
     scene = np.zeros(shape, np.float32)
     area = shape[0] * shape[1] / 512**2
     for count, size, light in ((10, (0.8, 1.6), (0.2, 0.7)), (4, (18.0, 34.0), (0.02, 0.06))):
@@ -144,7 +145,7 @@ def _debris(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def _illumination(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """Brighter near a point off the middle, down to about 60 % in the far corner."""
+    """Illumination: brightest near a point off the middle, about 60 % in the far corner."""
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]].astype(np.float32)
     cy, cx = rng.uniform(0.35, 0.65, 2) * shape
     far = ((y - cy) / shape[0]) ** 2 + ((x - cx) / shape[1]) ** 2

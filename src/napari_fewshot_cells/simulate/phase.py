@@ -1,4 +1,4 @@
-"""Simulated phase contrast of adherent cells."""
+"""Simulate phase contrast of adherent cells."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .field import (
     wobbly_outline,
 )
 
-RADIUS = 18.0  # px: of a disc of a cell's area
-AREA_PER_CELL = 3600.0  # px² of field for each
-HALO = 5.5  # px: how far the phase ring smears a cell's own light
+RADIUS = 18.0  # px: of the disc with a cell's area
+AREA_PER_CELL = 3600.0  # px² of the image for each
+HALO = 5.5  # px: how far the phase ring blurs a cell's light
 
 
 def phase_contrast(
     shape: tuple[int, int] = (512, 512), seed: int = 0
 ) -> tuple[NDArray[np.uint8], NDArray[np.int32]]:
-    """Adherent cells of about 36 px as under a phase contrast microscope.
+    """Adherent cells of about 36 px in phase contrast.
 
-    Stretched cells with a dark rim, a granular interior that is nearly as bright as the background
-    (shade-off) and a bright halo around them; uneven background with floating specks, camera noise. The halo
-    is brighter and the rim darker than anything else, so that no threshold separates cells from background.
+    Cells are elongated, with a dark rim, a granular interior nearly as bright as the background (shade-off)
+    and a bright halo. The background is uneven, with floating specks; the camera adds noise. The halo is
+    brighter and the rim darker than anything else, so no threshold separates cells from background.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def phase_contrast(
     check_shape(shape)
     labels = _cells(rng, shape)
     thickness = _thickness(rng, labels)
-    # The ring lets through what is fine and holds back what is wide: a cell loses its own smeared image,
-    # which leaves a rim, a shaded-off middle and, outside, the halo.
+    # The phase ring passes fine detail and blocks coarse detail. It subtracts a cell's blurred image from the
+    # cell, which leaves a rim, a shaded-off middle and, outside, the halo.
     seen = 1.1 * ndi.gaussian_filter(thickness, HALO) - thickness
     uneven = _background(rng, shape) + 0.012 * smooth_noise(rng, shape, 8.0)
     scene = 0.6 * seen + uneven + _specks(rng, labels)
@@ -77,7 +77,7 @@ def _cells(rng: np.random.Generator, shape: tuple[int, int]) -> Labels:
 
 
 def _stamp_cell(rng: np.random.Generator, labels: Labels, centre: Point, number: int) -> bool:
-    """Draw a cell, unless others are in its way."""
+    """Draw a cell in place and return True, unless others are in its way."""
     radius = RADIUS * float(np.clip(rng.normal(1.0, 0.15), 0.7, 1.4))
     tilt, stretch = rng.uniform(0, np.pi), np.sqrt(rng.uniform(1.0, 2.4))
     window, dy, dx = window_around((labels.shape[0], labels.shape[1]), centre, 2.4 * radius)
@@ -95,7 +95,7 @@ def _stamp_cell(rng: np.random.Generator, labels: Labels, centre: Point, number:
 
 
 def _thickness(rng: np.random.Generator, labels: Labels) -> Floats:
-    """How much each pixel delays the light: a flat dome for each cell, with grains in it."""
+    """Phase delay of each pixel: a flat dome for each cell, with grains in it."""
     shape = (labels.shape[0], labels.shape[1])
     inside = labels > 0
     seam = inside & (ndi.minimum_filter(labels, 3) != labels)
@@ -110,7 +110,7 @@ def _thickness(rng: np.random.Generator, labels: Labels) -> Floats:
 
 
 def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
-    """The empty field: brighter to one side, with broad shadows of the dish."""
+    """Brightness of an empty dish: brighter to one side, with broad shadows."""
     y, x = np.mgrid[-1 : 1 : shape[0] * 1j, -1 : 1 : shape[1] * 1j].astype(np.float32)
     angle, bend = rng.uniform(0, 2 * np.pi), rng.uniform(-0.06, 0.06)
     tilt = 0.09 * (np.cos(angle) * x + np.sin(angle) * y)
@@ -120,7 +120,7 @@ def _background(rng: np.random.Generator, shape: tuple[int, int]) -> Floats:
 
 
 def _specks(rng: np.random.Generator, labels: Labels) -> Floats:
-    """Dust and vesicles that float between the cells, each with a ring of its own."""
+    """Brightness of dust and vesicles between the cells, each with a ring."""
     shape = (labels.shape[0], labels.shape[1])
     scene = np.zeros(shape, np.float32)
     for _ in range(max(2, round(labels.size / 7000))):

@@ -84,7 +84,7 @@ def test_a_training_from_a_file_keeps_what_it_says(config, tmp_path: Path, five_
         ("[meta]\nk-shot = [1, 3]", "'k-shot' of 'meta'"),
         ("[meta]\nk-shot = 'many'", "'--k-shot'"),
         ("[meta]\nk-shot = 0", "'--k-shot'"),
-        ("[meta", "is no TOML"),
+        ("[meta", "is not TOML"),
     ],
 )
 def test_what_is_wrong_is_one_line(config, tmp_path: Path, text: str, says: str) -> None:

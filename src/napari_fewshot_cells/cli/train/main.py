@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from ...base.malloc import keep_all_freed_memory
+from ...base.host_process import keep_all_freed_memory
 from ..console import run
 from .config_file import configure
 from .data import data

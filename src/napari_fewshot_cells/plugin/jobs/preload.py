@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...base.openmp import give_way
-from .gc_freeze import leave_out_modules
+from ...base.host_process import keep_freed_memory, limit_openmp_spinning
 
 if TYPE_CHECKING:
     from ...models.library import ModelEntry
@@ -13,11 +12,10 @@ if TYPE_CHECKING:
 
 def load_library() -> tuple[ModelEntry, ...]:
     """Import everything that the jobs need, PyTorch above all, and list the models."""
-    give_way()
+    limit_openmp_spinning()
     import skimage.measure
     import torch
 
-    from ...base.malloc import keep_freed_memory
     from ...data import support_set
     from ...finetune import fine_tune, scoring
     from ...models.library import list_models
@@ -27,5 +25,4 @@ def load_library() -> tuple[ModelEntry, ...]:
     keep_freed_memory()
     # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
-    leave_out_modules()
     return tuple(list_models())

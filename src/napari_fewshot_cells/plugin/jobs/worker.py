@@ -97,9 +97,9 @@ _started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
 def _passing() -> QThreadPool:
     """Threads that end with their work.
 
-    A thread that has used PyTorch keeps helpers, one for each further core, as long as it lives, in Qt's own
-    pool half a minute longer than its work. With those of the next thread they are more than the cores, all
-    then sleep whenever they wait, and a training takes half as long again; see also `threads.give_way`.
+    Each thread that used PyTorch owns an OpenMP team, and Qt's own pool keeps a thread half a minute after
+    its work. Two teams outnumber the cores, and training takes 1.5x as long: end threads with their work. See
+    also `host_process.limit_openmp_spinning`.
     """
     pool = QThreadPool()
     pool.setExpiryTimeout(0)

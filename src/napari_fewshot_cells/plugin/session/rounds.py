@@ -8,7 +8,6 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ...base.progress import Progress
 from ..jobs.events import Before, JobEvent, Predicting, Scored, Trained
-from ..jobs.gc_freeze import LeftOutLayers
 from ..jobs.model_jobs import score_job
 from ..jobs.predictions import Prediction
 from ..jobs.preview_job import Preview
@@ -62,7 +61,6 @@ class Rounds(QObject):
         self._ready.timeout.connect(self._keep_ready)
         session.annotations.changed.connect(self._on_layers)
         session.viewer.layers.events.removed.connect(self._on_removed)
-        self._left_out = LeftOutLayers(session.viewer.layers, self)
         self._on_layers()
         session.model_renamed.connect(self.history.rename)
         self._stopped = False
@@ -79,7 +77,6 @@ class Rounds(QObject):
         self._session.model_renamed.disconnect(self.history.rename)
         self.preview.remove()
         self._session.results.keep_ready(())
-        self._left_out.stop()
         self.history.forget_all()
         self._unscored = None
 
