@@ -94,7 +94,7 @@ def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
         yield tuple(held)
 
 
-_started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
+_started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
 
 
 def _ending() -> QThreadPool:
@@ -134,7 +134,7 @@ def _for_rounds() -> QThreadPool:
     return pool
 
 
-def _start(worker: WorkerBase, pool: QThreadPool) -> None:
+def _start(worker: WorkerBase[Any], pool: QThreadPool) -> None:
     """Start a worker that was made with ``_start_thread=False``."""
     _started[id(worker)] = worker
     worker.finished.connect(partial(_started.pop, id(worker), None))
@@ -147,7 +147,7 @@ def run_function(
     then: Callable[[Any], None],
     failed: Callable[[Any], None],
     **kwargs: Any,
-) -> WorkerBase:
+) -> WorkerBase[Any]:
     """Run a function in a thread; `then` gets its value, `failed` its exception, in the main thread.
 
     Returns
@@ -155,13 +155,13 @@ def run_function(
     WorkerBase
         For `stop_functions`; nobody needs to keep it for any other reason.
     """
-    told = {"returned": then, "errored": failed}
-    worker = create_worker(function, *args, _start_thread=False, _connect=told, **kwargs)
+    told: dict[str, Any] = {"returned": then, "errored": failed}
+    worker: WorkerBase[Any] = create_worker(function, *args, _start_thread=False, _connect=told, **kwargs)
     _start(worker, _for_functions())
     return worker
 
 
-def stop_functions(*workers: WorkerBase | None) -> None:
+def stop_functions(*workers: WorkerBase[Any] | None) -> None:
     """Have nobody hear of functions that run, and wait for their threads: the panel goes away."""
     running = [worker for worker in workers if worker is not None]
     for worker in running:
@@ -170,7 +170,7 @@ def stop_functions(*workers: WorkerBase | None) -> None:
     _wait_for(running)
 
 
-def _wait_for(workers: Iterable[WorkerBase]) -> None:
+def _wait_for(workers: Iterable[WorkerBase[Any]]) -> None:
     deadline = time.monotonic() + LONGEST_WAIT
     while any(worker.is_running for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.005)
