@@ -187,7 +187,7 @@ def test_a_box_is_closed_and_opened_by_its_heading(open_panel: Any, qtbot: Any) 
     panel.window().show()
     panel.session.choose(start=panel.session.models[0])
     options = panel.finetune_box.options
-    assert not options.is_open
+    assert not options.isExpanded()
     assert options.heading.text() == "▸  Options:  Half U-Net, cell diameter auto"
     assert not panel.finetune_box.start_choice.isVisible()
     qtbot.mouseClick(options.heading, Qt.MouseButton.LeftButton)

@@ -67,8 +67,8 @@ def test_what_was_chosen_is_there_in_the_next_window(
     viewer.add_image(disc_image[0], name="discs")
     assert again.predict_box.scope_choice.currentText() == "all images"
     assert again.refiner.settings == ObjectSettings(min_size=40, max_hole=7)  # the threshold is the model's
-    assert again.finetune_box.options.is_open
-    assert not again.objects_box.step.is_open
+    assert again.finetune_box.options.isExpanded()
+    assert not again.objects_box.step.isExpanded()
     again.annotation_box.new_button.click()
     assert again.session.annotation.layer.brush_size == 23
     assert last_folder(again.session) == str(tmp_path)
