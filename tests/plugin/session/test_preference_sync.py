@@ -42,7 +42,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
     panel.annotation_box.new_button.click()
     panel.session.annotation.layer.brush_size = 23
     panel.predict_box.batch_button.click()
-    panel.predict_box.batch_dialog.choices.measurements.click()
+    panel.predict_box.batch_dialog.choices.written.measurements.native.click()
     note_folder(panel.session, tmp_path)
     panel.close_session()
 
@@ -74,8 +74,8 @@ def test_what_was_chosen_is_there_in_the_next_window(
     assert last_folder(again.session) == str(tmp_path)
     again.session.choose(model=again.session.entry("ready"))
     again.predict_box.batch_button.click()
-    assert again.predict_box.batch_dialog.choices.measurements.isChecked()
-    assert not again.predict_box.batch_dialog.choices.probability.isChecked()
+    assert again.predict_box.batch_dialog.choices.written.measurements.value
+    assert not again.predict_box.batch_dialog.choices.written.probability.value
     again.close_session()
 
 
