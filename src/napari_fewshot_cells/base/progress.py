@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeVar
 
+Step = TypeVar("Step")
+Passed = TypeVar("Passed")
 T = TypeVar("T")
 
 
@@ -48,3 +51,28 @@ def finish(steps: Generator[object, None, T]) -> T:
         except StopIteration as end:
             value: T = end.value
             return value
+
+
+def relay(steps: Generator[Step, None, T], rename: Callable[[Step], Passed]) -> Generator[Passed, None, T]:
+    """Pass on the steps of a generator under another name or scale, to be used with ``yield from``.
+
+    Parameters
+    ----------
+    steps : generator
+        Closed with this one, and if `rename` fails.
+    rename : callable
+        Takes a step and returns what is yielded in its place.
+
+    Returns
+    -------
+    object
+        What `steps` returns.
+    """
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                value: T = end.value
+                return value
+            yield rename(step)

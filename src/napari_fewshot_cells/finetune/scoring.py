@@ -10,12 +10,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from functools import partial
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..base.progress import Progress
+from ..base.progress import Progress, relay
 from ..data.channel_mix import mixed
 from ..data.crops import Sample
 from ..data.plane import normalise
@@ -197,10 +198,10 @@ def leave_one_out(
         training = _short_training(
             start, rest, short, diameter, seconds=limit * _TRAINING_SHARE, seed=seed, device=device
         )
-        model, steps = yield from _at_stage(stage, training)
-        found = yield from _at_stage(
-            stage, agreement(model, SupportSet((support.shots[left],)), device=device)
-        )
+        at_stage = partial(replace, stage=stage, loss=None)
+        model, steps = yield from relay(training, at_stage)
+        left_out = SupportSet((support.shots[left],))
+        found = yield from relay(agreement(model, left_out, device=device), at_stage)
         values[int(left)] = found.iou
         fewest = min(fewest, steps)
     shots = tuple(values.get(n) for n in range(support.k_shot))
@@ -324,16 +325,3 @@ def _middle(cell: NDArray[np.bool_]) -> tuple[int, int]:
     places = np.flatnonzero(cell)
     row, column = divmod(int(places[len(places) // 2]), cell.shape[1])
     return row, column
-
-
-T = TypeVar("T")
-
-
-def _at_stage(stage: str, steps: Generator[Progress, None, T]) -> Generator[Progress, None, T]:
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            value: T = end.value
-            return value
-        yield replace(step, stage=stage, loss=None)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..base.bfloat16 import quick_passes
-from ..base.progress import Progress, finish
+from ..base.progress import Progress, finish, relay
 from ..data.channel_mix import mixed
 from ..data.plane import FloatImage, Plane, normalise, rescale
 from ..models.batch_norm import fused, store_statistics
@@ -65,13 +65,7 @@ def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Pr
         return logits
     started = time.perf_counter()
     strips = refine_steps(logits, grey, model.card.refinement)
-    while True:
-        try:
-            done, total = next(strips)
-        except StopIteration as end:
-            refined: FloatImage = end.value
-            return refined
-        yield Progress("refining", done, total, time.perf_counter() - started)
+    return (yield from relay(strips, lambda step: Progress("refining", *step, time.perf_counter() - started)))
 
 
 def as_seen(model: Model, plane: Plane) -> FloatImage:

@@ -21,7 +21,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from ..base.progress import Progress
+from ..base.progress import Progress, relay
 from ..data.plane import FloatImage, Plane
 from ..models.model import Model
 from .probability import as_seen, logit_steps, network_for
@@ -91,8 +91,8 @@ def rank_regions(
         plain: FloatImage | None = None
         for n_view, view in enumerate((SAME, *VIEWS)):
             steps = _probability(model, np.ascontiguousarray(view.see(image)), device)
-            done = number * (1 + len(VIEWS)) + n_view
-            seen = view.back((yield from _counted(steps, done, total, started)))
+            counted = partial(_counted, number * (1 + len(VIEWS)) + n_view, total, started)
+            seen = view.back((yield from relay(steps, counted)))
             if plain is None:
                 plain = seen
                 continue
@@ -153,17 +153,9 @@ def _probability(model: Model, image: FloatImage, device: str) -> Generator[Prog
     return probability
 
 
-def _counted(
-    steps: Generator[Progress, None, FloatImage], done: int, total: int, started: float
-) -> Generator[Progress, None, FloatImage]:
-    """Tiles of one view, told as steps of the whole."""
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            value: FloatImage = end.value
-            return value
-        yield Progress("comparing views", done, total, time.perf_counter() - started)
+def _counted(done: int, total: int, started: float, _tile: Progress) -> Progress:
+    """A tile of one view as a step of the whole."""
+    return Progress("comparing views", done, total, time.perf_counter() - started)
 
 
 def _edges(size: int, side: float) -> list[int]:

@@ -14,12 +14,14 @@ from qtpy.QtCore import QEvent, QPoint, QPointF, Qt
 from qtpy.QtGui import QMouseEvent
 from qtpy.QtWidgets import QApplication, QWidget
 
-from napari_fewshot_cells.plugin.annotate.tools import ACCEPT, BOX, KEYS, REJECT
+from napari_fewshot_cells.plugin.annotate.tool_registry import ACCEPT, BOX, REJECT, registered_tools
 from napari_fewshot_cells.plugin.layers.brushes import CELL, CONTOUR
 from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult
 from napari_fewshot_cells.plugin.session.messages import WARNING
 
 from ..conftest import PATIENCE
+
+KEYS = {tool.name: tool.key for tool in registered_tools() if not tool.key_is_napari_s}
 
 
 class Canvas:

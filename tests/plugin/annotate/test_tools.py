@@ -14,7 +14,8 @@ from napari.utils._proxies import ReadOnlyWrapper
 from napari.utils.interactions import mouse_move_callbacks, mouse_press_callbacks, mouse_release_callbacks
 
 from napari_fewshot_cells.base.errors import AnnotationError
-from napari_fewshot_cells.plugin.annotate.tools import ACCEPT, BOX, REJECT, Tools, reason_disabled
+from napari_fewshot_cells.plugin.annotate.tool_registry import ACCEPT, BOX, REJECT
+from napari_fewshot_cells.plugin.annotate.tools import Tools
 from napari_fewshot_cells.plugin.layers.brushes import BACKGROUND, CELL, CONTOUR, free_label
 from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, tally
 from napari_fewshot_cells.plugin.session.session import Session
@@ -334,13 +335,13 @@ def test_each_tool_says_what_is_missing(
     ]
     assert tools.in_hand is None
     predict(session, image)
-    assert reason_disabled(session, REJECT) is None
+    assert tools.reason_disabled(REJECT) is None
     session.annotations.create(image)
-    assert reason_disabled(session, BOX) is None
+    assert tools.reason_disabled(BOX) is None
     session.annotations.set_whole_image(image, True)
     for name in (BACKGROUND, REJECT, BOX):
-        assert "what is not painted is background" in reason_disabled(session, name)
-    assert reason_disabled(session, ACCEPT) is None
+        assert "what is not painted is background" in tools.reason_disabled(name)
+    assert tools.reason_disabled(ACCEPT) is None
 
 
 def test_three_dimensions_end_a_tool(viewer: ViewerModel, session: Session, tools: Tools) -> None:
@@ -348,7 +349,7 @@ def test_three_dimensions_end_a_tool(viewer: ViewerModel, session: Session, tool
     tools.take(ACCEPT)
     viewer.dims.ndisplay = 3
     assert tools.in_hand is None
-    assert "2-D" in reason_disabled(session, ACCEPT)
+    assert "2-D" in tools.reason_disabled(ACCEPT)
 
 
 def test_an_annotation_that_got_another_shape_is_not_painted(

@@ -75,15 +75,15 @@ def test_a_folder_with_a_bad_file(qtbot: Any, open_dialog: Any, folder: Path, pa
     assert dialog.isVisible()
     assert not dialog.start_button.isEnabled()
     assert "Choose a folder" in dialog.start_button.toolTip()
-    assert not dialog.choices.overwrite.isChecked()
+    assert not dialog.choices.written.overwrite.value
     dialog.choices.choose_inputs([folder])
     out = folder.parent / "plate cells"  # suggested, beside the images
     assert dialog.choices.out_line.text() == str(out)
     panel.refiner.choose(ObjectSettings(threshold=0.6, min_size=20))
     dialog.refresh()
     assert "threshold 0.6, smallest 20 px" in dialog.choices.objects.text()
-    dialog.choices.probability.setChecked(True)
-    dialog.choices.measurements.setChecked(True)
+    dialog.choices.written.probability.native.setChecked(True)
+    dialog.choices.written.measurements.native.setChecked(True)
     dialog.start_button.click()
     assert "Wait: predicting a folder" in panel.predict_button.toolTip()
     assert not dialog.start_button.isEnabled()
@@ -128,7 +128,7 @@ def test_cancel_and_go_on(qtbot: Any, open_dialog: Any, folder: Path, pace: Any)
     assert column(dialog, 1) == ["exists", "done", "done"]
     assert dialog.message_bar.kind == DONE
     assert (out / "a.tif").read_bytes() == b"corrected by hand"
-    dialog.choices.overwrite.setChecked(True)
+    dialog.choices.written.overwrite.native.setChecked(True)
     dialog.start_button.click()
     wait_done(qtbot, panel)
     assert column(dialog, 1) == ["done", "done", "done"]

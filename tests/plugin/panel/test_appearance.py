@@ -25,7 +25,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_fewshot_cells.finetune.recipe import Recipe
-from napari_fewshot_cells.plugin.annotate.tools import KEYS
+from napari_fewshot_cells.plugin.annotate.tool_registry import registered_tools
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.plugin.widgets.theme_colours import READABLE, colours_of, contrast, readable
 from napari_fewshot_cells.prediction.predict_files import FileReport
@@ -133,9 +133,11 @@ def test_every_control_says_what_it_does_or_why_it_does_not(
 
 def test_keys_are_shown_on_the_buttons(open_panel: Any) -> None:
     _, panel = open_panel()
+    keys = {tool.name: tool.key for tool in registered_tools()}
+    assert len(keys) == 7
     for name, button in panel.annotation_box.tool_buttons.items():
         (key,) = button.findChildren(QLabel)
-        assert key.text() == KEYS.get(name, "E")
+        assert key.text() == keys[name]
         assert f"Key: {key.text()}" in button.toolTip() or not button.isEnabled()
 
 
@@ -185,7 +187,7 @@ def test_a_box_is_closed_and_opened_by_its_heading(open_panel: Any, qtbot: Any) 
     panel.window().show()
     panel.session.choose(start=panel.session.models[0])
     options = panel.finetune_box.options
-    assert not options.is_open
+    assert not options.isExpanded()
     assert options.heading.text() == "▸  Options:  Half U-Net, cell diameter auto"
     assert not panel.finetune_box.start_choice.isVisible()
     qtbot.mouseClick(options.heading, Qt.MouseButton.LeftButton)

@@ -42,7 +42,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
     panel.annotation_box.new_button.click()
     panel.session.annotation.layer.brush_size = 23
     panel.predict_box.batch_button.click()
-    panel.predict_box.batch_dialog.choices.measurements.click()
+    panel.predict_box.batch_dialog.choices.written.measurements.native.click()
     note_folder(panel.session, tmp_path)
     panel.close_session()
 
@@ -67,15 +67,15 @@ def test_what_was_chosen_is_there_in_the_next_window(
     viewer.add_image(disc_image[0], name="discs")
     assert again.predict_box.scope_choice.currentText() == "all images"
     assert again.refiner.settings == ObjectSettings(min_size=40, max_hole=7)  # the threshold is the model's
-    assert again.finetune_box.options.is_open
-    assert not again.objects_box.step.is_open
+    assert again.finetune_box.options.isExpanded()
+    assert not again.objects_box.step.isExpanded()
     again.annotation_box.new_button.click()
     assert again.session.annotation.layer.brush_size == 23
     assert last_folder(again.session) == str(tmp_path)
     again.session.choose(model=again.session.entry("ready"))
     again.predict_box.batch_button.click()
-    assert again.predict_box.batch_dialog.choices.measurements.isChecked()
-    assert not again.predict_box.batch_dialog.choices.probability.isChecked()
+    assert again.predict_box.batch_dialog.choices.written.measurements.value
+    assert not again.predict_box.batch_dialog.choices.written.probability.value
     again.close_session()
 
 

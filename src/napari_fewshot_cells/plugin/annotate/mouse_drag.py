@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..layers.planes import plane_axes
-from .corrections import box_between
+from .touch import box_between
 
 if TYPE_CHECKING:
     from napari.components import Dims

@@ -4,52 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from psygnal import Signal
 
 from ...base.errors import AnnotationError
-from ..layers.brushes import (
-    BACKGROUND,
-    BRUSHES,
-    CELL,
-    CONTOUR,
-    bring_forward,
-    brush_in_hand,
-    number_next_contour,
-    take_brush,
-)
-from ..layers.planes import current_plane, grid_of, plane_axes
-from ..layers.result_layers import is_prediction
-from ..session.disabled_reasons import reason_brush_disabled, reason_display_disabled
-from .corrections import accept, annotate_box, reject
+from ..layers.brushes import brush_in_hand, number_next_contour
+from ..layers.planes import grid_of
 from .mouse_drag import Gesture
+from .tool_registry import Tool, registered_tools
+from .touch import Touch
 
 if TYPE_CHECKING:
     from napari.layers import Labels
 
     from ..session.session import Session
-    from .mouse_drag import Position
-
-ACCEPT, REJECT, BOX = "Accept object", "Reject object", "Annotate box"
-TOOLS = (ACCEPT, REJECT, BOX)
-
-KEYS = {CELL: "C", BACKGROUND: "G", CONTOUR: "D", BOX: "S", ACCEPT: "A", REJECT: "R"}
-"""All under the left hand, and none that napari uses on a labels layer; its own E is *Erase* already."""
+    from .touch import Position
 
 
-def reason_disabled(session: Session, name: str) -> str | None:
-    """Why a brush or a tool cannot be taken; None where it can."""
+def _reason_disabled(session: Session, tool: Tool) -> str | None:
+    """Why a tool cannot be taken; None where it can."""
+    reason = tool.reason_disabled(session)
     image, annotation = session.image, session.annotation
-    if name in (ACCEPT, REJECT) and image is not None:
-        predicted = session.results.of(image)
-        if predicted is None or not is_prediction(predicted):
-            return f"There is no prediction of '{image.name}' yet: fine-tune or predict first."
-        reason = reason_display_disabled(session)
-    else:
-        reason = reason_brush_disabled(session)
-    if reason is not None or annotation is None:
+    if reason is not None or image is None or annotation is None:
         return reason
     layer = annotation.layer
     if layer.data.shape != grid_of(image):
@@ -59,16 +36,21 @@ def reason_disabled(session: Session, name: str) -> str | None:
         )
     if not layer.editable:
         return f"napari lets nobody paint on '{layer.name}'; make a new annotation layer for this image."
-    if annotation.whole_image and name in (BACKGROUND, REJECT, BOX):
+    if annotation.whole_image and tool.paints_background:
         return "'Whole image annotated' is on: what is not painted is background. Erase what is no cell."
     return None
 
 
 class Tools:
-    """The brushes, and beside them *Accept object*, *Reject object* and *Annotate box*.
+    """Takes the tools of the registry in hand, one at a time.
 
-    A brush is a mode of napari's. The three tools work in napari's pan and zoom mode of the annotation layer,
+    A brush is a mode of napari's. The other tools work in napari's pan and zoom mode of the annotation layer,
     and are put down when it leaves that mode or is no longer the active layer.
+
+    Attributes
+    ----------
+    known : dict of str to Tool
+        The tools by their names, as registered when this one was made.
 
     Signals
     -------
@@ -85,9 +67,10 @@ class Tools:
     taken_back = Signal(str)
 
     def __init__(self, session: Session) -> None:
+        self.known = {tool.name: tool for tool in registered_tools()}
         self._session = session
         self._layer: Labels | None = None
-        self._tool: str | None = None
+        self._tool: Tool | None = None
         self._gesture: Gesture | None = None
         self._last_told = ""
         self._activity = session.viewer.layers.selection.events.active
@@ -103,64 +86,57 @@ class Tools:
 
     @property
     def in_hand(self) -> str | None:
-        """The brush or tool that the mouse would work with now."""
-        if self._tool is not None or self._layer is None:
-            return self._tool
-        return brush_in_hand(self._session.viewer, self._layer)
+        """Name of the tool that the mouse would work with now."""
+        if self._tool is not None:
+            return self._tool.name
+        return None if self._layer is None else brush_in_hand(self._session.viewer, self._layer)
+
+    def reason_disabled(self, name: str) -> str | None:
+        """Why a tool cannot be taken; None where it can."""
+        return _reason_disabled(self._session, self.known[name])
 
     def take(self, name: str) -> None:
-        """Take a brush or a tool; the tool that is in hand is put down by this."""
-        held = self._tool
+        """Take a tool; the one that is in hand is put down by this."""
+        tool, held = self.known[name], self._tool
         self._put_down()
-        if name != held:
-            self._attempt(self._take, name)
+        if tool != held:
+            self._attempt(self._take, tool)
         self.changed.emit()
 
-    def _take(self, name: str) -> None:
+    def _take(self, tool: Tool) -> None:
         session = self._session
-        self._check(name)
-        if session.annotation is None:
-            session.annotations.create(session.image)
-        layer = session.annotation.layer
+        self._check(tool)
+        assert session.image is not None, "every tool is off without an image"
+        annotation = session.annotation
+        layer = session.annotations.create(session.image) if annotation is None else annotation.layer
         layer._overlays["polygon"].points = []  # napari would leave a contour that is not closed standing
-        if name in BRUSHES:
-            take_brush(session.viewer, layer, name)
-            return
-        bring_forward(session.viewer, layer)
-        layer.mode = "pan_zoom"
-        if name != BOX:
-            session.results.of(session.image).visible = True
-        self._tool = name
-        self._gesture = Gesture(
-            layer, session.viewer.dims, partial(self._attempt, self._correct), draws_box=name == BOX
-        )
+        tool.take(session, layer)
+        if tool.paint is not None:
+            self._tool = tool
+            done = partial(self._attempt, self._on_gesture, tool, tool.paint, layer)
+            self._gesture = Gesture(layer, session.viewer.dims, done, draws_box=tool.draws_box)
 
     def _put_down(self) -> None:
         if self._gesture is not None:
             self._gesture.stop()
         self._tool = self._gesture = None
 
-    def _correct(self, start: Position, end: Position | None) -> None:
-        session, layer = self._session, self._layer
-        self._check(self._tool)
-        plane = current_plane(layer, session.viewer.dims)
-        if self._tool == BOX:
-            if end is None:
-                raise AnnotationError(
-                    "That was a click; press in one corner of the box, let go in the opposite."
-                )
-            annotate_box(layer, plane, self._on_plane(layer, start), self._on_plane(layer, end))
-        elif end is None:  # a drag has moved the camera
-            predicted = session.results.of(session.image)
-            paint = accept if self._tool == ACCEPT else reject
-            paint(layer, predicted, plane, self._on_plane(predicted, start))
+    def _on_gesture(
+        self,
+        tool: Tool,
+        paint: Callable[[Touch], None],
+        layer: Labels,
+        start: Position,
+        end: Position | None,
+    ) -> None:
+        self._check(tool)
+        if tool.draws_box and end is None:
+            raise AnnotationError("That was a click; press in one corner of the box, let go in the opposite.")
+        if tool.draws_box or end is None:  # else a drag has moved the camera
+            paint(Touch(self._session, layer, (start,) if end is None else (start, end)))
 
-    def _on_plane(self, layer: Labels, position: Position) -> np.ndarray:
-        """Row and column of a layer's plane at a position in the world."""
-        return layer.world_to_data(position)[list(plane_axes(layer, self._session.viewer.dims))]
-
-    def _check(self, name: str) -> None:
-        reason = reason_disabled(self._session, name)
+    def _check(self, tool: Tool) -> None:
+        reason = _reason_disabled(self._session, tool)
         if reason is not None:
             raise AnnotationError(reason)
 
@@ -186,16 +162,19 @@ class Tools:
         if self._layer is not None:
             for event, slot in self._events(self._layer):
                 event.disconnect(slot)
-            for key in KEYS.values():
-                self._layer.bind_key(key, None)
+            for tool in self._with_keys():
+                self._layer.bind_key(tool.key, None)
         if layer is not None:
             for event, slot in self._events(layer):
                 event.connect(slot)
-            for name, key in KEYS.items():
-                layer.bind_key(key, _pressed(self.take, name), overwrite=True)
+            for tool in self._with_keys():
+                layer.bind_key(tool.key, _pressed(self.take, tool.name), overwrite=True)
         self._layer = layer
 
-    def _events(self, layer: Labels) -> list[tuple]:
+    def _with_keys(self) -> list[Tool]:
+        return [tool for tool in self.known.values() if not tool.key_is_napari_s]
+
+    def _events(self, layer: Labels) -> list[tuple[Any, Callable[[], None]]]:
         events = layer.events
         in_hand = [(event, self._on_in_hand) for event in (events.mode, events.selected_label)]
         return [*in_hand, (events.paint, self._on_paint)]
@@ -203,7 +182,7 @@ class Tools:
     def _on_session(self) -> None:
         annotation = self._session.annotation
         self._follow(annotation.layer if annotation else None)
-        if self._tool is not None and reason_disabled(self._session, self._tool) is not None:
+        if self._tool is not None and _reason_disabled(self._session, self._tool) is not None:
             self._put_down()
 
     def _on_in_hand(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from magicgui import magicgui
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (
     QCheckBox,
@@ -28,6 +30,15 @@ if TYPE_CHECKING:
 
 _WAIT = "Wait until the batch is done, or press Cancel."
 _MOST_NAMES = 20  # in a tooltip
+_WRITTEN = {
+    "probability": ("Probability", "Write NAME_probability.tif too, float32"),
+    "measurements": ("Measurements", "Write NAME_objects.csv too: area, shape and intensity of each object"),
+    # never remembered: what is overwritten is asked for each time
+    "overwrite": (
+        "Overwrite results that are there",
+        "Make results anew that are there; otherwise only missing ones are made",
+    ),
+}
 
 
 class BatchChoices(QWidget):
@@ -37,6 +48,8 @@ class BatchChoices(QWidget):
 
     def __init__(self, session: Session, parent: QWidget | None = None) -> None:
         super().__init__(parent)
+        from ...prediction.predict_files import BatchSettings
+
         self._session = session
         self.inputs: tuple[Path, ...] = ()
         self.out: Path | None = None
@@ -53,15 +66,15 @@ class BatchChoices(QWidget):
         labels = QCheckBox("Labels")
         labels.setChecked(True)
         set_enabled(labels, "The labels, NAME.tif, int32, are always written.", "")
-        self.probability = QCheckBox("Probability")
-        self.measurements = QCheckBox("Measurements")
-        self.probability.setChecked(session.preferences.batch_probability)
-        self.measurements.setChecked(session.preferences.batch_measurements)
-        self.probability.toggled.connect(lambda on: session.prefer(batch_probability=on))
-        self.measurements.toggled.connect(lambda on: session.prefer(batch_measurements=on))
-        # never remembered: what is overwritten is asked for each time
-        self.overwrite = QCheckBox("Overwrite results that are there")
-        written = side_by_side(labels, self.probability, self.measurements, QWidget(), self.overwrite)
+        of_panel = {name: {"bind": None} for name in ("threshold", "min_size", "max_hole")}
+        shown = {name: {"text": text} for name, (text, _) in _WRITTEN.items()}
+        self.written = magicgui(
+            BatchSettings, layout="horizontal", labels=False, call_button=False, **shown, **of_panel
+        )
+        self.written.margins = (0, 0, 0, 0)
+        kept = session.preferences
+        self.written.update(probability=kept.batch_probability, measurements=kept.batch_measurements)
+        self.written.changed.connect(self._remember)
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addLayout(
@@ -69,23 +82,15 @@ class BatchChoices(QWidget):
                 ("Model", self.model_name),
                 ("Images", side_by_side(self.inputs_line, self.folder_button, self.files_button)),
                 ("Results in", side_by_side(self.out_line, self.out_button)),
-                ("Write", written),
+                ("Write", side_by_side(labels, self.written.native)),
                 ("Objects", self.objects),
             )
         )
 
     def settings(self, objects: ObjectSettings) -> BatchSettings:
         """What is chosen here, with the panel's choice of objects."""
-        from ...prediction.predict_files import BatchSettings
-
-        return BatchSettings(
-            probability=self.probability.isChecked(),
-            measurements=self.measurements.isChecked(),
-            overwrite=self.overwrite.isChecked(),
-            threshold=objects.threshold,
-            min_size=objects.min_size,
-            max_hole=objects.max_hole,
-        )
+        chosen: BatchSettings = self.written(**asdict(objects))
+        return chosen
 
     def reason_missing(self) -> str | None:
         """What must still be chosen."""
@@ -124,17 +129,15 @@ class BatchChoices(QWidget):
             ),
             (self.files_button, "Choose single images"),
             (self.out_button, "Choose where the results go"),
-            (self.probability, "Write NAME_probability.tif too, float32"),
-            (
-                self.measurements,
-                "Write NAME_objects.csv too: area, shape and intensity of each object",
-            ),
-            (
-                self.overwrite,
-                "Make results anew that are there; otherwise only missing ones are made",
-            ),
+            *((self.written[name].native, tip) for name, (_, tip) in _WRITTEN.items()),
         ):
             set_enabled(widget, wait, tip)
+
+    def _remember(self) -> None:
+        written = self.written
+        self._session.prefer(
+            batch_probability=written.probability.value, batch_measurements=written.measurements.value
+        )
 
     def _ask_folder(self) -> None:
         folder = ask_folder(self._session, self, "Images")

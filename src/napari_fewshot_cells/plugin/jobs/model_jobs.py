@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from numpy.typing import NDArray
-
 from ...base.errors import FewShotError, ImageError, ModelError
-from ...base.progress import Progress
+from ...base.progress import Progress, relay
 from ...base.version import __version__
 from .events import Before, Job, JobEvent, Predicting, Scored, Skipped, Trained
 from .predictions import ObjectSettings, Prediction, make_objects, measured
 from .preview_job import View, with_previews
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ...data.support_set import Shot, SupportSet
     from ...finetune.recipe import Recipe
     from ...models.library import ModelEntry
@@ -118,24 +115,11 @@ def predict_job(
             continue
         stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
         yield Predicting(source)
-        steps = predict_steps(model, plane)
-        probability = yield from _renamed(steps, stage)
+        probability = yield from relay(predict_steps(model, plane), partial(replace, stage=stage))
         prediction = Prediction(source, probability, model.card.diameter, {**provenance, **_seen(source)})
         yield prediction
         result, _ = make_objects(prediction, settings)
         yield measured(result)
-
-
-def _renamed(
-    steps: Generator[Progress, None, NDArray[np.float32]], stage: str
-) -> Generator[Progress, None, NDArray[np.float32]]:
-    while True:
-        try:
-            step = next(steps)
-        except StopIteration as end:
-            probability: NDArray[np.float32] = end.value
-            return probability
-        yield replace(step, stage=stage)
 
 
 def _same(one: Source, other: Source) -> bool:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...base.errors import ImageError
-from ...base.progress import Progress
+from ...base.progress import Progress, relay
 from ..layers.plane_source import Source
 from ..layers.planes import window
 from .events import Skipped
@@ -65,7 +66,7 @@ def suggest_job(
     import pandas  # that the outline's layer needs: a second that the window would wait for
 
     from ...models.model_file import read_model
-    from ...prediction.uncertainty import Region, rank_regions
+    from ...prediction.uncertainty import rank_regions
 
     _ = pandas
     model = read_model(entry.path)
@@ -78,14 +79,8 @@ def suggest_job(
         except ImageError as error:
             yield Skipped(str(error))
             continue
-        steps, regions = rank_regions(model, [plane]), list[Region]()
-        while True:
-            try:
-                step = next(steps)
-            except StopIteration as end:
-                regions = end.value
-                break
-            yield replace(step, stage=f"comparing views, {number} of {len(planes)}")
+        stage = f"comparing views, {number} of {len(planes)}"
+        regions = yield from relay(rank_regions(model, [plane]), partial(replace, stage=stage))
         places += [
             Place(candidate.source, region.box, region.score)
             for region in regions

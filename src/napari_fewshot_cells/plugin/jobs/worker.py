@@ -1,4 +1,7 @@
-"""Runs a job in a worker thread and hands its events to the main thread."""
+"""Runs a job in a worker thread and hands its events to the main thread.
+
+The only file that starts threads: other parts of the window call `run_function` or own a `Runner`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from threading import Event
 from typing import Any
 from weakref import WeakSet
 
-from qtpy.QtCore import QObject, QThreadPool, QTimer, Signal, Slot
+from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal, Slot
 from superqt.utils import WorkerBase, create_worker
 
 from ...base.errors import FewShotError
@@ -21,6 +24,7 @@ from .events import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
+MOST_FUNCTIONS = 32  # at once: none waits for the long ones, such as saving a project
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
 
@@ -90,11 +94,10 @@ def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
         yield tuple(held)
 
 
-_started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
+_started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
 
 
-@lru_cache(maxsize=1)
-def _passing() -> QThreadPool:
+def _ending() -> QThreadPool:
     """Threads that end with their work.
 
     Each thread that used PyTorch owns an OpenMP team, and Qt's own pool keeps a thread half a minute after
@@ -107,7 +110,23 @@ def _passing() -> QThreadPool:
 
 
 @lru_cache(maxsize=1)
-def _lasting() -> QThreadPool:
+def _for_jobs() -> QThreadPool:
+    return _ending()
+
+
+@lru_cache(maxsize=1)
+def _for_functions() -> QThreadPool:
+    """Threads of `run_function`; what they write when napari quits is written to its end."""
+    pool = _ending()
+    pool.setMaxThreadCount(MOST_FUNCTIONS)
+    application = QCoreApplication.instance()
+    if application is not None:
+        application.aboutToQuit.connect(partial(pool.waitForDone, -1))
+    return pool
+
+
+@lru_cache(maxsize=1)
+def _for_rounds() -> QThreadPool:
     """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
     pool = QThreadPool()
     pool.setMaxThreadCount(1)
@@ -115,7 +134,7 @@ def _lasting() -> QThreadPool:
     return pool
 
 
-def _start(worker: WorkerBase, pool: QThreadPool) -> None:
+def _start(worker: WorkerBase[Any], pool: QThreadPool) -> None:
     """Start a worker that was made with ``_start_thread=False``."""
     _started[id(worker)] = worker
     worker.finished.connect(partial(_started.pop, id(worker), None))
@@ -123,11 +142,38 @@ def _start(worker: WorkerBase, pool: QThreadPool) -> None:
 
 
 def run_function(
-    function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
-) -> None:
-    """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
-    told = {"returned": then, "errored": failed}
-    _start(create_worker(function, *args, _start_thread=False, _connect=told), _passing())
+    function: Callable[..., Any],
+    *args: Any,
+    then: Callable[[Any], None],
+    failed: Callable[[Any], None],
+    **kwargs: Any,
+) -> WorkerBase[Any]:
+    """Run a function in a thread; `then` gets its value, `failed` its exception, in the main thread.
+
+    Returns
+    -------
+    WorkerBase
+        For `stop_functions`; nobody needs to keep it for any other reason.
+    """
+    told: dict[str, Any] = {"returned": then, "errored": failed}
+    worker: WorkerBase[Any] = create_worker(function, *args, _start_thread=False, _connect=told, **kwargs)
+    _start(worker, _for_functions())
+    return worker
+
+
+def stop_functions(*workers: WorkerBase[Any] | None) -> None:
+    """Have nobody hear of functions that run, and wait for their threads: the panel goes away."""
+    running = [worker for worker in workers if worker is not None]
+    for worker in running:
+        worker.returned.disconnect()
+        worker.errored.disconnect()
+    _wait_for(running)
+
+
+def _wait_for(workers: Iterable[WorkerBase[Any]]) -> None:
+    deadline = time.monotonic() + LONGEST_WAIT
+    while any(worker.is_running for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.005)
 
 
 _turn_takers: WeakSet[Runner] = WeakSet()
@@ -148,7 +194,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
-        self._pool = _lasting() if takes_turns else _passing()
+        self._pool = _for_rounds() if takes_turns else _for_jobs()
         if takes_turns:
             _turn_takers.add(self)
         self._worker: Any = None
@@ -187,11 +233,8 @@ class Runner(QObject):
     def stop(self) -> None:
         """Stop the job, forget its signals and wait for its thread: the panel goes away."""
         worker = self._let_go()
-        if worker is None:
-            return
-        deadline = time.monotonic() + LONGEST_WAIT
-        while worker.is_running and time.monotonic() < deadline:
-            time.sleep(0.005)
+        if worker is not None:
+            _wait_for([worker])
 
     def _slots(self, worker: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
         return (

@@ -3,35 +3,18 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import groupby
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QVBoxLayout, QWidget
 from superqt import QToggleSwitch
 
 from ...base.errors import AnnotationError
-from ..annotate.tools import ACCEPT, BOX, KEYS, REJECT, Tools, reason_disabled
-from ..layers.brushes import BACKGROUND, CELL, CONTOUR, ERASE
+from ..annotate.tools import Tools
+from ..layers.brushes import CELL
 from ..session.disabled_reasons import reason_new_annotation_disabled, reason_whole_image_disabled
 from ..session.session import Session
 from ..widgets.controls import button_with_key, choice, fill, form, group, set_enabled
-
-_KEYS = {**KEYS, ERASE: "E"}  # which is napari's own
-
-_ROWS = ((CELL, BACKGROUND, ERASE), (CONTOUR, BOX), (ACCEPT, REJECT))
-_TIPS = {
-    CELL: "Paint a cell; press again before the next cell that touches one already painted",
-    BACKGROUND: "Paint what is no cell: a few strokes, also between cells that touch",
-    ERASE: "Make pixels 'not annotated' again",
-    CONTOUR: "Draw around a cell, and all inside becomes a cell; every contour is a new one.\n"
-    "Click from point to point; double-click or press Enter to close the contour.\n"
-    "Right-click takes the last point back, Esc drops the contour.\n"
-    "It paints over what is there, unless napari's 'preserve labels' is on (key B).",
-    BOX: "Drag a box in which you have annotated every cell: all else in it becomes background,\n"
-    "predicted cells that you have not accepted too. What you painted stays.",
-    ACCEPT: "Click on predicted objects that are right: each becomes a cell of the annotation.\n"
-    "What you painted stays; a stroke of a cell inside the object becomes part of it.",
-    REJECT: "Click on predicted objects that are no cells: each becomes background.\nWhat you painted stays.",
-}
 
 
 class AnnotationBox(QWidget):
@@ -49,13 +32,13 @@ class AnnotationBox(QWidget):
         self.layer_choice.activated.connect(self._choose)
         self.tools = Tools(session)
         self.tools.changed.connect(self.refresh)
-        self.tool_buttons = {name: button_with_key(name, _KEYS[name]) for row in _ROWS for name in row}
+        self.tool_buttons = {name: button_with_key(name, tool.key) for name, tool in self.tools.known.items()}
         rows = QVBoxLayout()
         rows.setSpacing(4)
-        for names in _ROWS:
+        for _, tools in groupby(self.tools.known.values(), key=lambda tool: tool.row):
             row = QHBoxLayout()
             row.setSpacing(4)
-            for name in names:
+            for name in (tool.name for tool in tools):
                 self.tool_buttons[name].clicked.connect(partial(self._take, name))
                 row.addWidget(self.tool_buttons[name], 4 + len(name))  # room for the text and its key
             rows.addLayout(row)
@@ -89,8 +72,7 @@ class AnnotationBox(QWidget):
         )
         held = self.tools.in_hand
         for name, button in self.tool_buttons.items():
-            tip = f"{_TIPS[name]}\nKey: {_KEYS[name]}, while the annotation layer is the active one"
-            set_enabled(button, reason_disabled(session, name), tip)
+            set_enabled(button, self.tools.reason_disabled(name), self.tools.known[name].tooltip)
             button.setChecked(name == held)
         set_enabled(
             self.whole_image_switch,

@@ -24,7 +24,7 @@ from ..session.disabled_reasons import (
 )
 from ..session.messages import IDLE
 from ..session.session import Session
-from ..widgets.collapsible_box import Step
+from ..widgets.collapsible_box import CollapsibleBox
 from ..widgets.controls import choice, fill, form, group, set_enabled
 from ..widgets.loss_curve import LossCurve
 
@@ -73,7 +73,7 @@ class FineTuneBox(QWidget):
         ends.setSpacing(4)
         ends.addWidget(self.keep_button, 1)
         ends.addWidget(self.cancel_button, 1)
-        self.options = Step("Options", framed=False)
+        self.options = CollapsibleBox("Options", framed=False)
         self.options.inside.addLayout(fields)
         self.options.inside.addWidget(self.continue_check)
         self.options.inside.addWidget(self.preview_check)

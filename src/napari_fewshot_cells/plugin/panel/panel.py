@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import napari.viewer
 from qtpy.QtCore import QEvent, Qt, QTimer, Slot
 from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
+from superqt.utils import qdebounced
 
 from ..jobs.preload import load_library
 from ..jobs.worker import Runner, run_function
@@ -24,7 +25,7 @@ from ..session.object_refiner import Refiner
 from ..session.preference_sync import Settings
 from ..session.rounds import Rounds
 from ..session.session import Session
-from ..widgets.collapsible_box import Step
+from ..widgets.collapsible_box import CollapsibleBox
 from ..widgets.message_bar import MessageBar, tell_fault
 from ..widgets.theme_colours import Colours, colours_of, style_sheet
 from .annotation_box import AnnotationBox
@@ -92,7 +93,7 @@ class FewShotWidget(QWidget):
         self.cancel_button = self.finetune_box.cancel_button
         self.predict_button = self.predict_box.predict_button
         self._lay_out()
-        self.settings.follow(self.findChildren(Step))
+        self.settings.follow(self.findChildren(CollapsibleBox))
         self._dress()
         self._connect()
         self._load()
@@ -124,10 +125,7 @@ class FewShotWidget(QWidget):
         self.setMinimumWidth(360)
 
     def _connect(self) -> None:
-        self._count_soon = QTimer(self)
-        self._count_soon.setSingleShot(True)
-        self._count_soon.setInterval(_TALLY_DELAY)
-        self._count_soon.timeout.connect(self._count)
+        self._count_soon = qdebounced(self._count, timeout=_TALLY_DELAY)
         self.session.changed.connect(self._refresh)
         self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
@@ -176,7 +174,7 @@ class FewShotWidget(QWidget):
         self.session.set_models(models)
 
     def _on_painted(self) -> None:
-        self._count_soon.start()
+        self._count_soon()
 
     @Slot()
     def _count(self) -> None:

@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt.utils import create_worker
 
 from ...base.errors import FewShotError
 from ...projects.project_folder import Saved, State, write_project
@@ -201,9 +200,7 @@ class ProjectRow(QWidget):
         self.saving_to, self._painted_since = folder, False
         self.said.emit(INFO, f"Saving to '{folder}' …")
         state: State = self._autosave.snapshot(every_image=True).state
-        create_worker(
-            write_project, folder, state, _connect={"returned": self._on_saved, "errored": self._on_unsaved}
-        )
+        run_function(write_project, folder, state, then=self._on_saved, failed=self._on_unsaved)
         self.refresh()
 
     def _on_painted(self) -> None:

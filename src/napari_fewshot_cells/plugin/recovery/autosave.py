@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal, Slot
-from superqt.utils import create_worker
 
 from ...base.errors import FewShotError
 from ...data.fingerprint import Fingerprint
 from ...projects.recovery import RecoveryWriter, settle
-from ..jobs.worker import LONGEST_WAIT
+from ..jobs.worker import run_function, stop_functions
 from ..layers.paint_events import Strokes
 from ..layers.planes import pixels_of
 from ..session.messages import INFO, WARNING
@@ -134,12 +133,7 @@ class Autosave(QObject):
         for signal, slot in self._heard:
             signal.disconnect(slot)
         self._heard = ()
-        if self._worker is not None:
-            for signal in (self._worker.returned, self._worker.errored):
-                signal.disconnect()
-            deadline = time.monotonic() + LONGEST_WAIT
-            while self._worker.is_running and time.monotonic() < deadline:
-                time.sleep(0.005)
+        stop_functions(self._worker)
         # A window that closes removes its layers first: what was there before that is meant
         last = self._before_removal or self.snapshot()
         scan = self._scan or self._worker is not None or self._before_removal is not None
@@ -190,12 +184,13 @@ class Autosave(QObject):
         saved, self._saved = self._saved, False
         self._settling = self._superseded
         self._writing = self.snapshot()
-        self._worker = create_worker(
+        self._worker = run_function(
             self._writer.write,
             self._writing.state,
             scan=scan,
             saved=saved,
-            _connect={"returned": self._on_written, "errored": self._on_error},
+            then=self._on_written,
+            failed=self._on_error,
         )
 
     # --- what came of it

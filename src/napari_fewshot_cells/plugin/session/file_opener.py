@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
-from superqt.utils import create_worker
 
 from ...base.errors import FewShotError
+from ..jobs.worker import run_function
 from ..layers.file_layer import read_layer
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class FileOpener(QObject):
 
     def add(self, paths: Sequence[Path]) -> None:
         """List files and those in folders, once each."""
-        self._work(files_in, list(paths), then=self._on_listed, failed=self._tell)
+        run_function(files_in, list(paths), then=self._on_listed, failed=self._tell)
 
     def open(self, *paths: Path) -> None:
         """Read files, one after the other, and make a layer of each."""
@@ -64,7 +64,7 @@ class FileOpener(QObject):
     def _go_on(self) -> None:
         if self._reading is None and self._wanted and not self._session.closed:
             self._reading = self._wanted.pop(0)
-            self._work(read_layer, self._reading, then=self._on_read, failed=self._on_unreadable)
+            run_function(read_layer, self._reading, then=self._on_read, failed=self._on_unreadable)
 
     @Slot(object)
     def _on_listed(self, files: list[Path]) -> None:
@@ -96,6 +96,3 @@ class FileOpener(QObject):
         self.paths = [file for file in self.paths if file != path]
         self.changed.emit()
         QTimer.singleShot(0, self._go_on)  # after the layer of this one has been made
-
-    def _work(self, function: Any, *given: Any, then: Any, failed: Any) -> None:
-        create_worker(function, *given, _connect={"returned": then, "errored": failed})

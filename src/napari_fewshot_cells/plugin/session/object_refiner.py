@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
-from superqt.utils import create_worker
 
 from ..jobs.predictions import ObjectSettings, Parts, Prediction, Predictions, make_objects, measured
-from ..jobs.worker import LONGEST_WAIT
+from ..jobs.worker import run_function, stop_functions
 from ..layers.planes import current_plane
 
 if TYPE_CHECKING:
@@ -105,17 +103,11 @@ class Refiner(QObject):
         if self._stopped:
             return
         self._stopped = True
-        workers = [worker for worker in (self._making, self._measuring) if worker is not None]
         self._at_rest.stop()
         self._session.changed.disconnect(self._tidy)
         self._session.results.released.disconnect(self._tidy)
         self.predictions = Predictions()
-        deadline = time.monotonic() + LONGEST_WAIT
-        for worker in workers:
-            worker.returned.disconnect()
-            worker.errored.disconnect()
-            while worker.is_running and time.monotonic() < deadline:
-                time.sleep(0.005)
+        stop_functions(self._making, self._measuring)
 
     @Slot()
     def _go_on(self) -> None:
@@ -123,19 +115,18 @@ class Refiner(QObject):
         waiting = sorted(self.predictions, key=lambda prediction: prediction is not shown)
         stale = [p for p in waiting if self.predictions.is_stale(p, self.settings)]
         if stale and self._making is None:
-            self._making = create_worker(
+            self._making = run_function(
                 make_objects,
                 stale[0],
                 self.settings,
                 self._before,
-                _connect={"returned": self._on_made, "errored": self._on_making_failed},
+                then=self._on_made,
+                failed=self._on_making_failed,
             )
         unmeasured = [self.predictions.made(p) for p in waiting if self.predictions.is_unmeasured(p)]
         if unmeasured and not stale and self._measuring is None and not self._at_rest.isActive():
-            self._measuring = create_worker(
-                measured,
-                unmeasured[0],
-                _connect={"returned": self._on_measured, "errored": self._on_measuring_failed},
+            self._measuring = run_function(
+                measured, unmeasured[0], then=self._on_measured, failed=self._on_measuring_failed
             )
 
     @Slot(object)

@@ -9,7 +9,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 from napari.utils.notifications import show_warning
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
+from superqt.utils import qdebounced
 
 from ...base.errors import DataError
 from ...projects.preferences import Preferences, read_preferences, write_preferences
@@ -61,10 +62,7 @@ class Settings(QObject):
         self._layer: Labels | None = None
         session.preferences, session.preview, session.scope = kept, kept.preview, kept.scope
         refiner.settings = replace(refiner.settings, min_size=kept.min_size, max_hole=kept.max_hole)
-        self._soon = QTimer(self)
-        self._soon.setSingleShot(True)
-        self._soon.setInterval(_REST)
-        self._soon.timeout.connect(self._write_soon)
+        self._write_at_rest = qdebounced(self._write_soon, timeout=_REST)
         session.changed.connect(self._on_session)
         session.preferred.connect(self._look)
         refiner.changed.connect(self._look)
@@ -80,7 +78,7 @@ class Settings(QObject):
         if self._stopped:
             return
         self._stopped = True
-        self._soon.stop()
+        self._write_at_rest.cancel()
         self._session.changed.disconnect(self._on_session)
         self._session.preferred.disconnect(self._look)
         self._refiner.changed.disconnect(self._look)
@@ -118,7 +116,7 @@ class Settings(QObject):
     @Slot()
     def _look(self) -> None:
         if not self._stopped and self.now() != self._kept:
-            self._soon.start()
+            self._write_at_rest()
 
     def _on_toggled(self, name: str, opened: bool) -> None:
         others = [closed for closed in self._session.preferences.collapsed if closed != name]

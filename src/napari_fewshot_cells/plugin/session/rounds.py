@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import QObject, QTimer, Signal, Slot
+from qtpy.QtCore import QObject, Signal, Slot
+from superqt.utils import qdebounced
 
 from ...base.progress import Progress
 from ..jobs.events import Before, JobEvent, Predicting, Scored, Trained
@@ -56,9 +57,7 @@ class Rounds(QObject):
         self._scorer = Runner(self, takes_turns=True)
         self._scorer.happened.connect(self._on_scoring)
         self._scorer.ended.connect(self._on_scored)
-        self._ready = QTimer(self)  # not while layers come and go
-        self._ready.setSingleShot(True)
-        self._ready.timeout.connect(self._keep_ready)
+        self._keep_ready_soon = qdebounced(self._keep_ready, timeout=0)  # not while layers come and go
         session.annotations.changed.connect(self._on_layers)
         session.viewer.layers.events.removed.connect(self._on_removed)
         self._on_layers()
@@ -71,7 +70,7 @@ class Rounds(QObject):
             return
         self._stopped = True
         self._scorer.stop()
-        self._ready.stop()
+        self._keep_ready_soon.cancel()
         self._session.annotations.changed.disconnect(self._on_layers)
         self._session.viewer.layers.events.removed.disconnect(self._on_removed)
         self._session.model_renamed.disconnect(self.history.rename)
@@ -213,7 +212,7 @@ class Rounds(QObject):
         self._measure()  # of another run, or again after it gave way
 
     def _on_layers(self) -> None:
-        self._ready.start()
+        self._keep_ready_soon()
 
     @Slot()
     def _keep_ready(self) -> None:

@@ -17,7 +17,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from .collapsible_box import Step
+from .collapsible_box import CollapsibleBox
 
 _KEY_SIZE = 9  # px
 _LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
@@ -29,9 +29,9 @@ def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
     widget.setToolTip(reason or tip)
 
 
-def group(title: str) -> tuple[Step, QVBoxLayout]:
+def group(title: str) -> tuple[CollapsibleBox, QVBoxLayout]:
     """A framed step of the work with a bold title, and the layout to fill."""
-    box = Step(title)
+    box = CollapsibleBox(title)
     return box, box.inside
 
 

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal, Slot
 from qtpy.QtGui import QImage, QPixmap
-from superqt.utils import create_worker
 
+from ..jobs.worker import run_function
 from ..layers.channels import channels_of
 from ..layers.plane_source import Source, source_on_show
 from ..layers.planes import PlaneIndex, fits, pixels_of
@@ -83,9 +83,7 @@ class Thumbnails(QObject):
             self._go_on()
             return
         source = replace(shown, plane=plane)
-        self._worker = create_worker(
-            _with_key, key, source, _connect={"returned": self._on_made, "errored": self._on_failed}
-        )
+        self._worker = run_function(_with_key, key, source, then=self._on_made, failed=self._on_failed)
 
     @Slot(object)
     def _on_made(self, made: tuple[_Key, NDArray[np.uint8]]) -> None:
