@@ -92,13 +92,14 @@ class Tools:
         self._last_told = ""
         self._activity = session.viewer.layers.selection.events.active
         self._activity.connect(self._on_in_hand)
-        session.changed.connect(self._on_session)
+        self._followed = session.any_of("image", "layers", "results", "view")
+        self._followed.connect(self._on_session)
         self._on_session()
 
     def close(self) -> None:
         """Put down what is in hand and listen to nobody any more; closing twice is fine."""
         self._activity.disconnect(self._on_in_hand)
-        self._session.changed.disconnect(self._on_session)
+        self._followed.disconnect(self._on_session)
         self._follow(None)
 
     @property

@@ -64,6 +64,7 @@ class LibraryDialog(QDialog):
         layout.addWidget(self.message_bar)
         runner.happened.connect(self._on_read)
         runner.ended.connect(self._on_ended)
+        session.any_of("models").connect(self.refresh)
         self._enable()
 
     # --- what is shown

@@ -34,10 +34,13 @@ class Results:
 
     Signals
     -------
+    appeared
+        An image has a result that had none.
     released
         A layer has become the user's.
     """
 
+    appeared = Signal()
     released = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -119,6 +122,7 @@ class Results:
         if first:
             place_on(layer, result.source.layer)  # it may have been moved since the layer was made
             QTimer.singleShot(0, partial(setattr, layer, "visible", True))
+            self.appeared.emit()
         elif changed:
             QTimer.singleShot(0, layer.refresh)
         return layer

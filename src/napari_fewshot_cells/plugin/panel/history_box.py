@@ -70,6 +70,7 @@ class HistoryBox(QWidget):
         outer.addWidget(box)
         rounds.history.changed.connect(self.refresh)
         rounds.changed.connect(self.refresh)
+        session.any_of("models", "model", "loading", "running", "image", "view").connect(self.refresh)
         self.refresh()
 
     def _lay_out_offer(self) -> None:

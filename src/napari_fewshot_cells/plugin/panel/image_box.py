@@ -8,15 +8,17 @@ from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 from ..layers.channels import BEST_MIX, channels_of, choose_channel
 from ..layers.planes import current_plane, grid_of, pixels_of
 from ..session.file_opener import FileOpener
-from ..session.image_rows import Row, image_rows
 from ..session.messages import ERROR
 from ..session.navigation import Navigator
 from ..session.session import Session
 from ..widgets.controls import choice, fill, form, group, hint, set_enabled
 from ..widgets.file_dialogs import ask_files, ask_folder
+from ..widgets.image_rows import Row, image_rows
 from ..widgets.image_table import ImageTable
 from ..widgets.thumbnails import Thumbnails
 from .suggestion_row import SuggestionRow
+
+_SHOWN = ("image", "layers", "channel", "plane", "view", "tally", "scores", "ranks", "running")
 
 
 class ImageBox(QWidget):
@@ -66,12 +68,12 @@ class ImageBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        session.any_of(*_SHOWN).connect(self.refresh)
 
     @Slot()
     def refresh(self) -> None:
         session = self._session
         self._thumbnails.tidy()
-        self.suggestion.refresh()
         rows = image_rows(session, self.files.paths, session.ranks)
         self.table.show_rows(rows, self._current(rows))
         none = "Open an image: File › Open, File › Open Sample, or Add files…"
@@ -143,4 +145,4 @@ class ImageBox(QWidget):
     def _choose_channel(self, index: int) -> None:
         if self._session.image is not None:
             choose_channel(self._session.image, self.channel_choice.itemData(index))
-            self._session.changed.emit()
+            self._session.events.channel.emit()

@@ -58,7 +58,7 @@ class ObjectsBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
-        session.plane_changed.connect(self.refresh)
+        session.any_of("image", "layers", "results", "plane", "view").connect(self.refresh)
         refiner.changed.connect(self.refresh)
 
     def refresh(self) -> None:

@@ -36,6 +36,8 @@ REST = 1.0  # s after the last stroke
 LONGEST_UNSAVED = 3.0  # s after the first stroke that is not on the disk, while painting goes on
 RETRY = 10.0  # s after which a full disk is tried again
 
+_KEPT = ("layers", "results", "channel", "start", "model", "continued", "preview", "diameter", "scope")
+
 
 class Autosave(QObject):
     """Writes the session's recovery copy in a thread; see `recovery`.
@@ -77,7 +79,7 @@ class Autosave(QObject):
         self._heard = (
             (session.annotations.painted, self._on_painted),
             (self._strokes.painted, self._on_painted),
-            (session.changed, self._on_changed),
+            (session.any_of(*_KEPT), self._on_changed),
             (refiner.changed, self._on_changed),
             (rounds.history.changed, self._on_changed),
             (layers.events.removing, self._on_removing),

@@ -16,10 +16,11 @@ from ..jobs.predictions import ObjectSettings
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, note
 from ..layers.planes import geometry_of, grid_of, pixels_of
+from ..session.choices import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..session.disabled_reasons import reason_running
 from ..session.history import Run
 from ..session.messages import DONE, ERROR, INFO, WARNING
-from ..session.session import ALL_IMAGES, ALL_PLANES, CANCELLING, OPENING, THIS_IMAGE, Session
+from ..session.session import CANCELLING, OPENING, Session
 from .read_project import Opened, OpenedImage, OpenedLabels, OpenedModels, fingerprint_or_none, fits, open_job
 from .snapshot import look_options
 
@@ -56,7 +57,7 @@ class Restoring(QObject):
         self.runner = Runner(self)
         self.runner.happened.connect(self._on_opened)
         self.runner.ended.connect(self._on_ended)
-        session.changed.connect(self._on_session)
+        session.any_of("running").connect(self._on_session)
         self._folder, self._project = Path(), Project()
         self._layers: dict[int, Image] = {}
         self._names: dict[str, str] = {}

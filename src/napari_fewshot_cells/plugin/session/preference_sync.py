@@ -65,8 +65,8 @@ class Settings(QObject):
         self._soon.setSingleShot(True)
         self._soon.setInterval(_REST)
         self._soon.timeout.connect(self._write_soon)
-        session.changed.connect(self._on_session)
-        session.preferred.connect(self._look)
+        self._followed = session.any_of("loading", "image", "layers", "preferences", "preview", "scope")
+        self._followed.connect(self._on_session)
         refiner.changed.connect(self._look)
 
     def follow(self, steps: Sequence[Collapsible]) -> None:
@@ -81,8 +81,7 @@ class Settings(QObject):
             return
         self._stopped = True
         self._soon.stop()
-        self._session.changed.disconnect(self._on_session)
-        self._session.preferred.disconnect(self._look)
+        self._followed.disconnect(self._on_session)
         self._refiner.changed.disconnect(self._look)
         self._follow_brush(None)
         try:

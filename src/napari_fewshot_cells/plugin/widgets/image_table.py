@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableVi
 from .thumbnails import SIDE, Thumbnails
 
 if TYPE_CHECKING:
-    from ..session.image_rows import Row
+    from .image_rows import Row
 
 MOST_ROWS = 5  # seen at a time
 NAME, ANNOTATED, FOUND, SCORE, NEXT = range(5)

@@ -71,6 +71,8 @@ class ObjectsTable(QWidget):
         layout.addLayout(top)
         layout.addWidget(self.view)
         refiner.changed.connect(self.refresh)
+        self._followed = session.any_of("image", "layers", "results")
+        self._followed.connect(self.refresh)
         session.viewer.mouse_drag_callbacks.append(self._on_mouse)
         self.refresh()
 
@@ -96,6 +98,7 @@ class ObjectsTable(QWidget):
         self.closed = True
         self._follow(None)
         self._refiner.changed.disconnect(self.refresh)
+        self._followed.disconnect(self.refresh)
         self._session.viewer.mouse_drag_callbacks.remove(self._on_mouse)
 
     def event(self, event: QEvent) -> bool:
