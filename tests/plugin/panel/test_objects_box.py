@@ -412,3 +412,12 @@ def test_a_table_that_cannot_be_written_is_told(tabled: Any, tmp_path: Path) -> 
     table.write(tmp_path / "missing" / "table.csv")
     assert panel.message_bar.kind == ERROR
     assert "cannot be written" in panel.message_bar.text
+
+
+def test_a_table_whose_image_was_closed_meanwhile_is_not_saved(tabled: Any, tmp_path: Path) -> None:
+    viewer, panel, _, table = tabled
+    viewer.layers.clear()
+    table.write(tmp_path / "table.csv")
+    assert panel.message_bar.kind == ERROR
+    assert "no result" in panel.message_bar.text
+    assert not (tmp_path / "table.csv").exists()

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Mask = NDArray[np.bool_]
+    Point = Sequence[float] | NDArray[np.floating]
 
 
-def accept(labels: Labels, predicted: Labels, plane: PlaneIndex, point: Sequence[float]) -> None:
+def accept(labels: Labels, predicted: Labels, plane: PlaneIndex, point: Point) -> None:
     """Paint the whole shape of a predicted object as a cell.
 
     A cell of the annotation that lies mostly inside the shape, such as a stroke through it, is completed;
@@ -49,14 +50,12 @@ def accept(labels: Labels, predicted: Labels, plane: PlaneIndex, point: Sequence
     _paint(labels, plane, shape, _cell_within(painted, shape) or free_label(painted), "this object")
 
 
-def reject(labels: Labels, predicted: Labels, plane: PlaneIndex, point: Sequence[float]) -> None:
+def reject(labels: Labels, predicted: Labels, plane: PlaneIndex, point: Point) -> None:
     """Paint the whole shape of a predicted object as background; parameters and errors as of `accept`."""
     _paint(labels, plane, _object_at(predicted, plane, point), BACKGROUND_LABEL, "this object")
 
 
-def annotate_box(
-    labels: Labels, plane: PlaneIndex, corner: Sequence[float], opposite: Sequence[float]
-) -> None:
+def annotate_box(labels: Labels, plane: PlaneIndex, corner: Point, opposite: Point) -> None:
     """Paint what is left of a box as background; the corners are rows and columns on the plane, in pixels.
 
     Raises
@@ -71,20 +70,21 @@ def annotate_box(
     _paint(labels, plane, inside, BACKGROUND_LABEL, "the box")
 
 
-def box_between(corner: Sequence[float], opposite: Sequence[float]) -> tuple[slice, ...]:
+def box_between(corner: Point, opposite: Point) -> tuple[slice, ...]:
     """Rows and columns of all pixels that a box touches, none of them negative."""
     ends = np.round([corner, opposite]).astype(int)
     first, last = ends.min(axis=0), ends.max(axis=0)
     return tuple(slice(max(0, low), max(0, high + 1)) for low, high in zip(first, last, strict=True))
 
 
-def _object_at(predicted: Labels, plane: PlaneIndex, point: Sequence[float]) -> Mask:
+def _object_at(predicted: Labels, plane: PlaneIndex, point: Point) -> Mask:
     objects = predicted.data[window(plane)]
     pixel = tuple(round(float(position)) for position in point)
     on_image = all(0 <= position < size for position, size in zip(pixel, objects.shape, strict=True))
     if not on_image or not objects[pixel]:
         raise AnnotationError(f"There is no predicted object here; click on one of '{predicted.name}'.")
-    return objects == objects[pixel]
+    shape: Mask = objects == objects[pixel]
+    return shape
 
 
 def _cell_within(painted: NDArray[np.integer], shape: Mask) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from psygnal import Signal
@@ -49,7 +49,7 @@ def reason_disabled(session: Session, name: str) -> str | None:
         reason = reason_display_disabled(session)
     else:
         reason = reason_brush_disabled(session)
-    if reason is not None or annotation is None:
+    if reason is not None or annotation is None or image is None:
         return reason
     layer = annotation.layer
     if layer.data.shape != grid_of(image):
@@ -120,17 +120,18 @@ class Tools:
     def _take(self, name: str) -> None:
         session = self._session
         self._check(name)
-        if session.annotation is None:
-            session.annotations.create(session.image)
-        layer = session.annotation.layer
+        assert session.image is not None, "every tool is off without an image"
+        annotation = session.annotation
+        layer = session.annotations.create(session.image) if annotation is None else annotation.layer
         layer._overlays["polygon"].points = []  # napari would leave a contour that is not closed standing
         if name in BRUSHES:
             take_brush(session.viewer, layer, name)
             return
         bring_forward(session.viewer, layer)
         layer.mode = "pan_zoom"
-        if name != BOX:
-            session.results.of(session.image).visible = True
+        predicted = session.results.of(session.image)
+        if name != BOX and predicted is not None:
+            predicted.visible = True
         self._tool = name
         self._gesture = Gesture(
             layer, session.viewer.dims, partial(self._attempt, self._correct), draws_box=name == BOX
@@ -143,6 +144,8 @@ class Tools:
 
     def _correct(self, start: Position, end: Position | None) -> None:
         session, layer = self._session, self._layer
+        assert self._tool is not None, "a gesture ends with its tool"
+        assert layer is not None, "a tool is put down with its layer"
         self._check(self._tool)
         plane = current_plane(layer, session.viewer.dims)
         if self._tool == BOX:
@@ -153,6 +156,7 @@ class Tools:
             annotate_box(layer, plane, self._on_plane(layer, start), self._on_plane(layer, end))
         elif end is None:  # a drag has moved the camera
             predicted = session.results.of(session.image)
+            assert predicted is not None, "the tool is off without a prediction"
             paint = accept if self._tool == ACCEPT else reject
             paint(layer, predicted, plane, self._on_plane(predicted, start))
 
@@ -196,7 +200,7 @@ class Tools:
                 layer.bind_key(key, _pressed(self.take, name), overwrite=True)
         self._layer = layer
 
-    def _events(self, layer: Labels) -> list[tuple]:
+    def _events(self, layer: Labels) -> list[tuple[Any, Callable[..., None]]]:
         events = layer.events
         in_hand = [(event, self._on_in_hand) for event in (events.mode, events.selected_label)]
         return [*in_hand, (events.paint, self._on_paint)]
@@ -210,7 +214,7 @@ class Tools:
     def _on_in_hand(self) -> None:
         if self._tool is not None:
             active = self._session.viewer.layers.selection.active
-            if active != self._layer or self._layer.mode != "pan_zoom":
+            if self._layer is None or active != self._layer or self._layer.mode != "pan_zoom":
                 self._put_down()
         self.changed.emit()
 

@@ -154,7 +154,10 @@ class LibraryDialog(QDialog):
     # --- what is asked
 
     def _ask_rename(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         new_name, agreed = QInputDialog.getText(
             self, "Rename the model", "New name", QLineEdit.EchoMode.Normal, name
         )
@@ -163,6 +166,8 @@ class LibraryDialog(QDialog):
 
     def _ask_note(self) -> None:
         row = self.table.chosen
+        if row is None or row.card is None:
+            return
         text, agreed = QInputDialog.getMultiLineText(
             self, "Note", f"What '{row.entry.name}' is for", row.card.notes
         )
@@ -170,7 +175,10 @@ class LibraryDialog(QDialog):
             self.note(row.entry.name, text)
 
     def _ask_delete(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         question = f"Delete '{name}'? This cannot be undone."
         if QMessageBox.question(self, "Delete the model", question) == QMessageBox.StandardButton.Yes:
             self.delete(name)
@@ -181,7 +189,10 @@ class LibraryDialog(QDialog):
             self.import_file(file)
 
     def _ask_export(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         dialog = save_dialog(self._session, self, "Export the model", name, _FORMATS)
         # a file that exists is refused, and the message says so: no question that promises another thing
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)

@@ -17,12 +17,13 @@ from superqt.utils import WorkerBase, create_worker
 from ...base.errors import FewShotError
 from ...base.progress import Progress
 from ..layers.add_layer import FRAME
-from .events import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
+
+AnyJob = Generator[object, None, None]
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ Outcome = Done | Cancelled | Refused | Failed
 
 
 def _guarded(
-    shown: Event, job: Callable[..., Job], *args: Any, **kwargs: Any
-) -> Generator[tuple[JobEvent, ...], None, Outcome]:
+    shown: Event, job: Callable[..., AnyJob], *args: Any, **kwargs: Any
+) -> Generator[tuple[object, ...], None, Outcome]:
     # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
     # kind, without a signal, and would leave the panel busy for ever.
     try:
@@ -73,9 +74,9 @@ def _guarded(
     return Done()
 
 
-def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
+def _bundled(events: Iterable[object]) -> Iterator[tuple[object, ...]]:
     """All events in order, those of quick steps together; what is no step is the last of its bundle."""
-    held: list[JobEvent] = []
+    held: list[object] = []
     stage, handed = "", 0.0
     for event in events:
         held.append(event)
@@ -90,7 +91,7 @@ def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
         yield tuple(held)
 
 
-_started: dict[int, WorkerBase] = {}  # by identity; Qt does not keep them alive
+_started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
 
 
 @lru_cache(maxsize=1)
@@ -115,7 +116,7 @@ def _lasting() -> QThreadPool:
     return pool
 
 
-def _start(worker: WorkerBase, pool: QThreadPool) -> None:
+def _start(worker: WorkerBase[Any], pool: QThreadPool) -> None:
     """Start a worker that was made with ``_start_thread=False``."""
     _started[id(worker)] = worker
     worker.finished.connect(partial(_started.pop, id(worker), None))
@@ -126,7 +127,7 @@ def run_function(
     function: Callable[..., Any], *args: Any, then: Callable[[Any], None], failed: Callable[[Any], None]
 ) -> None:
     """Run a short function in a thread; `then` gets its value, `failed` its exception, in the main thread."""
-    told = {"returned": then, "errored": failed}
+    told: dict[str, Any] = {"returned": then, "errored": failed}
     _start(create_worker(function, *args, _start_thread=False, _connect=told), _passing())
 
 
@@ -161,7 +162,7 @@ class Runner(QObject):
         """Whether a job runs."""
         return self._worker is not None
 
-    def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
+    def start(self, job: Callable[..., AnyJob], *args: Any, **kwargs: Any) -> None:
         """Start a job; its events come as `happened`, its outcome as `ended`."""
         if self._worker is not None:
             raise RuntimeError("a job is running")
@@ -222,7 +223,7 @@ class Runner(QObject):
         self._begun = True
 
     @Slot(object)
-    def _on_yielded(self, bundle: tuple[JobEvent, ...]) -> None:
+    def _on_yielded(self, bundle: tuple[object, ...]) -> None:
         for event in bundle:
             if self._worker is not None and not self._worker.abort_requested:
                 self.happened.emit(event)

@@ -32,7 +32,7 @@ def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         values, axes, names = _read_tiff(path)
     else:
         values = read_pixels(path)
-        axes, names = ("YXS" if values.ndim == 3 else "YX"), ()
+        axes, names = ("YXS" if values.ndim == 3 else "YX"), []
     options["rgb"] = axes.endswith("S") and values.shape[-1] in (3, 4)
     axes = axes.removesuffix("S") if options["rgb"] else axes.replace("S", "C")
     if len(set(axes)) == len(axes) and {"Y", "X"} <= set(axes) <= set("TZCYX"):

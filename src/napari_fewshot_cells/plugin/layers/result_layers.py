@@ -54,7 +54,9 @@ class Results:
 
     def layer_of(self, image: Image | None) -> Labels | None:
         """The layer for an image's result, perhaps still empty and hidden, if there is one that fits."""
-        labels = None if image is None else self._of.get(image)
+        if image is None:
+            return None
+        labels = self._of.get(image)
         if labels is None or labels not in self._viewer.layers or labels.data.shape != grid_of(image):
             return None
         return labels

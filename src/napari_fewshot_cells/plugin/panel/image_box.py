@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
@@ -17,6 +19,9 @@ from ..widgets.image_rows import Row, image_rows
 from ..widgets.image_table import ImageTable
 from ..widgets.thumbnails import Thumbnails
 from .suggestion_row import SuggestionRow
+
+if TYPE_CHECKING:
+    from napari.layers import Image
 
 _SHOWN = ("image", "layers", "channel", "plane", "view", "tally", "scores", "ranks", "running")
 
@@ -77,7 +82,7 @@ class ImageBox(QWidget):
         rows = image_rows(session, self.files.paths, session.ranks)
         self.table.show_rows(rows, self._current(rows))
         none = "Open an image: File › Open, File › Open Sample, or Add files…"
-        self.facts.setText(none if session.image is None else self._describe())
+        self.facts.setText(none if session.image is None else self._describe(session.image))
         self.open_action.setEnabled(bool(self.files.paths))
         channels = None if session.image is None else channels_of(session.image)
         self.channel_row.setVisible(channels is not None)
@@ -98,8 +103,7 @@ class ImageBox(QWidget):
         shown = current_plane(image, self._session.viewer.dims)
         return next((n for n, row in enumerate(rows) if row.image == image and row.plane == shown), None)
 
-    def _describe(self) -> str:
-        image = self._session.image
+    def _describe(self, image: Image) -> str:
         grid, plane = grid_of(image), current_plane(image, self._session.viewer.dims)
         height, width = (size for size, number in zip(grid, plane, strict=True) if number is None)
         facts = f"{height} × {width} px, {pixels_of(image).dtype}"
@@ -117,11 +121,11 @@ class ImageBox(QWidget):
     def _on_row(self, row: Row) -> None:
         if row.path is not None:
             self.files.open(row.path)
-        elif row.image in self._session.viewer.layers:  # it may be gone by now
+        elif row.plane is not None and row.image in self._session.annotations.images:  # it may be gone by now
             self.suggestion.go_to(row.image, row.plane)
 
     @Slot(object)
-    def _on_opened(self, image: object) -> None:
+    def _on_opened(self, image: Image) -> None:
         self.navigator.to(image, current_plane(image, self._session.viewer.dims))
 
     @Slot(str)

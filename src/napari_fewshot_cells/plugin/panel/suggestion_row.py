@@ -121,7 +121,7 @@ class SuggestionRow(QWidget):
         of_plane = [p for p in self.places if p.source.layer == image and p.source.plane == plane]
         if of_plane and self.current not in of_plane:
             self.current = of_plane[0]
-        self._navigator.to(image, plane, self.current.box if of_plane else None)
+        self._navigator.to(image, plane, self.current.box if of_plane and self.current else None)
         self.refresh()
 
     def _is_done(self, place: Place) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +76,7 @@ class Autosave(QObject):
         self._timer.timeout.connect(self._save)
         self._strokes = Strokes(session.viewer.layers)
         layers = session.viewer.layers
-        self._heard = (
+        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
             (session.annotations.painted, self._on_painted),
             (self._strokes.painted, self._on_painted),
             (session.any_of(*_KEPT), self._on_changed),

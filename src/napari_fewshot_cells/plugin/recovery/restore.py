@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -111,12 +111,15 @@ class Restoring(QObject):
             self._layers[event.number] = layer
 
     def _add_image(self, values: np.ndarray, options: dict[str, Any]) -> Image:
-        add = self._session.viewer.add_image
         try:
-            return add(values, **options)
+            return self._added(values, options)
         except (TypeError, ValueError, KeyError):  # edited by hand, or of another napari: the looks may go
             plain = {name: options[name] for name in ("name", "rgb", "metadata")}
-            return add(values, **plain)
+            return self._added(values, plain)
+
+    def _added(self, values: np.ndarray, options: dict[str, Any]) -> Image:
+        # several layers come only of a channel axis
+        return cast(Image, self._session.viewer.add_image(values, **options))
 
     def _open_with_reader(self, event: OpenedImage) -> Image | None:
         """Open a file as it was opened then, by a plugin that may make several layers of it."""
@@ -156,7 +159,7 @@ class Restoring(QObject):
         current = None if image is None else self._session.annotations.of(image)
         if current is not None and np.array_equal(current.layer.data, event.values):
             return  # it is open
-        if current is not None and np.any(current.layer.data):
+        if image is not None and current is not None and np.any(current.layer.data):
             layer = self._add_labels(event.values, replace(record, name=f"{record.name} (restored)"), image)
             self._notes.append(
                 f"'{image.name}' has another annotation now: the restored one is the layer '{layer.name}'."
@@ -181,7 +184,8 @@ class Restoring(QObject):
             note(layer, **{WHOLE_IMAGE: record.whole_image})
         else:
             note(layer, **{IMAGE: self._project.images[record.image], WHOLE_IMAGE: record.whole_image})
-        return self._session.viewer.add_layer(layer)
+        self._session.viewer.add_layer(layer)
+        return layer
 
     # --- the end
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
@@ -30,7 +30,7 @@ class Collapsible(Protocol):
     """A part of the panel that opens and closes; its name is remembered."""
 
     name: str
-    toggled: Signal
+    toggled: Any  # Qt's signal, of a bool
 
     def open(self, opened: bool) -> None:
         """Show or hide the content."""
@@ -136,6 +136,8 @@ class Settings(QObject):
             layer.events.brush_size.connect(self._on_brush)
 
     def _on_brush(self) -> None:
+        if self._layer is None:
+            return
         size = float(self._layer.brush_size)
         usual = usual_brush_size(plane_on_show(self._session.viewer, self._layer).shape)
         self._session.prefer(brush_size=None if size == usual else size)
