@@ -28,6 +28,10 @@ Area = Annotated[int, Field(ge=0, lt=2**31)]
 """In pixels."""
 
 
+Scope = Literal["this image", "all planes", "all images"]
+"""What *Predict* works on."""
+
+
 @dataclass(frozen=True)
 class Preferences:
     """Choices that outlive a session.
@@ -56,7 +60,7 @@ class Preferences:
 
     network: str | None = None
     preview: bool = True
-    scope: Literal["this image", "all planes", "all images"] = "this image"
+    scope: Scope = "this image"
     min_size: Area | None = None
     max_hole: Area = 0
     brush_size: Annotated[float, Field(gt=0, lt=10_000)] | None = None

@@ -64,7 +64,6 @@ def corrected(open_panel: Any, qtbot: Any, disc_image: Any) -> Any:
     found = np.where(labels, labels - 1, 0).astype(np.int32)
     table = {"index": np.arange(1, 7), "area": np.full(6, 450.0)}
     panel.session.show(PlaneResult(panel.session.source(image), found, table, {"model": "ready"}))
-    panel.session.choose()
     panel.window().resize(1366, 768)
     qtbot.wait(100)
     return viewer, panel, Canvas(viewer, image, qtbot)

@@ -56,9 +56,7 @@ def predict(session: Session, image: Image) -> Labels:
     """The two objects as the prediction of the plane on show."""
     found = np.where(FIRST, 1, np.where(SECOND, 2, 0)).astype(np.int32)
     table = {"index": np.array([1, 2]), "area": np.array([100.0, 100.0])}
-    predicted = session.show(PlaneResult(session.source(image), found, table, {"model": "mine"}))
-    session.choose()
-    return predicted
+    return session.show(PlaneResult(session.source(image), found, table, {"model": "mine"}))
 
 
 def send(viewer: ViewerModel, callbacks: Callable[..., None], kind: str, layer: Labels, pixel: Any) -> None:

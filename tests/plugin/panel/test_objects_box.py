@@ -21,8 +21,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QLineEdit, QMessageBox
 
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Predictions
+from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
-from napari_fewshot_cells.plugin.session.session import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.prediction import probability
 
 from ..conftest import PATIENCE
@@ -412,3 +412,12 @@ def test_a_table_that_cannot_be_written_is_told(tabled: Any, tmp_path: Path) -> 
     table.write(tmp_path / "missing" / "table.csv")
     assert panel.message_bar.kind == ERROR
     assert "cannot be written" in panel.message_bar.text
+
+
+def test_a_table_whose_image_was_closed_meanwhile_is_not_saved(tabled: Any, tmp_path: Path) -> None:
+    viewer, panel, _, table = tabled
+    viewer.layers.clear()
+    table.write(tmp_path / "table.csv")
+    assert panel.message_bar.kind == ERROR
+    assert "no result" in panel.message_bar.text
+    assert not (tmp_path / "table.csv").exists()

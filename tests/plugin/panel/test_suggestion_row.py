@@ -181,7 +181,7 @@ def test_it_goes_with_its_image_its_model_and_the_panel(asked: Any, fine_tuned: 
     assert row.places == []
     tell(panel, place(panel, stack, (1, 0, None, None), (80, 0, 160, 100), 0.3))
     viewer.layers.remove(outlines(viewer)[0])  # by the user, who does not want to see it
-    panel.session.changed.emit()
+    row.refresh()
     assert outlines(viewer) == []
     assert row.go_button.isEnabled()
     tell(panel, place(panel, stack, (2, 0, None, None), (80, 0, 160, 100), 0.3))

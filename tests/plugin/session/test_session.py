@@ -15,6 +15,7 @@ from napari_fewshot_cells.plugin.layers import add_layer
 from napari_fewshot_cells.plugin.layers.brushes import BACKGROUND, CELL, ERASE, brush_in_hand, take_brush
 from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, tally
 from napari_fewshot_cells.plugin.layers.sample_data import fluorescent_cells_sample
+from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.disabled_reasons import (
     reason_brush_disabled,
     reason_cancel_disabled,
@@ -24,7 +25,7 @@ from napari_fewshot_cells.plugin.session.disabled_reasons import (
     reason_predict_disabled,
     reason_whole_image_disabled,
 )
-from napari_fewshot_cells.plugin.session.session import ALL_IMAGES, ALL_PLANES, Session
+from napari_fewshot_cells.plugin.session.session import Session
 
 START = ModelEntry("start", Path("start.safetensors"), True)
 MINE = ModelEntry("mine", Path("mine.safetensors"), False)

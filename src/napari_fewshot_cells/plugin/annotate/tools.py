@@ -75,13 +75,14 @@ class Tools:
         self._last_told = ""
         self._activity = session.viewer.layers.selection.events.active
         self._activity.connect(self._on_in_hand)
-        session.changed.connect(self._on_session)
+        self._followed = session.any_of("image", "layers", "results", "view")
+        self._followed.connect(self._on_session)
         self._on_session()
 
     def close(self) -> None:
         """Put down what is in hand and listen to nobody any more; closing twice is fine."""
         self._activity.disconnect(self._on_in_hand)
-        self._session.changed.disconnect(self._on_session)
+        self._followed.disconnect(self._on_session)
         self._follow(None)
 
     @property
@@ -174,7 +175,7 @@ class Tools:
     def _with_keys(self) -> list[Tool]:
         return [tool for tool in self.known.values() if not tool.key_is_napari_s]
 
-    def _events(self, layer: Labels) -> list[tuple[Any, Callable[[], None]]]:
+    def _events(self, layer: Labels) -> list[tuple[Any, Callable[..., None]]]:
         events = layer.events
         in_hand = [(event, self._on_in_hand) for event in (events.mode, events.selected_label)]
         return [*in_hand, (events.paint, self._on_paint)]
@@ -188,7 +189,7 @@ class Tools:
     def _on_in_hand(self) -> None:
         if self._tool is not None:
             active = self._session.viewer.layers.selection.active
-            if active != self._layer or self._layer.mode != "pan_zoom":
+            if self._layer is None or active != self._layer or self._layer.mode != "pan_zoom":
                 self._put_down()
         self.changed.emit()
 

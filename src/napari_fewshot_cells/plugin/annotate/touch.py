@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
     Position = tuple[float, ...]
-    Point = Sequence[float] | NDArray[np.float64]
+    Point = Sequence[float] | NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Touch:
         plane: NDArray[np.integer] = self.labels.data[window(self.plane)]
         return plane
 
-    def on(self, layer: Labels) -> list[NDArray[np.float64]]:
+    def on(self, layer: Labels) -> list[NDArray[np.floating]]:
         """Row and column of each position on the plane of a layer, in pixels."""
         axes = list(plane_axes(layer, self.session.viewer.dims))
         return [layer.world_to_data(position)[axes] for position in self.positions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magicgui import magicgui
 from qtpy.QtCore import Signal
@@ -66,10 +66,10 @@ class BatchChoices(QWidget):
         labels = QCheckBox("Labels")
         labels.setChecked(True)
         set_enabled(labels, "The labels, NAME.tif, int32, are always written.", "")
-        of_panel = {name: {"bind": None} for name in ("threshold", "min_size", "max_hole")}
-        shown = {name: {"text": text} for name, (text, _) in _WRITTEN.items()}
+        options: dict[str, Any] = {name: {"bind": None} for name in ("threshold", "min_size", "max_hole")}
+        options |= {name: {"text": text} for name, (text, _) in _WRITTEN.items()}
         self.written = magicgui(
-            BatchSettings, layout="horizontal", labels=False, call_button=False, **shown, **of_panel
+            BatchSettings, layout="horizontal", labels=False, call_button=False, **options
         )
         self.written.margins = (0, 0, 0, 0)
         kept = session.preferences

@@ -61,6 +61,8 @@ class BatchDialog(QDialog):
         self._rest("Ready")
         runner.happened.connect(self._on_happened)
         runner.ended.connect(self._on_ended)
+        session.any_of("model", "running", "loading").connect(self.refresh)
+        refiner.changed.connect(self.refresh)
         self.refresh()
 
     @Slot()

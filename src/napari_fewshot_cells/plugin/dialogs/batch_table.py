@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
 from qtpy.QtGui import QColor
 
 from ..widgets.theme_colours import colours_of
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _HEADS = ("File", "Status", "Objects", "Seconds", "Message")
 _COLOURS = {"done": "done", "skipped": "warning", "failed": "error"}
 _NOWHERE = QModelIndex()
+Index = QModelIndex | QPersistentModelIndex
 
 
 class BatchTable(QAbstractTableModel):
@@ -55,10 +56,10 @@ class BatchTable(QAbstractTableModel):
         if first <= last:
             self.dataChanged.emit(self.index(first, 0), self.index(last, len(_HEADS) - 1))
 
-    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
+    def rowCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(self._files)
 
-    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
+    def columnCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(_HEADS)
 
     def headerData(
@@ -68,7 +69,7 @@ class BatchTable(QAbstractTableModel):
             return _HEADS[section]
         return None
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         texts = self._texts(index.row())
         if role == Qt.ItemDataRole.DisplayRole:
             return texts[index.column()]

@@ -62,6 +62,7 @@ class LibraryDialog(QDialog):
         layout.addWidget(self.message_bar)
         runner.happened.connect(self._on_read)
         runner.ended.connect(self._on_ended)
+        session.any_of("models").connect(self.refresh)
         self._enable()
 
     # --- what is shown
@@ -151,7 +152,10 @@ class LibraryDialog(QDialog):
     # --- what is asked
 
     def _ask_rename(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         new_name, agreed = QInputDialog.getText(
             self, "Rename the model", "New name", QLineEdit.EchoMode.Normal, name
         )
@@ -160,6 +164,8 @@ class LibraryDialog(QDialog):
 
     def _ask_note(self) -> None:
         row = self.table.chosen
+        if row is None or row.card is None:
+            return
         text, agreed = QInputDialog.getMultiLineText(
             self, "Note", f"What '{row.entry.name}' is for", row.card.notes
         )
@@ -167,7 +173,10 @@ class LibraryDialog(QDialog):
             self.note(row.entry.name, text)
 
     def _ask_delete(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         question = f"Delete '{name}'? This cannot be undone."
         if QMessageBox.question(self, "Delete the model", question) == QMessageBox.StandardButton.Yes:
             self.delete(name)
@@ -178,7 +187,10 @@ class LibraryDialog(QDialog):
             self.import_file(file)
 
     def _ask_export(self) -> None:
-        name = self.table.chosen.entry.name
+        row = self.table.chosen
+        if row is None:
+            return
+        name = row.entry.name
         dialog = save_dialog(self._session, self, "Export the model", name, ";;".join(_filters()))
         # a file that exists is refused, and the message says so: no question that promises another thing
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)

@@ -40,9 +40,13 @@ class ObjectSettings:
 
     def of(self, diameter: float | None) -> ObjectSettings:
         """With a smallest size, for objects of a typical diameter."""
+        return replace(self, min_size=self.smallest(diameter))
+
+    def smallest(self, diameter: float | None) -> int:
+        """The smallest size, for objects of a typical diameter."""
         from ...prediction.instances import usual_min_size
 
-        return self if self.min_size is not None else replace(self, min_size=usual_min_size(diameter))
+        return usual_min_size(diameter) if self.min_size is None else self.min_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,14 +68,13 @@ def make_objects(
     from ...prediction.instances import drop_small, fill_holes, split_objects
     from ..layers.plane_source import PlaneResult
 
-    diameter, chosen = prediction.diameter, settings.of(prediction.diameter)
-    foreground = fill_holes(prediction.probability > chosen.threshold, chosen.max_hole)
-    same = before is not None and before.diameter == diameter
-    if same and np.array_equal(before.foreground, foreground):
+    diameter = prediction.diameter
+    foreground = fill_holes(prediction.probability > settings.threshold, settings.max_hole)
+    if before and before.diameter == diameter and np.array_equal(before.foreground, foreground):
         parts = before
     else:
         parts = Parts(foreground, diameter, split_objects(foreground, diameter))
-    labels = drop_small(parts.labels, chosen.min_size)
+    labels = drop_small(parts.labels, settings.smallest(diameter))
     table = {"index": np.arange(1, labels.max() + 1)}
     return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), parts
 

@@ -20,13 +20,14 @@ from superqt.utils import WorkerBase, create_worker
 from ...base.errors import FewShotError
 from ...base.progress import Progress
 from ..layers.add_layer import FRAME
-from .events import Job, JobEvent
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
 LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
 MOST_FUNCTIONS = 32  # at once: none waits for the long ones, such as saving a project
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
+
+AnyJob = Generator[object, None, None]
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ Outcome = Done | Cancelled | Refused | Failed
 
 
 def _guarded(
-    shown: Event, job: Callable[..., Job], *args: Any, **kwargs: Any
-) -> Generator[tuple[JobEvent, ...], None, Outcome]:
+    shown: Event, job: Callable[..., AnyJob], *args: Any, **kwargs: Any
+) -> Generator[tuple[object, ...], None, Outcome]:
     # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
     # kind, without a signal, and would leave the panel busy for ever.
     try:
@@ -77,9 +78,9 @@ def _guarded(
     return Done()
 
 
-def _bundled(events: Iterable[JobEvent]) -> Iterator[tuple[JobEvent, ...]]:
+def _bundled(events: Iterable[object]) -> Iterator[tuple[object, ...]]:
     """All events in order, those of quick steps together; what is no step is the last of its bundle."""
-    held: list[JobEvent] = []
+    held: list[object] = []
     stage, handed = "", 0.0
     for event in events:
         held.append(event)
@@ -207,7 +208,7 @@ class Runner(QObject):
         """Whether a job runs."""
         return self._worker is not None
 
-    def start(self, job: Callable[..., Job], *args: Any, **kwargs: Any) -> None:
+    def start(self, job: Callable[..., AnyJob], *args: Any, **kwargs: Any) -> None:
         """Start a job; its events come as `happened`, its outcome as `ended`."""
         if self._worker is not None:
             raise RuntimeError("a job is running")
@@ -265,7 +266,7 @@ class Runner(QObject):
         self._begun = True
 
     @Slot(object)
-    def _on_yielded(self, bundle: tuple[JobEvent, ...]) -> None:
+    def _on_yielded(self, bundle: tuple[object, ...]) -> None:
         for event in bundle:
             if self._worker is not None and not self._worker.abort_requested:
                 self.happened.emit(event)

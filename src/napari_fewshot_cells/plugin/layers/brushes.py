@@ -86,7 +86,8 @@ def usual_brush_size(height_width: tuple[int, ...]) -> int:
 
 def plane_on_show(viewer: ViewerModel, labels: Labels) -> NDArray[np.integer]:
     """The labels of the plane that the viewer shows."""
-    return labels.data[window(current_plane(labels, viewer.dims))]
+    plane: NDArray[np.integer] = labels.data[window(current_plane(labels, viewer.dims))]
+    return plane
 
 
 def free_label(plane: NDArray[np.integer], *, besides: int = 0) -> int:

@@ -42,6 +42,7 @@ class Channels:
 
 def channels_of(image: Image) -> Channels | None:
     """The channels of a layer; None where there is but one."""
+    names: tuple[str, ...]
     axis = channel_axis(image)
     if image.rgb:
         names = _COLOURS

@@ -63,10 +63,10 @@ class Source:
         if channels is not None and channels.axis is not None:
             index[channels.axis] = slice(None) if channels.chosen is None else channels.chosen
         values = np.asarray(self.array[tuple(index)])
-        if self._stacked:
+        if channels is not None and self._stacked:
             before = sum(number is None for number in self.plane[: channels.axis])
             return np.moveaxis(values, before, -1)
-        return values if self._all or not self.rgb else values[..., channels.chosen]
+        return values if channels is None or self._all or not self.rgb else values[..., channels.chosen]
 
     @property
     def _all(self) -> bool:
@@ -114,7 +114,7 @@ class Painted:
                 "make a new annotation layer for this image."
             )
         rows, columns = (axis for axis, number in enumerate(self.source.plane) if number is None)
-        touched = labels.any(axis=(rows, columns)) if labels.ndim > 2 else np.array(labels.any())
+        touched = np.asarray(labels.any(axis=(rows, columns)))
         for plane in every_plane(grid, (rows, columns)):
             if touched[tuple(number for number in plane if number is not None)]:
                 yield replace(self.source, plane=plane), labels[window(plane)].copy()

@@ -11,7 +11,7 @@ from ...prediction.measurements import PixelSize
 
 if TYPE_CHECKING:
     from napari.components import Dims
-    from napari.layers import Image, Layer
+    from napari.layers import Image, Labels, Layer
 
 PlaneIndex = tuple[int | None, ...]
 """A plane of an n-dimensional layer: a number for each axis that is fixed, None for the plane's two axes.
@@ -22,8 +22,8 @@ The channel axis, if there is one, counts as fixed, at 0: a plane has all its ch
 _CHANNEL_NAMES = ("c", "ch", "channel", "channels")
 
 
-def pixels_of(image: Image) -> Any:
-    """The array of an image layer at full resolution (numpy, dask, zarr …)."""
+def pixels_of(image: Image | Labels) -> Any:
+    """The array of a layer at full resolution (numpy, dask, zarr …)."""
     return image.data[0] if image.multiscale else image.data
 
 
@@ -35,7 +35,7 @@ def channel_axis(layer: Layer) -> int | None:
     return next((axis for axis, name in enumerate(names) if name in _CHANNEL_NAMES), None)
 
 
-def grid_of(image: Image) -> tuple[int, ...]:
+def grid_of(image: Image | Labels) -> tuple[int, ...]:
     """Shape of an image without its colours, and of length 1 along its channels: that of labels on it."""
     channels = channel_axis(image)
     shape = pixels_of(image).shape[: image.ndim]
@@ -58,7 +58,7 @@ def shows_channels(layer: Layer, dims: Dims) -> bool:
     return channels is not None and channels + dims.ndim - layer.ndim in dims.displayed
 
 
-def current_plane(image: Image, dims: Dims) -> PlaneIndex:
+def current_plane(image: Image | Labels, dims: Dims) -> PlaneIndex:
     """The plane of an image that the viewer shows."""
     if image.ndim == 2:
         return (None, None)

@@ -34,10 +34,13 @@ class Results:
 
     Signals
     -------
+    appeared
+        An image has a result that had none.
     released
         A layer has become the user's.
     """
 
+    appeared = Signal()
     released = Signal()
 
     def __init__(self, viewer: ViewerModel) -> None:
@@ -51,7 +54,9 @@ class Results:
 
     def layer_of(self, image: Image | None) -> Labels | None:
         """The layer for an image's result, perhaps still empty and hidden, if there is one that fits."""
-        labels = None if image is None else self._of.get(image)
+        if image is None:
+            return None
+        labels = self._of.get(image)
         if labels is None or labels not in self._viewer.layers or labels.data.shape != grid_of(image):
             return None
         return labels
@@ -119,6 +124,7 @@ class Results:
         if first:
             place_on(layer, result.source.layer)  # it may have been moved since the layer was made
             QTimer.singleShot(0, partial(setattr, layer, "visible", True))
+            self.appeared.emit()
         elif changed:
             QTimer.singleShot(0, layer.refresh)
         return layer

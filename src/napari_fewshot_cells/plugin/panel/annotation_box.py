@@ -55,6 +55,7 @@ class AnnotationBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        session.any_of("image", "layers", "results", "tally", "view").connect(self.refresh)
 
     def refresh(self) -> None:
         session, annotation = self._session, self._session.annotation

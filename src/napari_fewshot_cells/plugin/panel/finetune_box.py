@@ -28,6 +28,9 @@ from ..widgets.collapsible_box import CollapsibleBox
 from ..widgets.controls import choice, fill, form, group, set_enabled
 from ..widgets.loss_curve import LossCurve
 
+_SHOWN = ("models", "start", "model", "diameter", "continued", "preview", "loading", "running")
+_NEEDED = ("image", "layers", "view")  # to train at all
+
 
 class FineTuneBox(QWidget):
     """Starts and cancels; shows progress, loss and remaining time of whatever runs."""
@@ -86,6 +89,7 @@ class FineTuneBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        session.any_of(*_SHOWN, *_NEEDED).connect(self.refresh)
 
     def refresh(self) -> None:
         session = self._session

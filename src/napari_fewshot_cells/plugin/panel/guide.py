@@ -70,6 +70,9 @@ class Guide(QLabel):
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
         self.setMargin(_MARGIN)  # one of a style sheet is forgotten where Qt asks how high a text is
         self.setMinimumHeight(2 * (self.fontMetrics().lineSpacing() + _MARGIN))
+        shown = session.any_of("image", "layers", "results", "model", "tally", "running", "view")
+        shown.connect(self.refresh)
+        rounds.history.changed.connect(self.refresh)
 
     def refresh(self) -> None:
         """Say what is next now."""

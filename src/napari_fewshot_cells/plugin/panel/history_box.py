@@ -70,6 +70,7 @@ class HistoryBox(QWidget):
         outer.addWidget(box)
         rounds.history.changed.connect(self.refresh)
         rounds.changed.connect(self.refresh)
+        session.any_of("models", "model", "loading", "running", "image", "view").connect(self.refresh)
         self.refresh()
 
     def _lay_out_offer(self) -> None:
@@ -132,8 +133,9 @@ class HistoryBox(QWidget):
         history = self._rounds.history
         in_use = self._session.model.name if self._session.model else None
         rows = [(run, self._texts(run, in_use)) for run in reversed(history.runs)]
-        models = [self.list.topLevelItem(i).data(0, _MODEL) for i in range(self.list.topLevelItemCount())]
-        if models != [run.model for run, _ in rows] or history.shown != self.list.property("shown"):
+        if [item.data(0, _MODEL) for item in self._items()] != [
+            run.model for run, _ in rows
+        ] or history.shown != self.list.property("shown"):
             self.list.blockSignals(True)
             self.list.clear()
             for run, _ in rows:
@@ -144,12 +146,15 @@ class HistoryBox(QWidget):
                     self.list.setCurrentItem(item)
             self.list.setProperty("shown", history.shown)
             self.list.blockSignals(False)
-        for number, (run, texts) in enumerate(rows):
-            item = self.list.topLevelItem(number)
+        for item, (run, texts) in zip(self._items(), rows, strict=True):
             for column, text in enumerate(texts):
                 if item.text(column) != text:
                     item.setText(column, text)
                 item.setToolTip(column, f"{run.model}\n{', '.join(run.shots)}\n{self._score(run)}")
+
+    def _items(self) -> list[QTreeWidgetItem]:
+        items = (self.list.topLevelItem(number) for number in range(self.list.topLevelItemCount()))
+        return [item for item in items if item is not None]
 
     def _texts(self, run: Run, in_use: str | None) -> tuple[str, str, str]:
         mark = "● " if run.model == in_use else ""

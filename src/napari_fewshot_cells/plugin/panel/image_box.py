@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from qtpy.QtCore import Signal, Slot
 from qtpy.QtWidgets import QHBoxLayout, QMenu, QPushButton, QVBoxLayout, QWidget
 
 from ..layers.channels import BEST_MIX, channels_of, choose_channel
 from ..layers.planes import current_plane, grid_of, pixels_of
 from ..session.file_opener import FileOpener
-from ..session.image_rows import Row, image_rows
 from ..session.messages import ERROR
 from ..session.navigation import Navigator
 from ..session.session import Session
 from ..widgets.controls import choice, fill, form, group, hint, set_enabled
 from ..widgets.file_dialogs import ask_files, ask_folder
+from ..widgets.image_rows import Row, image_rows
 from ..widgets.image_table import ImageTable
 from ..widgets.thumbnails import Thumbnails
 from .suggestion_row import SuggestionRow
+
+if TYPE_CHECKING:
+    from napari.layers import Image
+
+_SHOWN = ("image", "layers", "channel", "plane", "view", "tally", "scores", "ranks", "running")
 
 
 class ImageBox(QWidget):
@@ -66,16 +73,16 @@ class ImageBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        session.any_of(*_SHOWN).connect(self.refresh)
 
     @Slot()
     def refresh(self) -> None:
         session = self._session
         self._thumbnails.tidy()
-        self.suggestion.refresh()
         rows = image_rows(session, self.files.paths, session.ranks)
         self.table.show_rows(rows, self._current(rows))
         none = "Open an image: File › Open, File › Open Sample, or Add files…"
-        self.facts.setText(none if session.image is None else self._describe())
+        self.facts.setText(none if session.image is None else self._describe(session.image))
         self.open_action.setEnabled(bool(self.files.paths))
         channels = None if session.image is None else channels_of(session.image)
         self.channel_row.setVisible(channels is not None)
@@ -96,8 +103,7 @@ class ImageBox(QWidget):
         shown = current_plane(image, self._session.viewer.dims)
         return next((n for n, row in enumerate(rows) if row.image == image and row.plane == shown), None)
 
-    def _describe(self) -> str:
-        image = self._session.image
+    def _describe(self, image: Image) -> str:
         grid, plane = grid_of(image), current_plane(image, self._session.viewer.dims)
         height, width = (size for size, number in zip(grid, plane, strict=True) if number is None)
         facts = f"{height} × {width} px, {pixels_of(image).dtype}"
@@ -115,11 +121,11 @@ class ImageBox(QWidget):
     def _on_row(self, row: Row) -> None:
         if row.path is not None:
             self.files.open(row.path)
-        elif row.image in self._session.viewer.layers:  # it may be gone by now
+        elif row.plane is not None and row.image in self._session.annotations.images:  # it may be gone by now
             self.suggestion.go_to(row.image, row.plane)
 
     @Slot(object)
-    def _on_opened(self, image: object) -> None:
+    def _on_opened(self, image: Image) -> None:
         self.navigator.to(image, current_plane(image, self._session.viewer.dims))
 
     @Slot(str)
@@ -143,4 +149,4 @@ class ImageBox(QWidget):
     def _choose_channel(self, index: int) -> None:
         if self._session.image is not None:
             choose_channel(self._session.image, self.channel_choice.itemData(index))
-            self._session.changed.emit()
+            self._session.events.channel.emit()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
@@ -15,6 +16,9 @@ from ..session.object_refiner import Refiner
 from ..session.session import Session
 from ..widgets.controls import form, group, set_enabled
 from ..widgets.objects_table import ObjectsTable
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
 
 _NO_SIZE = 36.0
 """Pixels across an object where the model does not know: only the sliders' ranges follow from it."""
@@ -34,7 +38,7 @@ class ObjectsBox(QWidget):
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setDecimals(2)
         self.threshold.setRange(0.01, 0.99)
-        self.threshold.setSingleStep(0.01)
+        self.threshold.setSingleStep(0.01)  # type: ignore[arg-type]  # superqt's annotation forgets the fraction
         self.min_size = QLabeledSlider(Qt.Orientation.Horizontal)
         self.max_hole = QLabeledSlider(Qt.Orientation.Horizontal)
         self.threshold.valueChanged.connect(self._choose_threshold)
@@ -58,19 +62,21 @@ class ObjectsBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
-        session.plane_changed.connect(self.refresh)
+        session.any_of("image", "layers", "results", "plane", "view").connect(self.refresh)
         refiner.changed.connect(self.refresh)
 
     def refresh(self) -> None:
         refiner = self._refiner
         prediction = refiner.on_show
         diameter = None if prediction is None else prediction.diameter
-        chosen, typical = refiner.settings.of(diameter), round((diameter or _NO_SIZE) ** 2 * 0.785)
-        for slider, most, value in (
+        chosen, typical = refiner.settings, round((diameter or _NO_SIZE) ** 2 * 0.785)
+        smallest = chosen.smallest(diameter)
+        ranges: tuple[tuple[Any, float, float], ...] = (
             (self.threshold, 0.99, chosen.threshold),
-            (self.min_size, max(2 * typical, chosen.min_size), chosen.min_size),
+            (self.min_size, max(2 * typical, smallest), smallest),
             (self.max_hole, max(typical, chosen.max_hole), chosen.max_hole),
-        ):
+        )
+        for slider, most, value in ranges:
             slider.blockSignals(True)
             if slider.maximum() != most:
                 slider.setMaximum(most)
@@ -119,4 +125,5 @@ class ObjectsBox(QWidget):
             self.table = ObjectsTable(self._session, self._refiner)
             self.table.refused.connect(partial(self.said.emit, ERROR))
             self.table.saved.connect(partial(self.said.emit, DONE))
-            self._session.viewer.window.add_dock_widget(self.table, name="Objects", area="bottom")
+            window = cast("Viewer", self._session.viewer).window  # a panel has a viewer with a window
+            window.add_dock_widget(self.table, name="Objects", area="bottom")

@@ -126,8 +126,6 @@ class FewShotWidget(QWidget):
 
     def _connect(self) -> None:
         self._count_soon = qdebounced(self._count, timeout=_TALLY_DELAY)
-        self.session.changed.connect(self._refresh)
-        self.session.plane_changed.connect(self.image_box.refresh)
         self.session.annotations.painted.connect(self._on_painted)
         self.image_box.said.connect(self._say)
         self.image_box.failed.connect(self._on_fault)
@@ -147,7 +145,6 @@ class FewShotWidget(QWidget):
         self.restoring.shown.connect(self._go_to)
         self.settings.said.connect(self._say)
         self.settings.failed.connect(self._on_fault)
-        self.rounds.history.changed.connect(self.guide.refresh)
         self.rounds.show_requested.connect(self._actions.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)

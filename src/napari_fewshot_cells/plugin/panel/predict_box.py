@@ -8,9 +8,10 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from ..dialogs.batch_dialog import BatchDialog
 from ..dialogs.library_dialog import LibraryDialog
 from ..jobs.worker import Runner
+from ..session.choices import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..session.disabled_reasons import reason_batch_disabled, reason_predict_disabled
 from ..session.object_refiner import Refiner
-from ..session.session import ALL_IMAGES, ALL_PLANES, THIS_IMAGE, Session
+from ..session.session import Session
 from ..widgets.controls import choice, fill, form, group, set_enabled
 
 
@@ -54,6 +55,8 @@ class PredictBox(QWidget):
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
+        shown = session.any_of("models", "model", "scope", "image", "running", "loading", "view")
+        shown.connect(self.refresh)
 
     def refresh(self) -> None:
         session = self._session
@@ -87,9 +90,6 @@ class PredictBox(QWidget):
             "Wait a moment: PyTorch is being loaded." if session.loading else None,
             "Rename, delete, annotate, import and export your models",
         )
-        for dialog in (self.library_dialog, self.batch_dialog):
-            if dialog is not None:
-                dialog.refresh()
 
     def manage_models(self) -> None:
         """Open the table of models."""

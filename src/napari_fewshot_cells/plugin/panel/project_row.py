@@ -80,6 +80,7 @@ class ProjectRow(QWidget):
         outer.addWidget(self.offer)
         restoring.ended.connect(self._on_restored)
         session.annotations.painted.connect(self._on_painted)
+        session.any_of("layers", "loading", "running").connect(self.refresh)
         self._look()
         self.refresh()
 

@@ -47,12 +47,15 @@ class SuggestionRow(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.answer, 1)
         layout.addWidget(self.go_button)
+        shown = session.any_of("image", "layers", "tally", "model", "running", "loading", "view")
+        shown.connect(self.refresh)
+        self.refresh()
 
     def take(self, suggested: Suggested) -> None:
         """Take an answer."""
         self.places, self._asked, self.current = list(suggested.places), suggested.entry, None
         self._none_left = not self.places
-        self._session.changed.emit()
+        self.refresh()
 
     def clear(self) -> None:
         """Forget everything; twice is fine."""
@@ -61,7 +64,7 @@ class SuggestionRow(QWidget):
         self.outline.remove()
 
     def refresh(self) -> None:
-        """Drop places that are done or gone; the table of images is drawn after this."""
+        """Drop places that are done or gone, and rank the planes of the others."""
         session = self._session
         if self._asked != session.model:
             self._asked = session.model
@@ -118,8 +121,8 @@ class SuggestionRow(QWidget):
         of_plane = [p for p in self.places if p.source.layer == image and p.source.plane == plane]
         if of_plane and self.current not in of_plane:
             self.current = of_plane[0]
-        self._navigator.to(image, plane, self.current.box if of_plane else None)
-        self._session.changed.emit()
+        self._navigator.to(image, plane, self.current.box if of_plane and self.current else None)
+        self.refresh()
 
     def _is_done(self, place: Place) -> bool:
         annotation = self._session.annotations.of(place.source.layer)

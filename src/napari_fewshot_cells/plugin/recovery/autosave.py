@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 REST = 1.0  # s after the last stroke
 LONGEST_UNSAVED = 3.0  # s after the first stroke that is not on the disk, while painting goes on
 RETRY = 10.0  # s after which a full disk is tried again
+
+_KEPT = ("layers", "results", "channel", "start", "model", "continued", "preview", "diameter", "scope")
 
 
 class Autosave(QObject):
@@ -73,10 +75,10 @@ class Autosave(QObject):
         self._timer.timeout.connect(self._save)
         self._strokes = Strokes(session.viewer.layers)
         layers = session.viewer.layers
-        self._heard = (
+        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
             (session.annotations.painted, self._on_painted),
             (self._strokes.painted, self._on_painted),
-            (session.changed, self._on_changed),
+            (session.any_of(*_KEPT), self._on_changed),
             (refiner.changed, self._on_changed),
             (rounds.history.changed, self._on_changed),
             (layers.events.removing, self._on_removing),

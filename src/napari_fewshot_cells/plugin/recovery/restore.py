@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from napari.layers import Image, Labels
@@ -16,10 +16,11 @@ from ..jobs.predictions import ObjectSettings
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, note
 from ..layers.planes import geometry_of, grid_of, pixels_of
+from ..session.choices import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..session.disabled_reasons import reason_running
 from ..session.history import Run
 from ..session.messages import DONE, ERROR, INFO, WARNING
-from ..session.session import ALL_IMAGES, ALL_PLANES, CANCELLING, OPENING, THIS_IMAGE, Session
+from ..session.session import CANCELLING, OPENING, Session
 from .read_project import Opened, OpenedImage, OpenedLabels, OpenedModels, fingerprint_or_none, fits, open_job
 from .snapshot import look_options
 
@@ -56,7 +57,7 @@ class Restoring(QObject):
         self.runner = Runner(self)
         self.runner.happened.connect(self._on_opened)
         self.runner.ended.connect(self._on_ended)
-        session.changed.connect(self._on_session)
+        session.any_of("running").connect(self._on_session)
         self._folder, self._project = Path(), Project()
         self._layers: dict[int, Image] = {}
         self._names: dict[str, str] = {}
@@ -110,12 +111,15 @@ class Restoring(QObject):
             self._layers[event.number] = layer
 
     def _add_image(self, values: np.ndarray, options: dict[str, Any]) -> Image:
-        add = self._session.viewer.add_image
         try:
-            return add(values, **options)
+            return self._added(values, options)
         except (TypeError, ValueError, KeyError):  # edited by hand, or of another napari: the looks may go
             plain = {name: options[name] for name in ("name", "rgb", "metadata")}
-            return add(values, **plain)
+            return self._added(values, plain)
+
+    def _added(self, values: np.ndarray, options: dict[str, Any]) -> Image:
+        # several layers come only of a channel axis
+        return cast(Image, self._session.viewer.add_image(values, **options))
 
     def _open_with_reader(self, event: OpenedImage) -> Image | None:
         """Open a file as it was opened then, by a plugin that may make several layers of it."""
@@ -155,7 +159,7 @@ class Restoring(QObject):
         current = None if image is None else self._session.annotations.of(image)
         if current is not None and np.array_equal(current.layer.data, event.values):
             return  # it is open
-        if current is not None and np.any(current.layer.data):
+        if image is not None and current is not None and np.any(current.layer.data):
             layer = self._add_labels(event.values, replace(record, name=f"{record.name} (restored)"), image)
             self._notes.append(
                 f"'{image.name}' has another annotation now: the restored one is the layer '{layer.name}'."
@@ -180,7 +184,8 @@ class Restoring(QObject):
             note(layer, **{WHOLE_IMAGE: record.whole_image})
         else:
             note(layer, **{IMAGE: self._project.images[record.image], WHOLE_IMAGE: record.whole_image})
-        return self._session.viewer.add_layer(layer)
+        self._session.viewer.add_layer(layer)
+        return layer
 
     # --- the end
 

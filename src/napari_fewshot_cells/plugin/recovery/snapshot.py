@@ -69,9 +69,8 @@ def take_snapshot(
     owned = [session.results.of(image) for image in annotations.images]
     kept: list[tuple[Labels, LabelsState]] = []
     for image, annotation in pairs.items():
-        number = layers.index(image)
-        state = _labels_state(annotation.layer, ANNOTATION, number, annotation.whole_image)
-        kept.append((annotation.layer, state))
+        own = _labels_state(annotation.layer, ANNOTATION, layers.index(image), annotation.whole_image)
+        kept.append((annotation.layer, own))
     for labels in annotations.labels:
         facts = noted(labels)
         if annotations.image_of(labels) is not None:

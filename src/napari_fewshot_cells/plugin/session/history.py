@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from psygnal import Signal
 
+from ..jobs.predictions import Prediction
 from ..layers.planes import PlaneIndex
 
 if TYPE_CHECKING:
     from napari.layers import Image
 
     from ...models.model import ModelCard
-    from ..jobs.predictions import Prediction
     from ..layers.plane_source import Source
 
 MOST_BYTES = 256 * 2**20
@@ -121,19 +121,19 @@ class History:
         key = prediction.provenance["model"], source.layer, source.plane
         self._kept.pop(key, None)
         self._kept[key] = prediction
-        in_memory = [key for key, kept in self._kept.items() if not _is_source(kept)]
-        for first in in_memory[:-1]:
+        in_memory = [(key, kept) for key, kept in self._kept.items() if isinstance(kept, Prediction)]
+        for first, oldest in in_memory[:-1]:
             if self._bytes() <= self._most_bytes:
                 break
-            self._kept[first] = self._kept[first].source
+            self._kept[first] = oldest.source
 
     def predictions(self, model: str) -> tuple[Prediction, ...]:
         """What a model predicted and memory still holds."""
-        return tuple(kept for kept in self._of(model) if not _is_source(kept))
+        return tuple(kept for kept in self._of(model) if isinstance(kept, Prediction))
 
     def forgotten(self, model: str) -> tuple[Source, ...]:
         """Planes that a model predicted and memory holds no more."""
-        return tuple(kept for kept in self._of(model) if _is_source(kept))
+        return tuple(kept for kept in self._of(model) if not isinstance(kept, Prediction))
 
     def forget(self, image: Image) -> None:
         """Free what belongs to an image that is gone."""
@@ -144,18 +144,14 @@ class History:
         """Free all predictions: the panel goes away."""
         self._kept = {}
 
-    def _of(self, model: str) -> list[Any]:
+    def _of(self, model: str) -> list[Prediction | Source]:
         return [kept for key, kept in self._kept.items() if key[0] == model]
 
     def _bytes(self) -> int:
-        return sum(kept.probability.nbytes for kept in self._kept.values() if not _is_source(kept))
-
-
-def _is_source(kept: Prediction | Source) -> bool:
-    return not hasattr(kept, "probability")
+        return sum(kept.probability.nbytes for kept in self._kept.values() if isinstance(kept, Prediction))
 
 
 def _named(kept: Prediction | Source, model: str) -> Prediction | Source:
-    if _is_source(kept):
+    if not isinstance(kept, Prediction):
         return kept
     return replace(kept, provenance={**kept.provenance, "model": model})

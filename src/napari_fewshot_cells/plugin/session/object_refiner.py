@@ -41,7 +41,7 @@ class Refiner(QObject):
         self._at_rest.setSingleShot(True)
         self._at_rest.setInterval(_REST)
         self._at_rest.timeout.connect(self._go_on)
-        session.changed.connect(self._tidy)
+        session.any_of("layers").connect(self._tidy)
         session.results.released.connect(self._tidy)
 
     @property
@@ -104,7 +104,7 @@ class Refiner(QObject):
             return
         self._stopped = True
         self._at_rest.stop()
-        self._session.changed.disconnect(self._tidy)
+        self._session.any_of("layers").disconnect(self._tidy)
         self._session.results.released.disconnect(self._tidy)
         self.predictions = Predictions()
         stop_functions(self._making, self._measuring)

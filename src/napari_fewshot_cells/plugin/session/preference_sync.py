@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from napari.utils.notifications import show_warning
 from qtpy.QtCore import QObject, Signal, Slot
@@ -31,7 +31,7 @@ class Collapsible(Protocol):
     """A part of the panel that opens and closes; its name is remembered."""
 
     name: str
-    toggled: Signal
+    toggled: Any  # Qt's signal, of a bool
 
     def open(self, opened: bool) -> None:
         """Show or hide the content."""
@@ -63,8 +63,8 @@ class Settings(QObject):
         session.preferences, session.preview, session.scope = kept, kept.preview, kept.scope
         refiner.settings = replace(refiner.settings, min_size=kept.min_size, max_hole=kept.max_hole)
         self._write_at_rest = qdebounced(self._write_soon, timeout=_REST)
-        session.changed.connect(self._on_session)
-        session.preferred.connect(self._look)
+        self._followed = session.any_of("loading", "image", "layers", "preferences", "preview", "scope")
+        self._followed.connect(self._on_session)
         refiner.changed.connect(self._look)
 
     def follow(self, steps: Sequence[Collapsible]) -> None:
@@ -79,8 +79,7 @@ class Settings(QObject):
             return
         self._stopped = True
         self._write_at_rest.cancel()
-        self._session.changed.disconnect(self._on_session)
-        self._session.preferred.disconnect(self._look)
+        self._followed.disconnect(self._on_session)
         self._refiner.changed.disconnect(self._look)
         self._follow_brush(None)
         try:
@@ -135,6 +134,8 @@ class Settings(QObject):
             layer.events.brush_size.connect(self._on_brush)
 
     def _on_brush(self) -> None:
+        if self._layer is None:
+            return
         size = float(self._layer.brush_size)
         usual = usual_brush_size(plane_on_show(self._session.viewer, self._layer).shape)
         self._session.prefer(brush_size=None if size == usual else size)

@@ -78,10 +78,11 @@ class PreviewLayer:
             return
         levels = np.rint(preview.probability * _LEVELS).astype(np.uint8)
         data = levels.reshape(_shape(source.plane, levels.shape))
-        if self._first or image != self._image:  # it may have been moved since the layer was made
-            self._move_to(image)
-        self._layer.data = data
-        move(self._layer, translate=_corner(image, source.plane, preview.part))
+        layer = self._layer
+        if layer is None or self._first or image != self._image:  # it may have been moved since it was made
+            layer = self._move_to(image)
+        layer.data = data
+        move(layer, translate=_corner(image, source.plane, preview.part))
         if self._first:  # afterwards it is the eye in the list of layers that says
             self._first = False
             QTimer.singleShot(FRAME // 2, self._reveal)  # drawn while the training waits
@@ -106,18 +107,19 @@ class PreviewLayer:
         if self._layer is not None and self.wanted is not None:
             self._layer.visible = True
 
-    def _move_to(self, image: Image) -> None:
-        layers = self._session.viewer.layers
-        if self._layer is None or self._layer.ndim != image.ndim:
+    def _move_to(self, image: Image) -> Labels:
+        layers, layer = self._session.viewer.layers, self._layer
+        if layer is None or layer.ndim != image.ndim:
             self.remove()
-            self._add(image)
+            layer = self._add(image)
         else:
-            place_on(self._layer, image)
-            self._layer.name = f"preview {image.name}"
-            layers.move(layers.index(self._layer), self._above(image))
+            place_on(layer, image)
+            layer.name = f"preview {image.name}"
+            layers.move(layers.index(layer), self._above(image))
         self._image = image
+        return layer
 
-    def _add(self, image: Image) -> None:
+    def _add(self, image: Image) -> Labels:
         layers = self._session.viewer.layers
         layer = Labels(
             np.zeros((1,) * image.ndim, np.uint8),
@@ -133,6 +135,7 @@ class PreviewLayer:
         insert_unselected(layers, self._above(image), layer)
         self._layer = layer
         layers.events.removed.connect(self._on_removed)
+        return layer
 
     def _above(self, image: Image) -> int:
         """Where in the list of layers: above the image and its result, below its annotation."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari.layers import Image, Labels
 from psygnal import Signal
@@ -11,94 +12,51 @@ from psygnal import Signal
 from ...projects.preferences import Preferences
 from ..jobs.events import Predicting
 from ..layers.annotation_layers import Annotation, Annotations
-from ..layers.plane_source import Painted, PlaneResult, Source, Tally, every_source, source_on_show
+from ..layers.plane_source import Painted, PlaneResult, Source, every_source, source_on_show
 from ..layers.result_layers import Results, is_prediction
+from .choices import ALL_IMAGES, THIS_IMAGE, Choices, keywords_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel
     from napari.utils.events import Event
 
-    from ...finetune.recipe import Recipe
     from ...models.library import ModelEntry
-    from ..layers.planes import Ranks, Scores
 
 FINE_TUNING, FINISHING, PREDICTING, CANCELLING = "fine-tuning", "finishing", "predicting", "cancelling"
 BATCH, COMPARING, OPENING = "predicting a folder", "comparing", "opening a project"
-THIS_IMAGE, ALL_PLANES, ALL_IMAGES = "this image", "all planes", "all images"
 
 
-class Session:
+class Session(Choices):
     """What a person has chosen and made in the panel.
 
     It holds layers, never their names. Models are held as entries of the library: what the panel can use, the
     library has.
 
+    What it shows or does is signalled by `any_of`; its values are listed at `Fields`.
+
     Attributes
     ----------
-    image : Image or None
-        The chosen layer; follows the viewer's active layer.
     annotations : Annotations
     results : Results
-    models : tuple of ModelEntry
-        The library.
-    start, model : ModelEntry or None
-        Where fine-tuning begins; what predicts.
-    continued : bool
-        Fine-tuning goes on from `model` instead.
-    preview : bool
-        A training shows what it has learnt so far.
-    preferences : Preferences
-        What is kept between starts; `Settings` reads and writes it.
-    diameter : float or None
-        Cell diameter in pixels; None takes it from the annotation.
-    recipe : Recipe or None
-        How to fine-tune; None is the button's own.
-    scope : str
-        What *Predict* is for.
-    tally : Tally
-        What is annotated, as of the last count.
-    scores : Scores
-        Of the model that was measured last, on its shots.
-    ranks : Ranks
-        What to annotate next.
-    loading : bool
-        PyTorch is still being imported.
-    running : str or None
-        What is going on, in a word.
     closed : bool
     """
 
-    changed = Signal()
-    plane_changed = Signal()
     model_renamed = Signal(str, str)  # from, to
-    preferred = Signal()  # of preferences that nothing on the screen depends on
 
     def __init__(self, viewer: ViewerModel) -> None:
+        super().__init__()
         self.viewer = viewer
         self.annotations = Annotations(viewer)
         self.results = Results(viewer)
-        self.image: Image | None = None
-        self.models: tuple[ModelEntry, ...] = ()
-        self.start: ModelEntry | None = None
-        self.model: ModelEntry | None = None
-        self.continued = False
-        self.preview = True
-        self.preferences = Preferences()
-        self.diameter: float | None = None
-        self.recipe: Recipe | None = None
-        self.scope = THIS_IMAGE
-        self.tally = Tally()
-        self.scores: Scores = {}
-        self.ranks: Ranks = {}
-        self.loading = True
-        self.running: str | None = None
         self.closed = False
         self._writing = False
-        self._heard = (
+        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
             (self.annotations.changed, self._on_layers),
+            (self.results.appeared, self._on_results),
+            (self.results.released, self._on_results),
             (viewer.layers.selection.events.active, self._on_active),
-            (viewer.dims.events.ndisplay, self._on_layers),
-            (viewer.dims.events.order, self._on_layers),
+            (viewer.dims.events.ndisplay, self._on_view),
+            (viewer.dims.events.order, self._on_view),
             (viewer.dims.events.current_step, self._on_step),
         )
         for signal, slot in self._heard:
@@ -127,16 +85,10 @@ class Session:
         """That of the chosen image."""
         return self.annotations.of(self.image)
 
-    def choose(self, **choices: object) -> None:
-        """Set attributes and tell it once."""
-        for name, value in choices.items():
-            setattr(self, name, value)
-        self.changed.emit()
-
-    def prefer(self, **preferences: object) -> None:
-        """Set preferences that the screen does not show; they are kept between starts."""
-        self.preferences = replace(self.preferences, **preferences)
-        self.preferred.emit()
+    @keywords_of(Preferences)
+    def prefer(self, **preferences: Any) -> None:
+        """Set preferences; they are kept between starts."""
+        self.choose(preferences=replace(self.preferences, **preferences))
 
     def choose_annotation(self, labels: Labels | None) -> None:
         """Take a labels layer as the annotation of the chosen image.
@@ -163,17 +115,14 @@ class Session:
         if renamed is not None and renamed[1] in by_name:
             by_name[renamed[0]] = by_name[renamed[1]]
             self.model_renamed.emit(*renamed)
-        kept = {
-            role: by_name.get(chosen.name) if chosen else None
-            for role, chosen in (("start", self.start), ("model", self.model))
-        }
-        kept["start"] = kept["start"] or next(iter(models), None)
-        self.choose(models=models, loading=False, **kept)
+        start = by_name.get(self.start.name) if self.start else None
+        model = by_name.get(self.model.name) if self.model else None
+        self.choose(models=models, loading=False, start=start or next(iter(models), None), model=model)
 
-    def adopt(self, entry: ModelEntry, **choices: object) -> None:
+    def adopt(self, entry: ModelEntry) -> None:
         """Predict with another model from now on."""
         models = self.models if entry in self.models else (*self.models, entry)
-        self.choose(models=models, model=entry, **choices)
+        self.choose(models=models, model=entry)
 
     def entry(self, name: str | None) -> ModelEntry | None:
         """The model of that name, if the library has it."""
@@ -215,10 +164,14 @@ class Session:
 
     def _on_layers(self) -> None:
         images = self.annotations.images
-        if self.image not in images:
-            self.image = images[-1] if images else None
-        self.scores = {plane: told for plane, told in self.scores.items() if plane[0] in images}
-        self.changed.emit()
+        with self.together():
+            if self.image not in images:
+                self.choose(image=images[-1] if images else None)
+            self.choose(scores={plane: told for plane, told in self.scores.items() if plane[0] in images})
+            self.events.layers.emit()
+
+    def _on_results(self) -> None:
+        self.events.results.emit()
 
     def _on_active(self, event: Event) -> None:
         if self._writing:
@@ -228,5 +181,8 @@ class Session:
         if image in self.annotations.images and image != self.image:
             self.choose(image=image)
 
+    def _on_view(self) -> None:
+        self.events.view.emit()
+
     def _on_step(self) -> None:
-        self.plane_changed.emit()
+        self.events.plane.emit()

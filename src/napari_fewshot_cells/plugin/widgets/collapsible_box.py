@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QIcon, QPixmap
-from qtpy.QtWidgets import QSizePolicy
+from qtpy.QtWidgets import QSizePolicy, QVBoxLayout
 from superqt import QCollapsible
 
 _FRAME = "QFrame#step { border: 1px solid rgba(128, 128, 128, 70); border-radius: 6px; }"
@@ -37,12 +37,15 @@ class CollapsibleBox(QCollapsible):
         self.heading.setStyleSheet("")  # the panel's own shows where the keyboard is
         self.heading.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.inside = self.content().layout()
+        inside, outside = self.content().layout(), self.layout()
+        assert isinstance(inside, QVBoxLayout), "superqt fills it with one"
+        assert outside is not None, "superqt gives every one a layout"
+        self.inside = inside
         self.inside.setContentsMargins(0, 0, 0, 0)
         self.inside.setSpacing(6)
         margins = (10, 4, 10, 8) if framed else (0, 0, 0, 0)
-        self.layout().setContentsMargins(*margins)
-        self.layout().setSpacing(4)
+        outside.setContentsMargins(*margins)
+        outside.setSpacing(4)
         self.toggled.connect(self._show)
         self.expand()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal, Slot
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, QSize, Qt, Signal, Slot
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QSizePolicy, QTableView
 
 from .thumbnails import SIDE, Thumbnails
 
 if TYPE_CHECKING:
-    from ..session.image_rows import Row
+    from .image_rows import Row
 
 MOST_ROWS = 5  # seen at a time
 NAME, ANNOTATED, FOUND, SCORE, NEXT = range(5)
@@ -27,6 +27,7 @@ _HEADINGS = {
     NEXT: ("Next", "Place in the order of what to annotate next"),
 }
 _NOWHERE = QModelIndex()
+Index = QModelIndex | QPersistentModelIndex
 _HEIGHT = SIDE + 2  # px
 _WIDTHS = {
     ANNOTATED: 78,
@@ -55,18 +56,18 @@ class ImageModel(QAbstractTableModel):
             self.rows = list(rows)
             self.endResetModel()
 
-    def rowCount(self, parent: QModelIndex = _NOWHERE) -> int:
+    def rowCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(self.rows)
 
-    def columnCount(self, parent: QModelIndex = _NOWHERE) -> int:
+    def columnCount(self, parent: Index = _NOWHERE) -> int:
         return 0 if parent.isValid() else len(_HEADINGS)
 
-    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
+    def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row, column = self.rows[index.row()], index.column()
         if role == Qt.ItemDataRole.ToolTipRole:
             return row.told
         if role == Qt.ItemDataRole.DecorationRole and column == NAME and row.image is not None:
-            return self._thumbnails.of(row.image, row.plane)
+            return None if row.plane is None else self._thumbnails.of(row.image, row.plane)
         if role == Qt.ItemDataRole.TextAlignmentRole and column != NAME:
             return Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         if role != Qt.ItemDataRole.DisplayRole:
@@ -81,7 +82,8 @@ class ImageModel(QAbstractTableModel):
         if orientation == Qt.Orientation.Vertical:
             return None
         heading, tip = _HEADINGS[section]
-        return {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}.get(role)
+        texts: dict[int, str] = {Qt.ItemDataRole.DisplayRole: heading, Qt.ItemDataRole.ToolTipRole: tip}
+        return texts.get(role)
 
     @Slot()
     def _on_picture(self) -> None:

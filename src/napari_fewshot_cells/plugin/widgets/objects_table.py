@@ -71,6 +71,8 @@ class ObjectsTable(QWidget):
         layout.addLayout(top)
         layout.addWidget(self.view)
         refiner.changed.connect(self.refresh)
+        self._followed = session.any_of("image", "layers", "results")
+        self._followed.connect(self.refresh)
         session.viewer.mouse_drag_callbacks.append(self._on_mouse)
         self.refresh()
 
@@ -96,6 +98,7 @@ class ObjectsTable(QWidget):
         self.closed = True
         self._follow(None)
         self._refiner.changed.disconnect(self.refresh)
+        self._followed.disconnect(self.refresh)
         self._session.viewer.mouse_drag_callbacks.remove(self._on_mouse)
 
     def event(self, event: QEvent) -> bool:
@@ -134,13 +137,13 @@ class ObjectsTable(QWidget):
         if not len(rows):
             return
         middle = iter((rows.mean(), columns.mean()))
-        self._go_to([next(middle) if isinstance(at, slice) else at for at in there])
+        self._go_to(layer, [next(middle) if isinstance(at, slice) else at for at in there])
         layer.selected_label = label
 
-    def _go_to(self, point: list[float]) -> None:
+    def _go_to(self, layer: Labels, point: list[float]) -> None:
         """Bring a point of the layer to the middle of the view."""
         viewer = self._session.viewer
-        world = np.asarray(self._layer.data_to_world(point))
+        world = np.asarray(layer.data_to_world(point))
         offset = viewer.dims.ndim - len(world)
         for axis, value in enumerate(world, start=offset):
             if axis not in viewer.dims.displayed:
@@ -149,7 +152,8 @@ class ObjectsTable(QWidget):
         viewer.camera.center = (0.0, *seen)[-3:]
 
     def _on_selected_label(self) -> None:
-        self._select(int(self._layer.selected_label))
+        if self._layer is not None:
+            self._select(int(self._layer.selected_label))
 
     def _select(self, label: int) -> None:
         row = self.model.row_of(label)
@@ -170,15 +174,16 @@ class ObjectsTable(QWidget):
                 dims_displayed=event.dims_displayed,
                 world=True,
             )
-            if label:
+            if label and not isinstance(label, tuple):  # a tuple is a pyramid's; a result is none
                 self._select(int(label))
 
     # --- the file
 
     @Slot()
     def _save(self) -> None:
-        layer = self._layer
-        name, title = file_name(layer.name), "Save the table of objects"
+        if self._layer is None:
+            return
+        name, title = file_name(self._layer.name), "Save the table of objects"
         dialog = save_dialog(
             self._session, self, title, name, "Table (*.csv)"
         )  # it asks before it overwrites
@@ -189,6 +194,9 @@ class ObjectsTable(QWidget):
 
     def write(self, path: Path) -> None:
         """Write the table; what keeps it from being written is told by `refused`."""
+        if self._layer is None:  # the image was closed while the file was chosen
+            self.refused.emit("There is no result to save any more.")
+            return
         try:
             save_csv(self._layer.features, path)
         except DataError as error:

@@ -36,11 +36,13 @@ def colours_of(theme: str) -> Colours:
         for colour in (napari.text, napari.background, napari.foreground)
     )
     return Colours(
-        text,
-        ground,
-        readable(_between(text, ground, 0.5), ground, text, _HINT_CONTRAST),
-        *(readable(colour, table, text) for colour in (_DONE, _WARNING, _ERROR)),
-        readable(_LINE, ground, text, 3.0),
+        text=text,
+        ground=ground,
+        hint=readable(_between(text, ground, 0.5), ground, text, _HINT_CONTRAST),
+        done=readable(_DONE, table, text),
+        warning=readable(_WARNING, table, text),
+        error=readable(_ERROR, table, text),
+        line=readable(_LINE, ground, text, 3.0),
     )
 
 

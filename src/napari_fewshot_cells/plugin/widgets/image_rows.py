@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels
 
     from ..layers.plane_source import Count
-    from .session import Session
+    from ..session.session import Session
 
 MOST_SUGGESTED = 5  # planes of a stack that get a row because they should be annotated next
 
