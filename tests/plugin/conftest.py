@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,31 @@ from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 
 PATIENCE = 120_000  # ms; generous, because other work may share the machine's cores
+
+
+@pytest.fixture(autouse=True)
+def quick_collections(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leaves imported modules out of garbage collection for the whole session.
+
+    The panel freezes them when it opens and thaws them when it closes, so each test would pay for two full
+    collections of PyTorch's modules: half of its processor time. Here they are frozen once, after the first
+    test, and the panel's own calls do nothing. Tests that need them ask for `panel_freezes`.
+    """
+    with pytest.MonkeyPatch.context() as patched:
+        if "panel_freezes" in request.fixturenames:
+            gc.unfreeze()
+        else:
+            patched.setattr(gc, "freeze", lambda: None)
+            patched.setattr(gc, "unfreeze", lambda: None)
+        yield
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture
+def panel_freezes() -> None:
+    """Lets the panel freeze and thaw as in napari: for tests of this and of how long the GUI stops."""
 
 
 @pytest.fixture

@@ -511,6 +511,7 @@ def test_without_the_check_mark_there_is_no_preview(
     wait_idle(panel)
 
 
+@pytest.mark.usefixtures("panel_freezes")
 def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
     """How long its thread works without a pause, in its own processor time: other work may share the core."""
     viewer, panel = annotated_image(Recipe(steps=40, crops=4, crop_size=96), images=2)
@@ -533,6 +534,7 @@ def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: An
     assert gaps[-1] < 0.4
 
 
+@pytest.mark.usefixtures("panel_freezes")
 def test_what_is_frozen_thaws_with_a_layer_that_goes_and_with_the_panel(
     annotated_image: Any, qtbot: Any, own_home: object
 ) -> None:
@@ -550,6 +552,7 @@ def test_what_is_frozen_thaws_with_a_layer_that_goes_and_with_the_panel(
     assert gc.get_freeze_count() == 0
 
 
+@pytest.mark.usefixtures("panel_freezes")
 def test_layers_that_come_are_frozen_so_that_many_do_not_make_a_collection_long(
     annotated_image: Any, qtbot: Any, own_home: object
 ) -> None:
