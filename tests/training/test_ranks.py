@@ -65,7 +65,7 @@ def test_devices_that_are_not_there(monkeypatch):
 def test_auto_precision_is_bf16_where_the_device_likes_it(monkeypatch, supported):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
     assert choose_precision("auto", torch.device("cuda")) == ("bf16-mixed" if supported else "32-true")
-    monkeypatch.setattr("napari_fewshot_cells.training.ranks.multiplies_bfloat16", lambda: supported)
+    monkeypatch.setattr("napari_fewshot_cells.base.devices.multiplies_bfloat16", lambda: supported)
     assert choose_precision("auto", torch.device("cpu")) == ("bf16-mixed" if supported else "32-true")
     assert choose_precision("auto", torch.device("mps")) == "32-true"
     assert choose_precision("bf16-mixed", torch.device("cpu")) == "bf16-mixed"
