@@ -1,8 +1,10 @@
-"""Shared fixtures: a library of its own for every test, and the real data where it is at hand."""
+"""Shared fixtures: a home and signal handlers for each test, simulated source sets, the real data."""
 
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,15 +13,29 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test reads or writes the models, sessions and data of the person who runs it."""
+    """A new home for each test, so that none touches the models, sessions and data of whoever runs it."""
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("NAPARI_FEWSHOT_HOME", str(home))
     return home
 
 
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    """Ctrl-C interrupts this process and its children; handlers that a command installs end with the test.
+
+    A shell starts background jobs (``make test &``) with SIGINT ignored, and child processes inherit this.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    if before[signal.SIGINT] == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 @pytest.fixture(scope="session")
 def source_data() -> Path:
-    """Folder of the real source sets; the test skips, saying so, where there is none."""
+    """Folder of the real source sets; skips the test, with the reason, if there is none."""
     given = os.environ.get("NAPARI_FEWSHOT_DATA")
     folder = Path(given) if given else Path(__file__).parents[1].parent / "shared" / "data"
     if not (folder / "B39" / "images").is_dir():
@@ -29,7 +45,7 @@ def source_data() -> Path:
 
 @pytest.fixture(scope="session")
 def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder laid out as the five source sets, each with 12 small simulated images."""
+    """Folder laid out as the five source sets, with 12 small simulated images in each."""
     from skimage import io
 
     from napari_fewshot_cells.datasets.five_sets import PUBLISHED_SETS
@@ -50,7 +66,7 @@ def five_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def two_sources(tmp_path_factory):
-    """Folder laid out as the source sets, with B39 and EM made by our own simulation."""
+    """Folder laid out as the source sets, with three simulated images in B39 and three in EM."""
     from skimage import io
 
     from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells
@@ -83,7 +99,7 @@ def tasks(sources):
 
 @pytest.fixture
 def interrupted_at_second_rows(monkeypatch):
-    """Ctrl-C at the second rows that a module appends to its curves, before or after they are written."""
+    """Ctrl-C when a module appends rows to its curves the second time, before or after they are written."""
 
     @contextmanager
     def interrupted_at_second_rows(module, written):

@@ -34,8 +34,8 @@ def test_contents(wheel: Path) -> None:
     package = "napari_fewshot_cells/"
     for name in ("napari.yaml", "py.typed", "__main__.py", "cli/main.py"):
         assert package + name in names
-    templates = ROOT / "src" / package / "training" / "templates"
-    assert {f"{package}training/templates/{file.name}" for file in templates.iterdir()} <= set(names)
+    templates = ROOT / "src" / package / "experiment" / "report" / "templates"
+    assert {f"{package}experiment/report/templates/{file.name}" for file in templates.iterdir()} <= set(names)
     for model in ("half-unet", "fcrn", "unet"):
         for suffix in (".safetensors", ".json"):
             assert f"{package}pretrained/{model}{suffix}" in names
@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 import torch
 import napari_fewshot_cells
-from napari_fewshot_cells.library import load_model
+from napari_fewshot_cells.models.library import load_model
 assert Path(napari_fewshot_cells.__file__).is_relative_to(sys.argv[1]), napari_fewshot_cells.__file__
 for name in ("half-unet", "fcrn", "unet"):
     model = load_model(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -15,6 +16,26 @@ from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 
 PATIENCE = 120_000  # ms; generous, because other work may share the machine's cores
+
+
+@pytest.fixture(autouse=True)
+def quick_collections(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leave imported modules out of garbage collection for the whole session.
+
+    napari collects whenever a layer is removed. With PyTorch in memory a full collection takes 0.4 s.
+    Tests of how long the GUI stops ask for `full_collections`, as in napari.
+    """
+    if "full_collections" in request.fixturenames:
+        gc.unfreeze()
+    yield
+    if gc.get_freeze_count() == 0:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture
+def full_collections() -> None:
+    """Collections take as long as in napari: nothing is frozen."""
 
 
 @pytest.fixture

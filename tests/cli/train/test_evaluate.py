@@ -235,12 +235,13 @@ def test_the_method_by_the_card():
     assert method_of(begun) == "complete after lab"
 
 
-def test_a_killed_run_goes_on_where_it_was(data, run_folder, schedule, tmp_path):
+def test_a_killed_run_goes_on_where_it_was(evaluate, data, run_folder, schedule, tmp_path):
     out = tmp_path / "out.csv"
     arguments = [run_folder, "--target", "EM", "--data", data, "--schedule", schedule, "--out", out]
-    command = [*COMMAND, *map(str, arguments), "--k-shot", "1", "--n-test", "1", "--threads", "1"]
+    few = ("--k-shot", "1", "--n-test", "1")
+    command = [*COMMAND, *map(str, arguments), *few, "--threads", "1", "--selections", "400"]
     environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
-    run = subprocess.Popen([*command, "--selections", "400"], env=environment, stderr=subprocess.PIPE)
+    run = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     end = time.monotonic() + 100
     while not out.exists() and run.poll() is None and time.monotonic() < end:
         time.sleep(0.1)
@@ -248,8 +249,7 @@ def test_a_killed_run_goes_on_where_it_was(data, run_folder, schedule, tmp_path)
     run.communicate()
     before = rows(out)
     assert 0 < len(before) < 400
-    more = ["--selections", str(len(before) + 1)]
-    again = subprocess.run([*command, *more], env=environment, capture_output=True, text=True, timeout=100)
-    assert again.returncode == 0, again.stderr
+    again = evaluate(*few, "--selections", len(before) + 1)
+    assert again.exit_code == 0, again.stderr
     assert rows(out)[:-1] == before
     assert str(out) in again.stdout

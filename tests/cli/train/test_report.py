@@ -1,4 +1,4 @@
-"""``napari-fewshot-train report``, in a process of its own."""
+"""``napari-fewshot-train report``: what it writes and how it fails."""
 
 from __future__ import annotations
 
@@ -8,12 +8,21 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from typer.testing import CliRunner, Result
+
+from napari_fewshot_cells.cli.train.main import app
 from napari_fewshot_cells.experiment.report.results import FineTuning
 
 COMMAND = (sys.executable, "-m", "napari_fewshot_cells.cli.train", "report")
 
 
+def run(*args: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, ["report", *(str(arg) for arg in args)])
+
+
 def start(*args: object) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
     command = [*COMMAND, *(str(arg) for arg in args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
 
@@ -47,8 +56,8 @@ def test_two_schedules_with_markdown(tmp_path: Path) -> None:
 
 
 def test_no_results_are_one_line(tmp_path: Path) -> None:
-    done = start(tmp_path, "--out", tmp_path / "report")
-    assert done.returncode == 2
+    done = run(tmp_path, "--out", tmp_path / "report")
+    assert done.exit_code == 2
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
@@ -58,14 +67,14 @@ def test_no_results_are_one_line(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    done = start(some_results(tmp_path / "cpu"), "--out", tmp_path / "file" / "report")
-    assert done.returncode == 2
+    done = run(some_results(tmp_path / "cpu"), "--out", tmp_path / "file" / "report")
+    assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert "cannot be written" in line
 
 
 def test_help_names_what_is_written() -> None:
-    done = start("--help")
-    assert done.returncode == 0
+    done = run("--help")
+    assert done.exit_code == 0
     for said in ("--out", "--no-overlays", "--markdown", "RESULTS"):
         assert said in done.stdout

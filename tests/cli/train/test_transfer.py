@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import tifffile
 from skimage import io
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.cli.train.main import app
@@ -50,14 +50,20 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def run(*arguments: object) -> Result:
+    """Run the command in this process."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 def start(*arguments: object, program: tuple[str, ...] = TRAIN) -> subprocess.CompletedProcess[str]:
+    """Run the command as a person does."""
     command = [*program, *(str(argument) for argument in arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
 
 def fail(*arguments: object) -> str:
-    """The one line that a wrong command leaves, in this process."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    """The one line that a wrong command leaves."""
+    result = run(*arguments)
     assert result.exit_code == 2, result.stderr
     (line,) = result.stderr.strip().splitlines()
     assert line.startswith("error: ")
@@ -92,8 +98,8 @@ def test_an_own_source_becomes_a_start_that_the_panel_can_use(lab: Path, tmp_pat
 def test_switches_are_in_the_card(lab: Path, tmp_path: Path):
     switches = ("--by-set", "--balance", 0.5, "--anneal", "--grey", "--native-scale")
     own = ("--sources", lab / "nuclei", "--sources", lab / "em")
-    done = start("transfer", *own, "--out", tmp_path, "--steps", 2, *TINY, *switches)
-    assert done.returncode == 0, done.stderr
+    done = run("transfer", *own, "--out", tmp_path, "--steps", 2, *TINY, *switches)
+    assert done.exit_code == 0, done.stderr
     told = read_model(tmp_path / "model.safetensors").card.hyper_parameters
     found = [told[name] for name in ("by_set", "balance", "anneal", "mix", "rescale")]
     assert found == [True, 0.5, True, False, False]
@@ -102,8 +108,8 @@ def test_switches_are_in_the_card(lab: Path, tmp_path: Path):
 def test_meta_training_on_own_sources(lab: Path, tmp_path: Path):
     tiny = ("--k-shot", 2, "--inner-steps", 1, "--crops", 1, "--crop-size", 32, "--meta-steps", 1)
     own = ("--sources", lab / "nuclei", "--sources", f"mitochondria={lab / 'em'}")
-    done = start("meta", *own, "--out", tmp_path / "run", *tiny)
-    assert done.returncode == 0, done.stderr
+    done = run("meta", *own, "--out", tmp_path / "run", *tiny)
+    assert done.exit_code == 0, done.stderr
     card = read_model(tmp_path / "run" / "model.safetensors").card
     assert [s["name"] for s in card.sources] == ["nuclei", "mitochondria"]
     assert {s["licence"] for s in card.sources} == {"as its owner says"}
@@ -132,18 +138,21 @@ def test_ctrl_c_and_on(lab: Path, tmp_path: Path):
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
     )
     deadline = time.monotonic() + 200
-    while not (tmp_path / "curves.csv").exists() and time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr.read()
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        while not (tmp_path / "curves.csv").exists() and time.monotonic() < deadline:
+            assert process.poll() is None, process.stderr.read()
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()  # if the signal did not end it
     assert process.returncode == 130
     assert b"Traceback" not in stderr
     assert b"The same command goes on from there" in b" ".join(stderr.split())
     done = read_model(tmp_path / "model.safetensors").card.hyper_parameters["iterations"]
     assert done >= 1
-    resumed = start(*arguments, "--steps", done + 1)
-    assert resumed.returncode == 0, resumed.stderr
+    resumed = run(*arguments, "--steps", done + 1)
+    assert resumed.exit_code == 0, resumed.stderr
     assert read_model(tmp_path / "model.safetensors").card.hyper_parameters["iterations"] == done + 1
 
 
@@ -152,8 +161,8 @@ def test_own_sources_beside_the_five_at_a_stride(lab: Path, tmp_path: Path):
         shutil.copytree(lab / "em", tmp_path / "five" / name)
     sources = ("--data", tmp_path / "five", "--target", "B5", "--sources", lab / "nuclei")
     out = ("--out", tmp_path / "run", "--steps", 1, *TINY, "--stride", 40, "--native-scale")
-    done = start("transfer", *sources, *out)
-    assert done.returncode == 0, done.stderr
+    done = run("transfer", *sources, *out)
+    assert done.exit_code == 0, done.stderr
     card = read_model(tmp_path / "run" / "model.safetensors").card
     assert [s["name"] for s in card.sources] == ["B39", "ssTEM", "EM", "TNBC", "nuclei"]
     assert card.hyper_parameters["stride"] == 40

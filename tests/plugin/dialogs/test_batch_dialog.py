@@ -135,6 +135,7 @@ def test_cancel_and_go_on(qtbot: Any, open_dialog: Any, folder: Path, pace: Any)
     assert tifffile.imread(out / "a.tif").max() == 6
 
 
+@pytest.mark.usefixtures("full_collections")
 def test_the_window_stays_alive(qtbot: Any, open_dialog: Any, folder: Path, pace: Any) -> None:
     panel, dialog = open_dialog()
     dialog.choices.choose_inputs([folder])

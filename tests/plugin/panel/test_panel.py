@@ -485,6 +485,7 @@ def test_a_fault_of_ours_is_shown_and_not_hidden(
     assert panel.fine_tune_button.isEnabled()
 
 
+@pytest.mark.usefixtures("full_collections")
 def test_the_window_lives_while_it_trains_and_predicts(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
 ) -> None:

@@ -1,6 +1,6 @@
 """A napari that paints, trains and saves until it is killed: ``session_to_kill.py {train,save} PROJECT``.
 
-Every stroke writes its number into a row of the annotation, and prints the number and the time.
+Each stroke writes its number into a row of the annotation, and prints the number and the time.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ SIDE = 1024
 EVERY = 50  # ms between strokes
 
 
+def say(line: str) -> None:
+    """Print a line in one write. With PYTHONUNBUFFERED `print` makes several, and a kill may fall between."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def main(mode: str, project: Path) -> None:
     entry = save_model(Model(ModelCard("quick start", "fcrn"), build_network("fcrn", seed=0)))
     viewer = napari.Viewer()
@@ -39,9 +45,9 @@ def main(mode: str, project: Path) -> None:
         number = next(numbers)
         columns = np.arange(SIDE)
         layer.data_setitem((np.full(SIDE, number % (SIDE - 1)), columns), number)
-        print("painted", number, time.time(), flush=True)
+        say(f"painted {number} {time.time()}")
         if panel.session.running == FINE_TUNING and panel.finetune_box.progress.value() > 0:
-            print("training", panel.finetune_box.progress.value(), flush=True)
+            say(f"training {panel.finetune_box.progress.value()}")
 
     def train() -> None:
         recipe = Recipe(steps=10**6, crops=2, crop_size=64)
@@ -50,7 +56,7 @@ def main(mode: str, project: Path) -> None:
 
     def save() -> None:
         if panel.project_row.saving_to is None:
-            print("saved", panel.project_row.folder, flush=True)
+            say(f"saved {panel.project_row.folder}")
             panel.project_row.save(project)
 
     strokes, saves = QTimer(), QTimer()

@@ -43,6 +43,12 @@ def on_disk(panel: Any, number: int = 0) -> np.ndarray:
 
 
 @pytest.fixture
+def short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy soon after the last stroke: these tests are about what is in it."""
+    monkeypatch.setattr(autosave, "REST", 0.1)
+
+
+@pytest.fixture
 def wait_saved(qtbot: Any) -> Callable[[Any], None]:
     """Waits until all of a panel is on the disk."""
 
@@ -70,6 +76,7 @@ def click(qtbot: Any, button: Any) -> None:
 
 
 @pytest.mark.both_bindings
+@pytest.mark.usefixtures("short_rest")
 def test_what_is_painted_is_kept_and_restored(
     open_panel: Any, qtbot: Any, wait_saved: Any, offered: Any, disc_image: Any
 ) -> None:
@@ -111,6 +118,7 @@ def test_what_is_painted_is_kept_and_restored(
     assert panel.session.annotations.of(viewer.layers["stack"]) is None
 
 
+@pytest.mark.usefixtures("short_rest")
 def test_files_are_opened_again_and_a_session_is_offered_once(
     open_panel: Any, qtbot: Any, wait_saved: Any, offered: Any, disc_image: Any, tmp_path: Path
 ) -> None:
@@ -146,9 +154,11 @@ def test_files_are_opened_again_and_a_session_is_offered_once(
     assert len(list(recovery_dir().iterdir())) == 2
 
 
+@pytest.mark.usefixtures("full_collections")
 def test_painting_that_goes_on_is_saved_meanwhile_and_the_window_lives(
-    open_panel: Any, qtbot: Any, wait_saved: Any
+    open_panel: Any, qtbot: Any, wait_saved: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(autosave, "LONGEST_UNSAVED", 1.5)  # s; twice as often as in napari
     viewer, panel = open_panel()
     panel.window().show()
     image = viewer.add_image(np.random.default_rng(0).random((4096, 4096), dtype=np.float32))
@@ -179,10 +189,14 @@ def test_painting_that_goes_on_is_saved_meanwhile_and_the_window_lives(
     np.testing.assert_array_equal(on_disk(panel), layer.data)
 
 
+@pytest.mark.usefixtures("short_rest")
 def test_a_full_disk_is_told_once_and_tried_again(
     open_panel: Any, qtbot: Any, wait_saved: Any, disc_image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tried = []
+
     def fail(handle: int) -> None:
+        tried.append(handle)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     viewer, panel = open_panel()
@@ -193,7 +207,7 @@ def test_a_full_disk_is_told_once_and_tried_again(
         full.setattr(atomic_files.os, "fsync", fail)
         layer = annotate(panel, viewer.add_image(disc_image[0]), (40, 30))
         qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE)
-        qtbot.wait(1000)
+        qtbot.waitUntil(lambda: len(tried) >= 4, timeout=PATIENCE)
     assert [kind for kind, _ in heard if kind == WARNING] == [WARNING]
     assert "No space left" in heard[0][1]
     qtbot.waitUntil(lambda: heard[-1][1] == "Automatic saving works again.", timeout=PATIENCE)
@@ -201,6 +215,7 @@ def test_a_full_disk_is_told_once_and_tried_again(
     np.testing.assert_array_equal(on_disk(panel), layer.data)
 
 
+@pytest.mark.usefixtures("short_rest")
 def test_a_panel_opened_again_in_the_same_window_offers_nothing(
     open_panel: Any, qtbot: Any, wait_saved: Any, disc_image: Any
 ) -> None:
@@ -221,6 +236,7 @@ def test_a_panel_opened_again_in_the_same_window_offers_nothing(
         again.close_session()
 
 
+@pytest.mark.usefixtures("short_rest")
 def test_the_offer_is_one_plain_sentence(open_panel: Any, wait_saved: Any, disc_image: Any) -> None:
     viewer, panel = open_panel()
     annotate(panel, viewer.add_image(disc_image[0], name="discs"), (40, 30))

@@ -118,7 +118,10 @@ def test_a_damaged_file_is_told_and_set_aside(open_panel: Any) -> None:
 def test_a_folder_that_cannot_be_written_is_told_once(
     open_panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: Preferences) -> None:
+    tried = []
+
+    def full(now: Preferences) -> None:
+        tried.append(now)
         raise DataError("Your settings are not kept: no space left.")
 
     _, panel = open_panel()
@@ -128,7 +131,8 @@ def test_a_folder_that_cannot_be_written_is_told_once(
     assert panel.message_bar.kind == WARNING
     panel.message_bar.say(WARNING, "")
     panel.session.choose(scope=ALL_IMAGES)
-    qtbot.wait(1000)
+    qtbot.waitUntil(lambda: len(tried) == 2, timeout=PATIENCE)
+    qtbot.wait(100)
     assert panel.message_bar.text == ""
 
 

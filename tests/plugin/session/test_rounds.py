@@ -511,6 +511,7 @@ def test_without_the_check_mark_there_is_no_preview(
     wait_idle(panel)
 
 
+@pytest.mark.usefixtures("full_collections")
 def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
     """How long its thread works without a pause, in its own processor time: other work may share the core."""
     viewer, panel = annotated_image(Recipe(steps=40, crops=4, crop_size=96), images=2)
@@ -533,6 +534,7 @@ def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: An
     assert gaps[-1] < 0.4
 
 
+@pytest.mark.usefixtures("full_collections")
 def test_a_removed_layer_leaves_memory_and_what_others_froze_stays_frozen(
     annotated_image: Any, open_panel: Any, own_home: object
 ) -> None:

@@ -1,6 +1,6 @@
 """Runs a job in a worker thread and hands its events to the main thread.
 
-The only file that starts threads: other parts of the window call `run_function` or own a `Runner`.
+Other parts of the window own a `Runner`, or call `threads.run_function`.
 """
 
 from __future__ import annotations
@@ -9,21 +9,18 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
-from functools import lru_cache, partial
 from threading import Event
 from typing import Any
 from weakref import WeakSet
 
-from qtpy.QtCore import QCoreApplication, QObject, QThreadPool, QTimer, Signal, Slot
-from superqt.utils import WorkerBase, create_worker
+from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ...base.errors import FewShotError
 from ...base.progress import Progress
 from ..layers.add_layer import FRAME
+from .threads import for_jobs, for_rounds, new_worker, start, wait_for
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
-LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
-MOST_FUNCTIONS = 32  # at once: none waits for the long ones, such as saving a project
 BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
 
@@ -95,88 +92,6 @@ def _bundled(events: Iterable[object]) -> Iterator[tuple[object, ...]]:
         yield tuple(held)
 
 
-_started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
-
-
-def _ending() -> QThreadPool:
-    """Threads that end with their work.
-
-    Each thread that used PyTorch owns an OpenMP team, and Qt's own pool keeps a thread half a minute after
-    its work. Two teams outnumber the cores, and training takes 1.5x as long: end threads with their work. See
-    also `host_process.limit_openmp_spinning`.
-    """
-    pool = QThreadPool()
-    pool.setExpiryTimeout(0)
-    return pool
-
-
-@lru_cache(maxsize=1)
-def _for_jobs() -> QThreadPool:
-    return _ending()
-
-
-@lru_cache(maxsize=1)
-def _for_functions() -> QThreadPool:
-    """Threads of `run_function`; what they write when napari quits is written to its end."""
-    pool = _ending()
-    pool.setMaxThreadCount(MOST_FUNCTIONS)
-    application = QCoreApplication.instance()
-    if application is not None:
-        application.aboutToQuit.connect(partial(pool.waitForDone, -1))
-    return pool
-
-
-@lru_cache(maxsize=1)
-def _for_rounds() -> QThreadPool:
-    """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
-    pool = QThreadPool()
-    pool.setMaxThreadCount(1)
-    pool.setExpiryTimeout(-1)
-    return pool
-
-
-def _start(worker: WorkerBase[Any], pool: QThreadPool) -> None:
-    """Start a worker that was made with ``_start_thread=False``."""
-    _started[id(worker)] = worker
-    worker.finished.connect(partial(_started.pop, id(worker), None))
-    pool.start(worker)
-
-
-def run_function(
-    function: Callable[..., Any],
-    *args: Any,
-    then: Callable[[Any], None],
-    failed: Callable[[Any], None],
-    **kwargs: Any,
-) -> WorkerBase[Any]:
-    """Run a function in a thread; `then` gets its value, `failed` its exception, in the main thread.
-
-    Returns
-    -------
-    WorkerBase
-        For `stop_functions`; nobody needs to keep it for any other reason.
-    """
-    told: dict[str, Any] = {"returned": then, "errored": failed}
-    worker: WorkerBase[Any] = create_worker(function, *args, _start_thread=False, _connect=told, **kwargs)
-    _start(worker, _for_functions())
-    return worker
-
-
-def stop_functions(*workers: WorkerBase[Any] | None) -> None:
-    """Have nobody hear of functions that run, and wait for their threads: the panel goes away."""
-    running = [worker for worker in workers if worker is not None]
-    for worker in running:
-        worker.returned.disconnect()
-        worker.errored.disconnect()
-    _wait_for(running)
-
-
-def _wait_for(workers: Iterable[WorkerBase[Any]]) -> None:
-    deadline = time.monotonic() + LONGEST_WAIT
-    while any(worker.is_running for worker in workers) and time.monotonic() < deadline:
-        time.sleep(0.005)
-
-
 _turn_takers: WeakSet[Runner] = WeakSet()
 
 
@@ -195,7 +110,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
-        self._pool = _for_rounds() if takes_turns else _for_jobs()
+        self._pool = for_rounds() if takes_turns else for_jobs()
         if takes_turns:
             _turn_takers.add(self)
         self._worker: Any = None
@@ -216,12 +131,12 @@ class Runner(QObject):
         self._outcome = Cancelled()  # unless the job returns another
         self._begun = False
         self._shown = Event()
-        self._worker = create_worker(_guarded, self._shown, job, *args, _start_thread=False, **kwargs)
+        self._worker = new_worker(_guarded, self._shown, job, *args, **kwargs)
         for signal, slot in self._slots(self._worker):
             signal.connect(slot)
         if waits:
             self.happened.emit(WAITING)
-        _start(self._worker, self._pool)
+        start(self._worker, self._pool)
 
     def cancel(self) -> None:
         """Stop the job after the step that is under way; one that still waits for its turn, at once."""
@@ -235,7 +150,7 @@ class Runner(QObject):
         """Stop the job, forget its signals and wait for its thread: the panel goes away."""
         worker = self._let_go()
         if worker is not None:
-            _wait_for([worker])
+            wait_for([worker])
 
     def _slots(self, worker: Any) -> tuple[tuple[Any, Callable[..., None]], ...]:
         return (

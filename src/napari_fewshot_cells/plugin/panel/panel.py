@@ -13,7 +13,8 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QVBoxLayout, QWidget
 from superqt.utils import qdebounced
 
 from ..jobs.preload import load_library
-from ..jobs.worker import Runner, run_function
+from ..jobs.threads import run_function
+from ..jobs.worker import Runner
 from ..layers.plane_source import Tally, tally
 from ..layers.planes import current_plane
 from ..recovery.autosave import Autosave

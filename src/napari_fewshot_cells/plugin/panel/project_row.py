@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 from ...base.errors import FewShotError
 from ...projects.project_folder import Saved, State, write_project
 from ...projects.recovery import MOST_KEPT, Recovery, prune, recoveries, settle
-from ..jobs.worker import run_function
+from ..jobs.threads import run_function
 from ..recovery.autosave import Autosave
 from ..recovery.restore import Restoring
 from ..session.disabled_reasons import reason_running

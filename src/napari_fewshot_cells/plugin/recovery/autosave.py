@@ -14,7 +14,7 @@ from qtpy.QtCore import QCoreApplication, QObject, QTimer, Signal, Slot
 from ...base.errors import FewShotError
 from ...data.fingerprint import Fingerprint
 from ...projects.recovery import RecoveryWriter, settle
-from ..jobs.worker import run_function, stop_functions
+from ..jobs.threads import run_function, stop_functions
 from ..layers.paint_events import Strokes
 from ..layers.planes import pixels_of
 from ..session.messages import INFO, WARNING

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from napari.layers import Image, Labels
 from qtpy.QtCore import QObject, Signal, Slot
 
-from ..jobs.worker import run_function
+from ..jobs.threads import run_function
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, noted
 from ..layers.planes import grid_of, pixels_of
 from .read_project import fingerprint_or_none, fits

@@ -10,7 +10,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ...base.errors import FewShotError
-from ..jobs.worker import run_function
+from ..jobs.threads import run_function
 from ..layers.file_layer import read_layer
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
 from ..jobs.predictions import ObjectSettings, Parts, Prediction, Predictions, make_objects, measured
-from ..jobs.worker import run_function, stop_functions
+from ..jobs.threads import run_function, stop_functions
 from ..layers.planes import current_plane
 
 if TYPE_CHECKING:

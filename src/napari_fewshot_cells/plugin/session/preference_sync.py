@@ -14,7 +14,7 @@ from superqt.utils import qdebounced
 
 from ...base.errors import DataError
 from ...projects.preferences import Preferences, read_preferences, write_preferences
-from ..jobs.worker import run_function
+from ..jobs.threads import run_function
 from ..layers.brushes import NAPARI_BRUSH, plane_on_show, usual_brush_size
 from .messages import WARNING
 

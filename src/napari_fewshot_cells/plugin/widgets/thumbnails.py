@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from qtpy.QtCore import QObject, Signal, Slot
 from qtpy.QtGui import QImage, QPixmap
 
-from ..jobs.worker import run_function
+from ..jobs.threads import run_function
 from ..layers.channels import channels_of
 from ..layers.plane_source import Source, source_on_show
 from ..layers.planes import PlaneIndex, fits, pixels_of

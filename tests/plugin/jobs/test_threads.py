@@ -14,7 +14,8 @@ from pytestqt.qtbot import QtBot
 
 import napari_fewshot_cells.plugin
 from napari_fewshot_cells.plugin.jobs.events import Job
-from napari_fewshot_cells.plugin.jobs.worker import Runner, run_function, stop_functions
+from napari_fewshot_cells.plugin.jobs.threads import run_function, stop_functions
+from napari_fewshot_cells.plugin.jobs.worker import Runner
 
 PLUGIN = Path(napari_fewshot_cells.plugin.__file__).parent
 STARTERS = {
@@ -53,9 +54,9 @@ def starters_in(source: str) -> set[str]:
     return names & STARTERS
 
 
-def test_only_the_worker_starts_threads() -> None:
+def test_only_one_file_starts_threads() -> None:
     found = {path.relative_to(PLUGIN): starters_in(path.read_text("utf-8")) for path in PLUGIN.rglob("*.py")}
-    assert [str(path) for path, starters in found.items() if starters] == [str(Path("jobs", "worker.py"))]
+    assert [str(path) for path, starters in found.items() if starters] == [str(Path("jobs", "threads.py"))]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +144,7 @@ import sys, time
 from pathlib import Path
 from qtpy.QtCore import QCoreApplication, QTimer
 from napari_fewshot_cells.plugin.jobs.events import Job
-from napari_fewshot_cells.plugin.jobs.worker import run_function
+from napari_fewshot_cells.plugin.jobs.threads import run_function
 
 def save(file):
     time.sleep(0.3)
