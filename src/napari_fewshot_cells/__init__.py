@@ -25,11 +25,13 @@ _HOMES = {
     "make_shot": "data.support_set",
     "make_support_set": "data.support_set",
     "predict": "prediction.probability",
+    "read_plane": "data.image_files",
     "to_plane": "data.plane",
 }
 
 if TYPE_CHECKING:
     from .base.progress import finish
+    from .data.image_files import read_plane
     from .data.plane import Plane, to_plane
     from .data.support_set import Shot, SupportSet, make_shot, make_support_set
     from .finetune.fine_tune import fine_tune
@@ -52,6 +54,7 @@ __all__ = [
     "make_shot",
     "make_support_set",
     "predict",
+    "read_plane",
     "to_plane",
 ]
 

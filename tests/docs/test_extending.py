@@ -23,3 +23,11 @@ def test_the_example_runs(code: str, tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
     )
     assert ran.returncode == 0, ran.stderr
+
+
+def test_the_tables_are_those_of_the_registries() -> None:
+    code = (
+        "import sys; sys.path.insert(0, 'scripts'); import registry_tables as r; "
+        "page = r.PAGE.read_text('utf-8'); assert r.with_tables(page) == page"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=PAGE.parents[1], check=True)
