@@ -71,7 +71,7 @@ def fit_to_strokes(
 
 def tells_borders(sample: Sample) -> bool:
     """Whether strokes run through cells and beside them: then `fit_to_strokes` is worth it."""
-    return sample.stroked and sample.beside >= _BESIDE
+    return sample.stroked and sample.background_near_cells >= _BESIDE
 
 
 def _learn(

@@ -12,7 +12,7 @@ import torch
 
 from ..base.bfloat16 import quick_passes
 from ..base.progress import Progress, finish
-from ..data.channel_mix import mixed
+from ..data.channel_mix import mix_channels
 from ..data.plane import FloatImage, Plane, normalise, rescale
 from ..models.batch_norm import fused, store_statistics
 from ..models.model import Model
@@ -51,7 +51,7 @@ def predict_steps(
     model: Model, plane: Plane, *, device: str = "cpu"
 ) -> Generator[Progress, None, FloatImage]:
     """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
-    grey = normalise(mixed(plane, model.card.mix))
+    grey = normalise(mix_channels(plane, model.card.mix))
     image = rescale(grey, model.card.factor)
     network = network_for(model, image, device=device)
     logits = yield from logit_steps(network, image, device=device, views=model.card.views)
@@ -76,7 +76,7 @@ def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Pr
 
 def as_seen(model: Model, plane: Plane) -> FloatImage:
     """A plane as a model's network is to see it: mixed, normalised and at the network's scale."""
-    return rescale(normalise(mixed(plane, model.card.mix)), model.card.factor)
+    return rescale(normalise(mix_channels(plane, model.card.mix)), model.card.factor)
 
 
 def network_for(model: Model, image: FloatImage, *, device: str = "cpu") -> SegmentationNetwork:
