@@ -35,7 +35,7 @@ from napari_fewshot_cells.models.model import Model
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.prediction.metrics import iou
 from napari_fewshot_cells.prediction.probability import predict
-from napari_fewshot_cells.prediction.uncertainty import OBJECTS_ACROSS, Box, divide, rank_regions
+from napari_fewshot_cells.prediction.uncertainty import OBJECTS_ACROSS, Box, divide_plane, rank_regions
 from napari_fewshot_cells.training import provenance
 from napari_fewshot_cells.training.config import MODEL_FILE
 from napari_fewshot_cells.training.curves_csv import append_rows
@@ -83,7 +83,9 @@ class Simulation:
 
     def regions(self) -> list[Region]:
         """All regions of the pool."""
-        return [(i, box) for i, shot in enumerate(self.pool) for box in divide(shot.plane.shape, self.side)]
+        return [
+            (i, box) for i, shot in enumerate(self.pool) for box in divide_plane(shot.plane.shape, self.side)
+        ]
 
     def is_usable(self, region: Region) -> bool:
         """Whether it holds both cells and background."""

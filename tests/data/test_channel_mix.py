@@ -1,4 +1,4 @@
-"""One channel in which the annotated cells are bright, whatever the image's colours."""
+"""Whatever the image's colours, annotated cells are bright in the mixed channel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from napari_fewshot_cells.base.errors import ImageError
 from napari_fewshot_cells.base.progress import finish
-from napari_fewshot_cells.data.channel_mix import fisher_mix, mixed
+from napari_fewshot_cells.data.channel_mix import fisher_mix, mix_channels
 from napari_fewshot_cells.data.plane import LUMA, to_plane
 from napari_fewshot_cells.data.support_set import make_shot, make_support_set
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
@@ -57,7 +57,7 @@ def test_cells_are_bright_in_the_mix(colours, dtype, seed):
         image = image.clip(0, 255)
     image = image.astype(dtype)
     support = support_of(image)
-    seen = mixed(support.shots[0].plane, fisher_mix(support)).pixels
+    seen = mix_channels(support.shots[0].plane, fisher_mix(support)).pixels
     assert seen.dtype == np.float32
     assert seen[disc].mean() >= seen[~disc].mean()
 
@@ -67,7 +67,7 @@ def test_grey_images_are_turned_bright(sign):
     image = sign * coloured([5, 5, 5], [1, 1, 1], np.eye(3))[..., 0]
     support = support_of(image)
     assert fisher_mix(support) == (float(sign),)
-    np.testing.assert_array_equal(mixed(support.shots[0].plane, (float(sign),)).pixels, sign * image)
+    np.testing.assert_array_equal(mix_channels(support.shots[0].plane, (float(sign),)).pixels, sign * image)
 
 
 def test_a_grey_image_saved_in_colour_counts_its_equal_channels_equally():
@@ -113,12 +113,12 @@ def test_a_channel_that_is_constant_takes_no_part():
 def test_an_image_without_the_colours_of_the_mix_says_so():
     only_blue = np.zeros((60, 80, 3), np.uint8)
     only_blue[..., 2] = np.where(disc, 200, 10)
-    with pytest.raises(ImageError, match="'blue' is constant in the colours that the model looks at"):
-        mixed(to_plane(only_blue, "blue"), (0.5, -0.5, 0.0))
+    with pytest.raises(ImageError, match="'blue' is constant in the model's mix of channels"):
+        mix_channels(to_plane(only_blue, "blue"), (0.5, -0.5, 0.0))
 
 
 def test_cells_as_light_as_their_background_are_found_by_their_hue(tmp_path):
-    """Where luma is blind: pink cells on a green ground of the same luma."""
+    """Pink cells on a green background of the same luma: grey values do not show them."""
     model = load_model("fcrn")
 
     def slide(seed):
@@ -142,7 +142,7 @@ def test_cells_as_light_as_their_background_are_found_by_their_hue(tmp_path):
 
 
 def with_channels(seed=0):
-    """Four channels: noise, cells dark, cells bright and noisy, noise; and the support set of it."""
+    """A plane of four channels: noise, dark cells, bright and noisy cells, noise."""
     rng = np.random.default_rng(seed)
     image = rng.normal(100, 2, (60, 80, 4))
     image[..., 1] -= 10 * disc
@@ -158,14 +158,14 @@ def test_a_microscopes_channels_are_mixed_as_colours_are():
     assert mix[1] < -0.7  # the clean channel counts most, the other way round
     assert mix[2] > 0
     assert max(abs(mix[0]), abs(mix[3])) < 0.1
-    seen = mixed(with_channels(seed=1), mix).pixels
+    seen = mix_channels(with_channels(seed=1), mix).pixels
     assert (seen[disc].mean() - seen[~disc].mean()) / seen[~disc].std() > 4
 
 
 def test_a_plane_of_other_channels_than_the_mix_is_grey():
     mix = (0.5, -0.25, -0.5, 0.1)
     in_colour = to_plane(coloured([5, 1, 1], [1, 5, 5], np.eye(3)), "RGB")
-    np.testing.assert_array_equal(mixed(in_colour, mix).pixels, -in_colour.pixels)
+    np.testing.assert_array_equal(mix_channels(in_colour, mix).pixels, -in_colour.pixels)
 
 
 def test_shots_of_different_channels_are_compared_by_their_grey_values():

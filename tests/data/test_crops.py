@@ -39,7 +39,7 @@ def test_mirrored_pixels_have_no_weight():
 
 @pytest.mark.parametrize("augment", [False, True])
 def test_what_is_unpainted_lies_in_the_image_and_is_not_painted(augment):
-    """Neither what is mirrored at its edge nor a pixel of a completely annotated image."""
+    """Neither mirrored pixels nor pixels of a fully annotated image count as unpainted."""
     partly, whole = sample(20, 30), sample(20, 30, annotated=2)
     partly.target[:] = 0
     batch = sample_crops([partly, whole], 2, 64, np.random.default_rng(0), augment=augment)
@@ -49,7 +49,7 @@ def test_what_is_unpainted_lies_in_the_image_and_is_not_painted(augment):
 
 
 def test_what_may_belong_to_a_painted_cell_is_not_unpainted():
-    """A dab in the middle of a cell says nothing of the cell's rim."""
+    """A dab in the middle of a cell says nothing about the cell's rim."""
     target, weight = np.zeros((2, 90, 90), np.float32)
     target[40:50, 40:50] = weight[40:50, 40:50] = weight[80:] = 1
     dab = Sample(np.zeros_like(target), target, weight)
@@ -109,7 +109,7 @@ def test_rescaled_annotation_stays_binary_and_in_place(factor):
 
 
 def test_how_much_of_the_background_is_beside_painted_cells() -> None:
-    """Up to half a cell from the paint that a person put there, whatever a network told around it."""
+    """Background within half a cell of painted cells counts; pseudo-labels around the paint do not matter."""
     target, weight = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
     target[20, 10:30] = weight[20, 10:30] = 1
     weight[34, 10:20] = 1  # 14 px below
@@ -117,5 +117,5 @@ def test_how_much_of_the_background_is_beside_painted_cells() -> None:
     weight[60, 10:15] = 1
     target[21:28, 10:30], weight[21:28, 10:30] = 1, 0.2
     sample = Sample(np.zeros((64, 64), np.float32), target, weight)
-    assert sample.beside == pytest.approx(0.5)
-    assert replace(sample, target=np.zeros_like(target)).beside == 0
+    assert sample.background_near_cells == pytest.approx(0.5)
+    assert replace(sample, target=np.zeros_like(target)).background_near_cells == 0

@@ -142,7 +142,7 @@ def test_pairs(tmp_path):
     pairs = pair_by_stem(tmp_path / "images", tmp_path / "masks")
     assert [(a.name, b.name) for a, b in pairs] == [("a.png", "a.png"), ("b.tif", "b.png")]
     assert pair_by_stem(tmp_path / "images/c.png", tmp_path / "masks/a.png")
-    with pytest.raises(DataError, match=r"'c.png' in .* has no partner"):
+    with pytest.raises(DataError, match=r"'c.png' in .* has no file of the same name"):
         pair_by_stem(tmp_path / "masks", tmp_path / "images")
     (tmp_path / "masks/a.tif").touch()
     with pytest.raises(DataError, match="same stem"):

@@ -62,7 +62,7 @@ def npy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A source: images of all sorts, with what is none, and masks of the same stems."""
+    """A source: images of all kinds, one file that is not an image, and masks of the same stems."""
     images, masks = tmp_path / "images", tmp_path / "masks"
     images.mkdir()
     masks.mkdir()
@@ -185,7 +185,9 @@ def test_a_reader_registered_later_takes_over(folder: Path, monkeypatch: pytest.
 def test_a_file_without_a_reader(tmp_path: Path) -> None:
     for name in ("x.gif", "x"):
         (tmp_path / name).write_bytes(b"anything")
-        assert list_images(tmp_path / name) == [tmp_path / name]  # so that a batch says why it is left out
+        assert list_images(tmp_path / name) == [
+            tmp_path / name
+        ]  # listed, so that the batch report says why it is skipped
         with pytest.raises(ImageError, match=r"its name must end in \.png, \.tif"):
             read_plane(tmp_path / name)
     with pytest.raises(DataError, match=r"holds no image \(\.png, .*\.zarr, .*\.czi"):
@@ -229,7 +231,7 @@ def test_three_planes_of_a_tiff_are_colours_for_the_commands(tmp_path: Path) -> 
 def test_what_does_not_fit_the_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_zarr(tmp_path / "x.zarr", np.stack([PIXELS] * 5))
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=9_999))
-    with pytest.raises(ImageError, match=r"'x.zarr' takes .* GiB of memory"):
+    with pytest.raises(ImageError, match=r"'x.zarr' needs .* GiB of memory"):
         read_contents(tmp_path / "x.zarr")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10_000))
     assert read_contents(tmp_path / "x.zarr").values.shape == (5, 40, 50)

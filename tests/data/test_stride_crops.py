@@ -1,4 +1,4 @@
-"""Stride crops: they cover the image, overlap as told, and hold enough foreground."""
+"""Stride crops: they cover the image, overlap by the stride, and hold enough foreground."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ RNG = np.random.default_rng(0)
 GREY8 = RNG.integers(0, 255, (40, 50), dtype=np.uint8)
 GREY16 = RNG.integers(100, 4000, (40, 50), dtype=np.uint16)
 COLOUR = RNG.integers(0, 255, (40, 50, 3), dtype=np.uint8)
-SLICE = RNG.integers(0, 255, (200, 300), dtype=np.uint8)  # a stack of them is larger than a chunk
+SLICE = RNG.integers(0, 255, (200, 300), dtype=np.uint8)  # a stack of slices is larger than a chunk
 BINARY = np.zeros((40, 50), np.uint8)
 BINARY[5:20, 5:20] = 255
 TOUCHING = np.zeros((40, 50, 4), np.uint8)  # two nuclei that touch, and a third with the first one's value
@@ -77,7 +77,7 @@ def official_files() -> dict[str, bytes]:
         "B5/BBBC005_v1_images.zip": zipped(
             {
                 f"BBBC005_v1_images/{b5}.TIF": encoded(GREY8, "TIFF"),
-                "BBBC005_v1_images/SIMCEPImages_A02_C1_F48_s01_w1.TIF": encoded(GREY8, "TIFF"),  # no truth
+                "BBBC005_v1_images/SIMCEPImages_A02_C1_F48_s01_w1.TIF": encoded(GREY8, "TIFF"),  # no mask
                 f"__MACOSX/BBBC005_v1_images/._{b5}.TIF": b"junk",
             }
         ),
@@ -262,7 +262,8 @@ def test_what_is_there_is_not_fetched_again(server: Server, tmp_path: Path):
 
 def test_dropped_connections_are_continued_where_they_stopped(server: Server, tmp_path: Path):
     key = "EM/training.tif"
-    server.drops[key] = [download.CHUNK + 99, 0, 0, download.CHUNK + 99, 0, 0, 70_000, 0]  # only few in a row
+    # 8 drops, few in a row
+    server.drops[key] = [download.CHUNK + 99, 0, 0, download.CHUNK + 99, 0, 0, 70_000, 0]
     sources = fetch_sources(tmp_path, ["EM"], published=server.published())
     np.testing.assert_array_equal(np.asarray(Image.open(sources["EM"].pairs[0][0])), SLICE)
     asked = [r for path, r in server.requests if path == key]
@@ -351,7 +352,7 @@ def test_nothing_half_made_looks_complete(server: Server, tmp_path: Path):
     with pytest.raises(DataError, match="should hold 4 pairs, but 3"):
         fetch_sources(tmp_path, ["EM"], published=server.published(pairs=4))
     assert not (tmp_path / "EM").exists()
-    # The half-made folder of a process that was killed is neither taken for a set nor in the way.
+    # The half-made folder of a killed process does not count as a set, and does not block the next fetch.
     half = tmp_path / ".downloads" / "EM.unfinished" / "images"
     half.mkdir(parents=True)
     (half / "stale.png").write_bytes(b"")
@@ -396,7 +397,7 @@ def test_damaged_archives_are_one_line(server: Server, tmp_path: Path):
     hole = bytearray(whole)
     hole[60:90] = bytes(30)  # inside the compressed data
     unknown = bytearray(whole)
-    unknown[whole.index(b"PK\1\2") + 10] = 99  # in the directory: a compression that there is not
+    unknown[whole.index(b"PK\1\2") + 10] = 99  # in the directory: an unknown compression method
     for damage in (b"<html>not found</html>", bytes(hole), bytes(unknown)):
         server.files["B39/masks.zip"] = damage
         folder = tmp_path / hashlib.sha256(damage).hexdigest()[:6]
@@ -405,7 +406,7 @@ def test_damaged_archives_are_one_line(server: Server, tmp_path: Path):
         assert not (folder / "B39").exists()
 
 
-# --- archives that mean harm -------------------------------------------------------------------------------
+# --- malicious archives -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -470,7 +471,7 @@ def test_what_is_wrong_with_a_folder_is_said(laid_out: Path):
     (laid_out / "EM" / "images" / "b.png").rename(laid_out / "EM" / "images" / "c.png")
     with pytest.raises(DataError, match=r"masks/b.png' has no image"):
         find_sources(laid_out)
-    assert tuple(find_sources(laid_out, ["TNBC", "B5"])) == ("B5", "TNBC")  # the others do not matter
+    assert tuple(find_sources(laid_out, ["TNBC", "B5"])) == ("B5", "TNBC")  # other sets are not checked
     (laid_out / "B5" / "masks" / "a.png").unlink()
     with pytest.raises(DataError, match=r"images/a.png' has no mask"):
         find_sources(laid_out, ["B5"])

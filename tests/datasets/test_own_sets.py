@@ -1,4 +1,4 @@
-"""A lab's own sources: what is read, what is found wrong, and which sets a training gets."""
+"""A lab's own sources: what is read, which faults are found, and which sets a training uses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def lay_out(folder: Path, masks: dict[str, np.ndarray], image: np.ndarray = IMAG
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Path:
-    """A source without fault: 16-bit TIFF images, one mask PNG, one TIFF."""
+    """A faultless source: 16-bit TIFF images, one PNG mask and one TIFF mask."""
     return lay_out(tmp_path / "lab", {"a.png": MASK, "b.tiff": MASK})
 
 
@@ -117,7 +117,7 @@ def damaged(file: Path) -> None:
         ("masks/c.png", MASK[:40], "'masks/c.png' is 40×64 px but its image is 48×64 px"),
         ("masks/c.png", np.full_like(MASK, 255), "'masks/c.png' marks every pixel"),
         ("masks/c.png", RNG.integers(0, 255, (48, 64, 3), dtype=np.uint8), "'masks/c.png' .*in colour"),
-        ("masks/c.tif", MASK / np.float32(510), "'masks/c.tif' .*no whole numbers"),
+        ("masks/c.tif", MASK / np.float32(510), "'masks/c.tif' .*not whole numbers"),
         ("masks/c.tif", MASK.astype(np.int16) - 1, "'masks/c.tif' .*below 0"),
         ("images/c.tif", np.full_like(IMAGE, 7), r"'images/c.tif' is constant \(every pixel is 7\)"),
         ("images/c.tif", np.stack([IMAGE] * 5), "'images/c.tif' has 3 dimensions"),
@@ -149,7 +149,7 @@ def test_partners(lab: Path):
     (lab / "images" / "notes.txt").write_text("nobody annotated this one")
     (lab / "masks" / ".DS_Store").write_text("")
     assert notes(lab) == [
-        "Files in images/ that are no images are not used: notes.txt.",
+        "Files in images/ that are not images are not used: notes.txt.",
         "Images without a mask of the same name are not used: spare.png.",
     ]
     write(lab / "masks" / "a.tif", MASK)
@@ -178,7 +178,7 @@ def test_images_without_objects_are_left_out(lab: Path):
 
 def test_fewer_than_two_images(lab: Path):
     lay_out(lab, {"a.png": np.zeros_like(MASK)})
-    assert errors(lab) == ["Of its images 1 can be used; at least 2 are needed."]
+    assert errors(lab) == ["Usable images: 1; at least 2 are needed."]
     (lab / "masks" / "b.tiff").unlink()
     (lab / "masks" / "a.png").unlink()
     assert "holds no image with a mask of the same name" in errors(lab)[0]
@@ -215,7 +215,7 @@ def test_own_sources_alone_or_beside_the_five(lab: Path, five: Path, own_home: P
     assert names(five, "EM", [str(lab)]) == ["B5", "B39", "ssTEM", "TNBC", "lab"]
     assert names(five, "EM", []) == ["B5", "B39", "ssTEM", "TNBC"]
     with pytest.raises(DataError, match="fetch the sets or give their folder with --data"):
-        choose_sources(None, "none", [])  # the fetched ones, of which there are none
+        choose_sources(None, "none", [])  # the fetched sets; there are none
     five.rename(own_home / "sources")
     assert names(None, "none", []) == list(SOURCE_NAMES)
 

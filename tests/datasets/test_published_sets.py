@@ -1,4 +1,4 @@
-"""One record a set: the command lines, the downloads and the lists follow from it."""
+"""Command lines, downloads and lists follow from one record per set."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ def test_agreement_is_that_of_the_prediction(start, shots, batch_norm):
 
 
 def test_a_window_is_predicted_as_in_the_whole_plane(start):
-    from napari_fewshot_cells.data.channel_mix import mixed
+    from napari_fewshot_cells.data.channel_mix import mix_channels
     from napari_fewshot_cells.data.plane import normalise
     from napari_fewshot_cells.prediction.probability import predict_window
 
@@ -221,7 +221,7 @@ def test_a_window_is_predicted_as_in_the_whole_plane(start):
     model = finish(fine_tune(start, make_support_set([shot]), recipe=QUICK, diameter=56))
     whole = predict(model, shot.plane)
     window = np.s_[64:192, 0:131]
-    part = predict_window(model, normalise(mixed(shot.plane, model.card.mix)), window)
+    part = predict_window(model, normalise(mix_channels(shot.plane, model.card.mix)), window)
     assert part.shape == (128, 131)
     assert np.abs(part - whole[window]).mean() < 0.02
     untouched = copy.deepcopy(model.network.state_dict())

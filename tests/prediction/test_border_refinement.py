@@ -1,4 +1,4 @@
-"""Borders at full resolution, learnt from completely annotated images and from strokes."""
+"""Border refinement at full resolution, fitted to fully annotated images and to strokes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation,
 
 
 def blurred_case(seed: int, size: int = 160):
-    """Bright discs, what an eighth of the resolution leaves of their logit, and their mask."""
+    """The logit of bright blobs at an eighth of the resolution, their image, and their mask."""
     rng = np.random.default_rng(seed)
     mask = gaussian_filter(rng.normal(size=(size, size)), 8) > 0.02
     image = (mask + rng.normal(0, 0.1, mask.shape)).astype(np.float32)
@@ -44,7 +44,7 @@ def test_grey_values_tell_the_border_that_the_logit_misses() -> None:
 
 
 def test_grey_values_that_tell_nothing_change_little() -> None:
-    """The logit is right but for noise, and the image is noise alone."""
+    """The logit is right except for noise, and the image is pure noise."""
     rng = np.random.default_rng(0)
     masks = [blurred_case(seed)[2] for seed in (0, 1)]
     logits = [(4 * (2 * mask - 1) + rng.normal(0, 3, mask.shape)).astype(np.float32) for mask in masks]
@@ -58,8 +58,8 @@ def test_grey_values_that_tell_nothing_change_little() -> None:
 def test_few_or_wrong_shots_leave_more_of_the_logit_as_it_is(
     k_shot: int, noise: float, trusted: bool
 ) -> None:
-    """The same image k times teaches the same; it counts by the pixels that it taught right per wrong one."""
-    logit, image, mask = blurred_case(0, size=48)  # fewer pixels than are drawn: all of them, in any order
+    """The same image k times gives the same fit; only its weight grows, with k and the odds of its IoU."""
+    logit, image, mask = blurred_case(0, size=48)  # fewer pixels than are drawn, so that all are used
     rng = np.random.default_rng(0)
     image, logit = (part + rng.normal(0, noise, mask.shape).astype(np.float32) for part in (image, logit))
     learnt = np.array(fit_refinement([logit] * k_shot, [image] * k_shot, [mask] * k_shot))
@@ -84,7 +84,7 @@ def test_masks_that_are_learnt_without_fault_stay_finite() -> None:
 
 
 def lines(mask: np.ndarray) -> np.ndarray:
-    """Where somebody may have drawn: every sixteenth row."""
+    """Strokes along every sixteenth row."""
     painted = np.zeros(mask.shape, bool)
     painted[8::16] = True
     return painted
@@ -101,7 +101,7 @@ def test_strokes_tell_the_border_and_the_threshold_that_the_logit_misses() -> No
 
 @pytest.mark.parametrize("k_shot", [1, 4])
 def test_strokes_count_as_much_as_the_logit_however_many(k_shot: int) -> None:
-    """Each image alone would teach the same."""
+    """Each image alone would give the same fit."""
     logit, image, mask = blurred_case(0)
     painted = lines(mask)
     learnt = fit_to_strokes([logit] * k_shot, [image] * k_shot, [mask] * k_shot, [painted] * k_shot)
@@ -122,7 +122,7 @@ def test_what_is_not_painted_has_no_say() -> None:
 
 
 def test_strokes_refine_a_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If they run beside cells, too; and where there are complete masks these speak alone."""
+    """Only strokes that also run beside cells do; if there are complete masks, only the masks count."""
     image, labels = fluorescent_cells((192, 192), seed=5)
     plane = to_plane(image, "cells")
     stroked = make_shot(plane, scribbles(labels, seed=1))
@@ -168,7 +168,7 @@ def test_strips_have_no_seams(shape: tuple[int, int], monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="module")
 def fine_tuned() -> tuple[Model, Model, object]:
-    """With a complete mask and with a partial one of the same image."""
+    """Models fine-tuned on a complete and on a partial mask of the same image."""
     image, labels = fluorescent_cells((192, 192), seed=1)
     plane = to_plane(image, "simulated")
     shots = (make_shot(plane, labels, whole_image=True), make_shot(plane, partial_annotation(labels, seed=1)))

@@ -1,4 +1,4 @@
-"""Probability becomes objects."""
+"""Instance labels from a probability."""
 
 from __future__ import annotations
 

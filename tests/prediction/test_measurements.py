@@ -1,4 +1,4 @@
-"""Objects become a table."""
+"""The table of measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""IoU as in the paper and AP of instances, against counting by hand."""
+"""IoU as in the paper and AP of instances, compared with counts by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of files: what is written, skipped, left alone, and told."""
+"""A batch of files: what is written, skipped, left alone and reported."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def model() -> Model:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two good images of two discs each, a damaged one between them, and a stray text."""
+    """Two good images of two discs each, a damaged image between them, and a text file."""
     folder = tmp_path / "in"
     folder.mkdir()
     rows, columns = np.mgrid[:90, :120]
@@ -65,7 +65,7 @@ def out(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bright_is_cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the files predicted; bright pixels are sure to be cells, in two steps."""
+    """Replace prediction: bright pixels are cells, in two steps. Returns the names of the predicted files."""
     names: list[str] = []
 
     def predicted(_: Any, plane: Any, **__: Any) -> Any:
@@ -119,10 +119,10 @@ def test_what_is_there_is_not_made_again(model: Model, folder: Path, out: Path, 
     (out / "a.tif").write_bytes(b"corrected by hand")
     told = rows(predict_files(model, files, out, report=out / REPORT))
     assert [row.status for row in told] == [EXISTS, SKIPPED, DONE]
-    assert told[0].objects == 2  # as the report of before knew
+    assert told[0].objects == 2  # from the earlier report
     assert (out / "a.tif").read_bytes() == b"corrected by hand"
     assert bright_is_cell == ["a.tif", "c.png"]
-    # what is half there is not overwritten either, but told
+    # incomplete results are not overwritten either, but reported
     (told, *_) = rows(predict_files(model, files, out, BatchSettings(probability=True)))
     assert told.status == EXISTS
     assert "a_probability.tif" in told.message

@@ -1,4 +1,4 @@
-"""Tiles make no seams, and every size works."""
+"""Tiled prediction has no seams and accepts every size."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_views_are_the_mean_over_mirror_images(shape):
     turned = predict(Model(replace(model.card, views=4), model.network), to_plane(plane.pixels[::-1], "x"))
     here = predict(Model(replace(model.card, views=4), model.network), plane)
     np.testing.assert_allclose(turned[::-1], here, atol=1e-5)
-    assert not np.allclose(predict(model, plane), here, atol=1e-3)  # it does matter
+    assert not np.allclose(predict(model, plane), here, atol=1e-3)  # the views do differ
 
 
 def test_image_statistics_leave_the_model_untouched():

@@ -1,4 +1,4 @@
-"""What to annotate next, on networks and images whose answer is known."""
+"""Suggestions for networks and images with a known answer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from napari_fewshot_cells.prediction.uncertainty import VIEWS, rank_regions
 
 
 class Convolution(SegmentationNetwork):
-    """Logits are one convolution of the image."""
+    """A network whose logits are one convolution of the image."""
 
     stride, receptive_radius = 1, 1
 
@@ -36,13 +36,13 @@ def model_of(kernel: list[list[float]], **card: object) -> Model:
 
 
 def binary(shape: tuple[int, int] = (120, 160)) -> np.ndarray:
-    """Squares of 0 and 1: what gamma does not change."""
+    """Squares of 0 and 1, which gamma does not change."""
     rows, columns = np.indices(shape)
     return ((rows // 10 + columns // 10) % 2).astype(np.float32)
 
 
 POINT = [[8.0]]
-SLOPE = [[0.0, 0.0, 0.0], [-4.0, 4.0, 0.0], [0.0, 0.0, 0.0]]  # sees left edges only: not the same turned
+SLOPE = [[0.0, 0.0, 0.0], [-4.0, 4.0, 0.0], [0.0, 0.0, 0.0]]  # sees left edges only, so that turning matters
 
 
 def test_a_network_that_sees_the_same_in_every_view_has_nothing_to_ask() -> None:
@@ -79,7 +79,7 @@ def test_whole_planes_are_ranked_with_an_infinite_side() -> None:
 
 def test_next_to_nothing_in_a_region_is_no_reason_to_annotate_it() -> None:
     image = np.zeros((40, 80), np.float32)
-    image[20, 20] = 0.5  # a speck that gamma changes by as much as it changes the rest
+    image[20, 20] = 0.5  # a speck that gamma changes as much as the rest
     image[5:35, 45:75] = np.where(binary((30, 30)) > 0, 1, 0.5)
     first, second = finish(rank_regions(model_of(POINT, decision_logit=6.0), [to_plane(image, "a")], side=40))
     assert first.box == (0, 40, 40, 80)

@@ -1,4 +1,4 @@
-"""What is kept between starts, and what becomes of files that are damaged or not ours."""
+"""Preferences between starts, and the treatment of damaged and foreign files."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_a_folder_in_its_place_is_told_and_left() -> None:
     found, told = read_preferences()
     assert found == Preferences()
     assert told
-    with pytest.raises(DataError, match="not kept"):
+    with pytest.raises(DataError, match="not saved"):
         write_preferences(OTHERS)
 
 

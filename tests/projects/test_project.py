@@ -1,4 +1,4 @@
-"""Projects and recovery copies on the disk, without a window."""
+"""Projects and recovery copies on disk, without a window."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from napari_fewshot_cells.projects.project_folder import (
     UNKNOWN,
     ImageState,
     LabelsState,
-    State,
+    SessionState,
     find_image,
     write_project,
     write_state,
@@ -61,10 +61,10 @@ def labels_state(
     return LabelsState(LabelsRecord(name, "", array.shape, array.dtype.name, image, **facts), array)
 
 
-def painted_state(seed: int = 0, shape: tuple[int, ...] = (40, 50)) -> State:
+def painted_state(seed: int = 0, shape: tuple[int, ...] = (40, 50)) -> SessionState:
     rng = np.random.default_rng(seed)
     image, labels = rng.random(shape, dtype=np.float32), rng.integers(0, 5, shape, dtype=np.int32)
-    return State((image_state(image),), (labels_state(labels),))
+    return SessionState((image_state(image),), (labels_state(labels),))
 
 
 def read_back(folder: Path, number: int = 0) -> tuple[np.ndarray, list[str]]:
@@ -218,7 +218,7 @@ def test_whatever_is_in_the_file_there_is_a_project_or_one_line(
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (None, "is no project"),
+        (None, "is not a project"),
         ({"format": 2}, "newer version"),
         ({"format": "x"}, "not written by"),
         ({"format": None}, "not written by"),
@@ -270,7 +270,7 @@ def test_a_project_holds_copies_and_can_be_moved(tmp_path: Path) -> None:
     model.write_bytes(b"weights")
     in_memory = np.random.default_rng(1).random((3, 20, 30))
     colours = np.random.default_rng(1).integers(0, 255, (20, 30, 3), dtype=np.uint8)
-    state = State(
+    state = SessionState(
         (
             image_state(pixels, "a", path=str(file)),
             image_state(in_memory, "memory / only"),
@@ -299,7 +299,7 @@ def test_large_image_files_stay_where_they_are(tmp_path: Path) -> None:
     file = tmp_path / "data" / "a.tif"
     file.parent.mkdir()
     tifffile.imwrite(file, np.eye(30))
-    state = State((image_state(np.eye(30), path=str(file)),))
+    state = SessionState((image_state(np.eye(30), path=str(file)),))
     saved = write_project(tmp_path / "project", state, most_copied=100)
     assert "are not copied" in saved.notes[0]
     assert not (tmp_path / "project" / "images").exists()
@@ -313,12 +313,12 @@ def test_large_image_files_stay_where_they_are(tmp_path: Path) -> None:
 
 def test_saving_again_replaces_what_is_no_longer_there(tmp_path: Path) -> None:
     one, two = painted_state(0), painted_state(1)
-    both = State(
+    both = SessionState(
         (*one.images, image_state(two.images[0].array, "b")),
         (*one.labels, labels_state(two.labels[0].array, 1)),
     )
     write_project(tmp_path / "p", both)
-    write_project(tmp_path / "p", State((both.images[1],), (labels_state(two.labels[0].array, 0),)))
+    write_project(tmp_path / "p", SessionState((both.images[1],), (labels_state(two.labels[0].array, 0),)))
     np.testing.assert_array_equal(read_back(tmp_path / "p")[0], two.labels[0].array)
     assert len(list((tmp_path / "p" / "annotations").iterdir())) == 1
     assert len(list((tmp_path / "p" / "images").iterdir())) == 1
@@ -349,7 +349,7 @@ def test_a_full_disk_leaves_the_project_of_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, writes: int
 ) -> None:
     first, second = painted_state(0), painted_state(1)
-    second = State(
+    second = SessionState(
         second.images + first.images,
         (labels_state(second.labels[0].array, 0), labels_state(first.labels[0].array, 1)),
     )
@@ -362,7 +362,7 @@ def test_a_full_disk_leaves_the_project_of_before(
 
 
 def full_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
-    """Let the disk be full after so many files."""
+    """Make the disk full after a number of files."""
     fsync, left = os.fsync, iter(range(writes))
 
     def fail_or_sync(handle: int) -> None:
@@ -378,7 +378,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch, writes: int) -> None:
 
 def test_nothing_painted_leaves_no_trace(own_home: Path) -> None:
     writer = RecoveryWriter()
-    empty = State((image_state(np.eye(20)),), (labels_state(np.zeros((20, 20), np.int32)),))
+    empty = SessionState((image_state(np.eye(20)),), (labels_state(np.zeros((20, 20), np.int32)),))
     assert writer.write(empty) is None
     assert not recovery_dir().exists()
 
@@ -386,21 +386,21 @@ def test_nothing_painted_leaves_no_trace(own_home: Path) -> None:
 def test_a_session_is_offered_when_it_is_over(own_home: Path) -> None:
     writer = RecoveryWriter()
     writer.write(painted_state())
-    assert recoveries() == []  # it runs
+    assert recoveries() == []  # it still runs
     writer.write(painted_state(), closed=True)
     (offered,) = recoveries()
     assert offered.project.annotated == 1
     np.testing.assert_array_equal(read_back(offered.folder)[0], painted_state().labels[0].array)
     writer.write(painted_state(), closed=True, saved=True)
-    assert recoveries() == []  # it is in a project
+    assert recoveries() == []  # saved as a project
     writer.write(painted_state(), closed=True)
-    assert recoveries() == []  # still
+    assert recoveries() == []  # still saved
     writer.write(painted_state(1), closed=True)
     assert len(recoveries()) == 1
     writer.write(painted_state(), closed=True, saved=False)
     settle(offered.folder, "dismissed")
     assert recoveries() == []
-    assert read_back(offered.folder)[0].any()  # still there
+    assert read_back(offered.folder)[0].any()  # still on disk
 
 
 def test_a_dead_process_of_a_reused_number_is_over(own_home: Path) -> None:
@@ -412,7 +412,7 @@ def test_a_dead_process_of_a_reused_number_is_over(own_home: Path) -> None:
     assert ran.returncode == -9
     (offered,) = recoveries()
     np.testing.assert_array_equal(read_back(offered.folder)[0], painted_state(5).labels[0].array)
-    # the number belongs to a process that began at another time: this one
+    # the id now belongs to a process that began at another time: this one
     owner = offered.folder / "session.json"
     owner.write_text(json.dumps({**json.loads(owner.read_text()), "pid": os.getpid()}))
     assert len(recoveries()) == 1
@@ -476,7 +476,7 @@ def test_settings_are_written_without_looking_at_labels(
     writer, state = RecoveryWriter(), painted_state()
     writer.write(state)
     monkeypatch.setattr("napari_fewshot_cells.projects.project_folder.write_labels", None)
-    chosen = State(state.images, state.labels, Settings(model="mine"))
+    chosen = SessionState(state.images, state.labels, Settings(model="mine"))
     saved = writer.write(chosen, scan=False)
     assert saved is not None
     project = read_project(writer.folder)

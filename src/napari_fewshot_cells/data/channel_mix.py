@@ -1,8 +1,8 @@
-"""How a plane is shown to the network: as one channel in which the annotated cells are bright.
+"""Mix a plane's channels into one in which annotated cells are bright: the channel that the network sees.
 
-In a stained section luma is a poor channel, since nuclei and what is around them differ in hue;
-and whether cells are brighter or darker than their surroundings is a matter of the microscope. The annotation
-tells both, by Fisher's linear discriminant.
+In stained sections luma is a poor channel, because nuclei and their surroundings differ in hue. Whether cells
+are brighter or darker than their surroundings depends on the microscope. Fisher's linear discriminant of the
+annotated pixels settles both.
 
 References
 ----------
@@ -19,29 +19,29 @@ from .plane import LUMA, Plane
 from .support_set import Shot, SupportSet
 
 Mix = tuple[float, ...]
-"""A weight for each channel; a single one, 1 or −1, for grey values."""
+"""One weight per channel; a single weight, 1 or −1, for grey values."""
 
-_SHRINKAGE = 0.01  # of the channels' correlations towards none
-_MOST_PIXELS = 500_000  # of each class
+_SHRINKAGE = 0.01  # of the correlations between channels, towards 0
+_MOST_PIXELS = 500_000  # per class, in all shots together
 
 
 def fisher_mix(support: SupportSet) -> Mix:
-    """The mix of channels that tells cells from background best: w ∝ S⁻¹ (μ_cell − μ_background).
+    """The channel mix that separates cells from background best: w ∝ S⁻¹ (μ_cell − μ_background).
 
-    S is the mean covariance within the two classes, over all annotated pixels of all shots. Channels are
-    brought to unit spread and S is shrunk by 1 % to its diagonal, so that equal channels do no harm. In the
-    mix cells are brighter than background on average.
+    S is the mean of the two classes' covariances, over the annotated pixels of all shots. Channels are scaled
+    to unit spread, and S is shrunk by 1 % towards its diagonal, so that equal channels do not make it
+    singular. In the mix, cells are brighter than background on average.
 
     Parameters
     ----------
     support : SupportSet
-        Shots whose channels are not as many in all of them are compared by their grey values.
+        If its shots differ in their number of channels, their grey values are used.
 
     Returns
     -------
     tuple of float
-        A weight for each channel, whose absolute values add up to 1, where all shots have as many; else one,
-        1 or −1. Where no mean differs, the eye's luma, equal weights of other channels than three, or 1.
+        One weight per channel; the absolute values add up to 1. A single weight, 1 or −1, for grey values.
+        If the two classes have equal means: luma for three channels, otherwise equal weights.
     """
     most = max(1, _MOST_PIXELS // support.k_shot)
     counts = {0 if shot.plane.colour is None else shot.plane.colour.shape[-1] for shot in support.shots}
@@ -54,7 +54,7 @@ def fisher_mix(support: SupportSet) -> Mix:
     within = np.mean([np.cov(part, rowvar=False, ddof=0) for part in (cell, background)], axis=0)
     within = np.atleast_2d(within)
     spread = np.sqrt(np.diag(within))
-    spread[spread == 0] = 1  # the same everywhere in both classes: its own unit will do
+    spread[spread == 0] = 1  # constant within both classes: keep its scale
     correlation = within / np.outer(spread, spread) * (1 - _SHRINKAGE) + _SHRINKAGE * np.eye(len(spread))
     weights = np.linalg.solve(correlation, (cell.mean(axis=0) - background.mean(axis=0)) / spread) / spread
     total = np.abs(weights).sum()
@@ -63,20 +63,20 @@ def fisher_mix(support: SupportSet) -> Mix:
     return tuple(float(weight) for weight in weights / total)
 
 
-def mixed(plane: Plane, mix: Mix | None) -> Plane:
-    """A plane whose grey values are a mix of its channels.
+def mix_channels(plane: Plane, mix: Mix | None) -> Plane:
+    """Replace a plane's grey values by a mix of its channels.
 
     Parameters
     ----------
     plane : Plane
     mix : tuple of float, optional
-        A plane of other channels than those of the mix is not mixed, but still turned bright: its grey values
-        are taken with the sign of the sum. Without a mix the plane stays as it is.
+        If its weights do not match the plane's channels, the grey values are kept, and inverted if the
+        weights add up to less than 0. Without a mix, the plane is returned unchanged.
 
     Raises
     ------
     ImageError
-        Nothing is to be seen in the mixed channel.
+        The mixed channel is constant.
     """
     if mix is None:
         return plane
@@ -85,14 +85,14 @@ def mixed(plane: Plane, mix: Mix | None) -> Plane:
     pixels = plane.colour.astype(np.float32) @ np.array(mix, np.float32)
     if float(pixels.min()) == float(pixels.max()):
         raise ImageError(
-            f"'{plane.name}' is constant in the colours that the model looks at: nothing to see. "
-            "Annotate this image too, and fine-tune again."
+            f"'{plane.name}' is constant in the model's mix of channels; "
+            "annotate this image too, and fine-tune again."
         )
     return Plane(plane.name, pixels, plane.colour)
 
 
 def _annotated(shot: Shot, in_colour: bool, most: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Values of annotated pixels, (N, C), `most` of a class evenly chosen, and which of them are cells."""
+    """Values of evenly chosen annotated pixels, (N, C), at most `most` per class, and which are cells."""
     values = shot.plane.colour if in_colour else shot.plane.pixels[..., None]
     assert values is not None
     is_cell, weight = shot.target > 0, shot.weight > 0

@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from .channel_mix import Mix, mixed
+from .channel_mix import Mix, mix_channels
 from .plane import FloatImage, normalise, rescale
 from .support_set import Shot
 
 REACH = 21.0
-"""Pixels at the network's scale, three quarters of a cell: so far a cell may go on beyond its paint."""
+"""Pixels at the network's scale, three quarters of a cell: unpainted pixels this near may belong to it."""
 
 HALF_CELL = 14.0
-"""Pixels at the network's scale: further from a stroke through a cell than its border is, and not much."""
+"""Pixels at the network's scale: slightly more than from a stroke through a cell to the cell's border."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,12 @@ class Sample:
     Attributes
     ----------
     image, target, weight : ndarray, float32, (H, W)
-        Target is 0 or 1, and so is weight, but between them where a network told the target.
+        Target is 0 or 1. Weight is 1 for annotated pixels, between 0 and 1 for pseudo-labels, else 0.
     stroked : bool
-        Whether cells are annotated by strokes through them; see `annotations.Shot.stroked`.
+        Whether cells are annotated by strokes through them; see `support_set.Shot.stroked`.
     agreement : float
-        IoU with the strokes of the network that told where cells end, see `outlining`; 0 where none did.
+        IoU of the strokes with the prediction that gave the pseudo-labels, see `finetune.stroke_outlines`; 0
+        without pseudo-labels.
     """
 
     image: FloatImage
@@ -45,39 +46,39 @@ class Sample:
 
     @cached_property
     def painted(self) -> NDArray[np.bool_]:
-        """Where a person told the target."""
+        """Pixels that a person annotated; bool, (H, W)."""
         painted: NDArray[np.bool_] = self.weight == 1
         return painted
 
     @property
     def outlined(self) -> bool:
-        """Whether a network told where cells end."""
+        """Whether there are pseudo-labels around the strokes."""
         return self.agreement > 0
 
     @cached_property
     def annotated(self) -> NDArray[np.intp]:
-        """Flat indices of the annotated pixels."""
+        """Flat indices of the annotated pixels, pseudo-labels included."""
         return np.flatnonzero(self.weight)
 
     @cached_property
     def whole(self) -> bool:
-        """Whether every pixel is annotated."""
+        """Whether a person annotated every pixel."""
         return bool(self.painted.all())
 
     @cached_property
     def unpainted(self) -> FloatImage:
-        """1 where nothing is painted, and no painted cell is so near that the pixel may belong to it."""
+        """1 for unpainted pixels further than `REACH` from every painted cell, else 0; float32, (H, W)."""
         unpainted: FloatImage = ((self.weight == 0) & ~self.near_cells(REACH)).astype(np.float32)
         return unpainted
 
     def near_cells(self, reach: float) -> NDArray[np.bool_]:
-        """Where an annotated cell is at most `reach` pixels away; bool, (H, W)."""
+        """Pixels at most `reach` pixels away from an annotated cell; bool, (H, W)."""
         cells = self.weight * self.target > 0
         return distance_transform_edt(~cells) <= reach if cells.any() else cells
 
     @property
-    def beside(self) -> float:
-        """Share of the painted background that is at most half a cell away from painted cells."""
+    def background_near_cells(self) -> float:
+        """Share of the painted background within half a cell of painted cells."""
         cells = self.painted & (self.target > 0)
         background = self.painted & (self.target == 0)
         if not (cells.any() and background.any()):
@@ -92,13 +93,13 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops for one step: each Tensor, float32, (N, 1, S, S).
+    """Crops for one step. Each tensor is float32, (N, 1, S, S).
 
     Attributes
     ----------
     image, target, weight : Tensor
     unpainted : Tensor, optional
-        `Sample.unpainted` of images that are annotated in part, else 0; only `sample_crops` tells.
+        `Sample.unpainted`; 0 for fully annotated images. Only `sample_crops` sets it.
     """
 
     image: Tensor
@@ -116,14 +117,14 @@ def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
     factor : float
         Canonical over actual object diameter.
     mix : tuple of float, optional
-        Of the channels; by default grey values.
+        Weights of the channels; by default the plane's grey values are used.
     """
-    sample = Sample(normalise(mixed(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
+    sample = Sample(normalise(mix_channels(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
     return rescale_sample(sample, factor)
 
 
 def rescale_sample(sample: Sample, factor: float) -> Sample:
-    """Resize image and annotation; where that mixes annotated with other pixels, the majority decides."""
+    """Resize image and annotation; if pixels of different annotation merge, the majority decides."""
     if factor == 1:
         return sample
     target = rescale(sample.target * sample.weight, factor)
@@ -143,9 +144,9 @@ def sample_crops(
 ) -> Batch:
     """Cut `n_crops` crops of `size` × `size` pixels around annotated pixels.
 
-    Samples take turns in random order, so that each image is seen equally often. Every other crop holds a
-    foreground pixel if its image has any, the others any annotated pixel. Images smaller than a crop are
-    mirrored; mirrored pixels have weight 0.
+    Samples take turns in random order, so that each image is seen equally often. Every other crop contains a
+    foreground pixel if its image has one; the others contain any annotated pixel. Images smaller than a crop
+    are mirrored; mirrored pixels have weight 0.
 
     Parameters
     ----------
@@ -169,7 +170,7 @@ def sample_crops(
 
 def _cut_unpainted(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
     row, column = corner
-    cut = np.zeros((size, size), np.float32)  # what is mirrored is not unpainted
+    cut = np.zeros((size, size), np.float32)  # mirrored pixels do not count as unpainted
     if not sample.whole:
         inside = sample.unpainted[row : row + size, column : column + size]
         cut[: inside.shape[0], : inside.shape[1]] = inside
@@ -186,7 +187,9 @@ def _corner(sample: Sample, size: int, rng: np.random.Generator, *, foreground: 
 def corner_near(
     centre: tuple[int, int], shape: tuple[int, int], size: int, rng: np.random.Generator
 ) -> tuple[int, int]:
-    """First row and column of a crop around a pixel, which lies in its middle half where borders allow it.
+    """Random first row and column of a crop around a pixel.
+
+    The pixel lies in the middle half of the crop, unless the image's border prevents it.
 
     Parameters
     ----------
@@ -202,7 +205,7 @@ def corner_near(
 
 
 def cut_crop(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
-    """Image, target and weight of one crop; what lies beyond the sample is mirrored and has weight 0.
+    """Cut image, target and weight of one crop. Pixels beyond the sample are mirrored and have weight 0.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Knowing an image again: by its shape, its type and a few of its pixels."""
+"""Recognise an image by its shape, its dtype and a few of its pixels."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-_SIDE = 32  # px of a sampled block
-_BLOCKS = 3  # along each side of a plane, and planes
+_SIDE = 32  # px, of a sampled block
+_BLOCKS = 3  # sampled along each side of a plane; also the number of sampled planes
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells one image from another without reading all of it.
+    """Distinguishes images without reading all of their pixels.
 
     Attributes
     ----------
@@ -32,9 +32,9 @@ class Fingerprint:
 
 
 def fingerprint(array: Any) -> Fingerprint:
-    """The fingerprint of an array: NumPy, Dask, Zarr, …; of those not in memory three planes are read.
+    """Fingerprint of a NumPy, Dask, Zarr or similar array; at most three planes of it are read.
 
-    The same pixels have the same fingerprint in whatever kind of array and byte order they come.
+    Equal pixels have equal fingerprints, whatever the kind of array and its byte order.
     """
     shape = tuple(int(size) for size in array.shape)
     dtype = np.dtype(array.dtype)
@@ -57,7 +57,7 @@ def fingerprint(array: Any) -> Fingerprint:
 
 
 def plane_sides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The two longest axes, in order: rows and columns of a picture, whatever else there is around them."""
+    """The two longest axes in order: rows and columns, whatever other axes the array has."""
     longest = sorted(range(len(shape)), key=lambda axis: (shape[axis], axis))[-2:]
     return tuple(sorted(longest))
 

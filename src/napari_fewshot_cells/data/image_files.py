@@ -1,4 +1,4 @@
-"""Image files: which of a folder are images, what their results are called, and how a file becomes a plane.
+"""Image files: find the images in a folder, pair images with masks, and read planes and labels.
 
 The list of readers decides which files are images and how they are read.
 """
@@ -20,14 +20,15 @@ from .readers import Contents, known_suffixes, reader_of, stem_of
 
 
 def list_images(path: Path) -> list[Path]:
-    """The images that a path names: itself, or those in a folder, sorted by name; sub-folders are left out.
+    """The images that a path names: the file itself, or the images in a folder, sorted by name.
 
-    Files that cannot be read here because a package is missing are among them, so that reading them says so.
+    Sub-folders are not searched. The list includes images whose reader needs a package that is not installed;
+    reading such an image raises an error that names the package.
 
     Raises
     ------
     DataError
-        Nothing there, or a folder without images.
+        The path does not exist, or is a folder without images.
     """
     if _is_one_file(path):
         return [path]
@@ -40,7 +41,7 @@ def list_images(path: Path) -> list[Path]:
 
 
 def images_in(folder: Path) -> list[Path]:
-    """The images in a folder, sorted by name; perhaps none. Hidden files are no images."""
+    """The images in a folder, sorted by name; the list may be empty. Hidden files do not count."""
     return sorted(
         item
         for item in folder.iterdir()
@@ -49,21 +50,20 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def _is_one_file(path: Path) -> bool:
-    """Whether there is a file, or a folder that is an image."""
+    """Whether the path is a file, or a folder that is one image."""
     reader = reader_of(path)
     return path.is_file() or (reader is not None and reader.is_folder and path.is_dir())
 
 
 def pair_by_stem(first: Path, second: Path) -> list[tuple[Path, Path]]:
-    """Pair files of two folders by their names without suffix; two single files always pair.
+    """Pair the files of two folders by their names without suffix; two single files always pair.
 
-    Every file of `second` must find its partner; files of `first` may stay alone (images that nobody
-    annotated).
+    Every file of `second` needs a partner. Files of `first` need none: they may be images without annotation.
 
     Raises
     ------
     DataError
-        A missing path, a file in `second` without partner, or two files of one stem.
+        A path is missing, a file of `second` has no partner, or two files have the same stem.
     """
     if _is_one_file(first) and _is_one_file(second):
         return [(first, second)]
@@ -71,7 +71,10 @@ def pair_by_stem(first: Path, second: Path) -> list[tuple[Path, Path]]:
     lonely = sorted(set(right) - set(left))
     if lonely:
         more = f" (and {len(lonely) - 1} more)" if len(lonely) > 1 else ""
-        raise DataError(f"'{right[lonely[0]].name}' in '{second}' has no partner in '{first}'{more}.")
+        raise DataError(
+            f"'{right[lonely[0]].name}' in '{second}' has no file of the same name in '{first}'{more}; "
+            "add or rename it."
+        )
     return [(left[stem], right[stem]) for stem in sorted(right)]
 
 
@@ -80,7 +83,9 @@ def _by_stem(path: Path) -> dict[str, Path]:
     for file in list_images(path):
         stem = stem_of(file)
         if stem in files:
-            raise DataError(f"'{files[stem].name}' and '{file.name}' in '{path}' have the same stem.")
+            raise DataError(
+                f"'{files[stem].name}' and '{file.name}' in '{path}' have the same stem; rename one of them."
+            )
         files[stem] = file
     return files
 
@@ -100,18 +105,21 @@ def read_plane(path: Path, name: str | None = None) -> Plane:
     Raises
     ------
     ImageError
-        It cannot be read, needs a package that is not there, or is no usable plane (see `to_plane`).
+        The file cannot be read, needs a package that is not installed, or holds no usable plane (see
+        `to_plane`).
     """
     name = name or path.name
     contents = _open(path)
     longer = tuple(size for size in contents.values.shape if size != 1)
     if not isinstance(contents.values, np.ndarray) and len(longer) > 2:
-        raise stack_error(longer, name)  # before it is read: it may be larger than the memory
+        raise stack_error(longer, name)  # before reading: the stack may exceed the memory
     return to_plane(_colour_last(_in_memory(contents, path).values), name)
 
 
 def read_pixels(path: Path) -> NDArray[np.generic]:
-    """Read an image of any number of dimensions; three or four planes are taken for colours, and come last.
+    """Read an image of any number of dimensions.
+
+    Three or four planes count as colours; their axis is moved to the end.
 
     Raises
     ------
@@ -127,19 +135,19 @@ def read_contents(path: Path) -> Contents:
     Returns
     -------
     Contents
-        Its values are an array in memory, as the file has it.
+        The values are a NumPy array in memory; dtype and order of the axes are those of the file.
 
     Raises
     ------
     ImageError
-        It is not there, damaged, of a format that is not known, empty, or larger than the memory, or it needs
-        a package that is not installed.
+        The file is missing, damaged, empty, of an unknown format, or larger than the free memory, or its
+        reader needs a package that is not installed.
     """
     return _in_memory(_open(path), path)
 
 
 def _open(path: Path) -> Contents:
-    """The contents of a file. Some readers read no more than the shape."""
+    """Contents of a file; the pixels may not be read yet."""
     reader = reader_of(path)
     if not _is_one_file(path):
         raise ImageError(f"There is no file '{path}'.")
@@ -174,13 +182,13 @@ def _check_memory(contents: Contents, path: Path) -> None:
     free = psutil.virtual_memory().available
     if size > free:
         raise ImageError(
-            f"'{path.name}' takes {size / 2**30:.1f} GiB of memory and {free / 2**30:.1f} GiB are free; "
+            f"'{path.name}' needs {size / 2**30:.1f} GiB of memory, but {free / 2**30:.1f} GiB are free; "
             "split the file."
         )
 
 
 def _colour_last(values: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Take three or four planes for colours, as `skimage.io.imread` does, and put them last."""
+    """Treat three or four planes as colours, as `skimage.io.imread` does, and move their axis to the end."""
     if values.ndim > 2 and values.shape[-1] not in (3, 4) and values.shape[-3] in (3, 4):
         return np.moveaxis(values, -3, -1)
     return values
@@ -188,9 +196,9 @@ def _colour_last(values: NDArray[np.generic]) -> NDArray[np.generic]:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Make an `ImageError` of what a reader raises.
+    """Turn whatever a reader raises into an `ImageError`.
 
-    On damaged files decoders raise anything: zlib.error, struct.error, MemoryError, …
+    On damaged files, decoders raise all kinds of errors: zlib.error, struct.error, MemoryError, …
     """
     try:
         yield
@@ -220,13 +228,13 @@ def read_labels(path: Path, name: str | None = None) -> Labels:
     Raises
     ------
     ImageError
-        The file cannot be read, or holds no labels (see `to_labels`).
+        The file cannot be read, or does not hold labels (see `to_labels`).
     """
     return to_labels(read_pixels(path), name or path.name)
 
 
 def to_labels(array: object, name: str) -> Labels:
-    """Make labels of an array of any dtype; a grey mask saved as colour is one too.
+    """Convert an array of any dtype to labels; grey masks saved as RGB or RGBA are accepted.
 
     Returns
     -------
@@ -235,20 +243,20 @@ def to_labels(array: object, name: str) -> Labels:
     Raises
     ------
     ImageError
-        In colour, not 2-D, or with values that are no whole numbers ≥ 0.
+        The array is in colour or not 2-D, or holds values other than whole numbers from 0 to 2³¹ − 1.
     """
     values = np.squeeze(np.asarray(array))
     if values.ndim == 3 and values.shape[-1] in (3, 4):
         if np.ptp(values[..., :3].astype(np.float64), axis=-1).max() > 0:
             raise ImageError(
-                f"'{name}' has shape {values.shape}, it is in colour; "
-                "labels must be one 2-D plane of whole numbers, 0 where nothing is."
+                f"'{name}' is in colour (shape {values.shape}); "
+                "labels must be one 2-D plane of whole numbers."
             )
         values = values[..., 0]
     if values.ndim != 2:
         raise ImageError(f"'{name}' has shape {values.shape}; labels must be one 2-D plane.")
     if values.dtype.kind not in "bui" and not np.array_equal(values, np.round(values)):
-        raise ImageError(f"'{name}' holds values that are no whole numbers; labels must be integers.")
+        raise ImageError(f"'{name}' holds values that are not whole numbers; labels must be integers.")
     if values.min() < 0 or values.max() > np.iinfo(np.int32).max:
-        raise ImageError(f"'{name}' holds values below 0 or above 2³¹ − 1; labels must be in between.")
+        raise ImageError(f"'{name}' holds values below 0 or above 2³¹ − 1; labels must lie between them.")
     return values.astype(np.int32)

@@ -1,4 +1,4 @@
-"""Any array or file becomes a grey float plane; planes are normalised and rescaled here."""
+"""Convert arrays to grey float planes; normalise and rescale planes."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 from ..base.errors import ImageError
 
 SMALLEST_SIDE = 16
-"""Pixels; less than half a cell at the scale that the networks see."""
+"""Pixels; less than half a cell at the networks' scale."""
 
 
 LUMA = (0.2125, 0.7154, 0.0721)
-"""Weights of red, green and blue in grey, as in skimage.color.rgb2gray (Rec. 709)."""
+"""Weights of red, green and blue in a grey value, as in skimage.color.rgb2gray (Rec. 709)."""
 
 PERCENTILES = (0.5, 99.8)
-"""Of the grey values: what `normalise` brings to 0 and 1."""
+"""Percentiles of the grey values that `normalise` maps to 0 and 1."""
 
 _MOST_SAMPLES = 2_000_000
 
@@ -33,12 +33,12 @@ class Plane:
     Attributes
     ----------
     name : str
-        What people call it: the layer's or the file's name.
+        Name of the layer or file.
     pixels : ndarray, float32, (H, W)
         Grey values in the units of the source; finite, not all the same.
     colour : ndarray, (H, W, C), optional
-        What the grey values were made of, in the source's own dtype: red, green and blue, or a microscope's
-        channels.
+        The channels that the grey values were computed from, in the source's dtype: red, green and blue, or a
+        microscope's channels.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Plane:
 
 
 def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: bool = False) -> Plane:
-    """Make a grey plane of an array of any dtype.
+    """Convert an array of any dtype to a grey plane.
 
     Parameters
     ----------
@@ -70,7 +70,8 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: boo
     Raises
     ------
     ImageError
-        Not two-dimensional, smaller than 16 pixels, NaN or infinite values, or all values the same.
+        The array is not one plane, a side is shorter than 16 pixels, a value is NaN or infinite, or all
+        values are equal.
     """
     values = np.asarray(array)
     if values.dtype.kind not in "buif":
@@ -96,7 +97,7 @@ def to_plane(array: object, name: str, *, rgb: bool | None = None, channels: boo
 
 
 def stack_error(shape: tuple[int, ...], name: str) -> ImageError:
-    """What is wrong with an array that is not one plane."""
+    """The error for an array that is not one plane."""
     return ImageError(
         f"'{name}' has {len(shape)} dimensions {shape}; "
         "one 2-D plane is needed: choose a plane of the stack, or split the file."
@@ -104,10 +105,10 @@ def stack_error(shape: tuple[int, ...], name: str) -> ImageError:
 
 
 def normalise(plane: Plane) -> FloatImage:
-    """Scale a plane to what the networks expect: [0, 1] between two percentiles, then (x − 0.5) / 0.5.
+    """Scale a plane as the networks expect it: two percentiles become 0 and 1, then (x − 0.5) / 0.5.
 
-    Percentiles 0.5 and 99.8 take the place of the paper's fixed range, so that camera offset, bit depth and
-    single bright specks do not matter. Values beyond them are clipped to [−1, 2] in units of the range.
+    Percentiles 0.5 and 99.8 replace the paper's fixed range, so that camera offset, bit depth and single
+    bright specks do not matter. Before the last step, values are clipped to [−1, 2].
 
     Returns
     -------
@@ -115,7 +116,7 @@ def normalise(plane: Plane) -> FloatImage:
     """
     step = max(1, int(np.ceil(np.sqrt(plane.pixels.size / _MOST_SAMPLES))))
     low, high = np.percentile(plane.pixels[::step, ::step], PERCENTILES)
-    if high <= low:  # sparse: nearly all pixels are the same
+    if high <= low:  # sparse image: nearly all pixels are equal
         low, high = plane.pixels.min(), plane.pixels.max()
     unit = (plane.pixels - np.float32(low)) / np.float32(high - low)
     result: FloatImage = ((np.clip(unit, -1, 2) - 0.5) / 0.5).astype(np.float32)
@@ -123,7 +124,7 @@ def normalise(plane: Plane) -> FloatImage:
 
 
 def rescale(image: FloatImage, factor: float) -> FloatImage:
-    """Resize an image by `factor`, bilinear, smoothed first where it shrinks.
+    """Resize an image by `factor` with bilinear interpolation, low-pass filtered if it shrinks.
 
     Returns
     -------
@@ -132,6 +133,6 @@ def rescale(image: FloatImage, factor: float) -> FloatImage:
     if factor == 1:
         return image
     height, width = (max(8, round(side * factor)) for side in image.shape)
-    # Pillow's filter widens as the image shrinks, and takes a tenth of the time of a Gaussian and a warp
+    # Pillow widens its filter as the image shrinks; this takes a tenth of the time of a Gaussian and a warp
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.array(resized, dtype=np.float32)

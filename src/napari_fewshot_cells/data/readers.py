@@ -21,9 +21,9 @@ class Contents:
     Attributes
     ----------
     values : array_like
-        Of any shape and dtype. An array of zarr or dask is not read yet; its shape is known already.
+        Any shape and dtype. The pixels of a Zarr or Dask array are not read yet.
     axes : str
-        A letter for each axis: T, C, Z, Y, X, S for red, green and blue, or another letter. Empty if the file
+        One letter per axis: T, C, Z, Y, X, S for red, green and blue, or another letter. Empty if the file
         does not name them. Named axes of length 1 are dropped later, but not Y and X.
     channels : tuple of str
         Names of the channels, if the file has some.
@@ -46,17 +46,17 @@ class Reader:
     ----------
     suffixes : tuple of str
         In lower case, with the dot. The longest suffix that ends a file's name chooses the reader. The rest
-        of the name is what the results are called.
+        of the name is the stem, which names the results.
     read : callable
-        Gets the path, returns the `Contents`. Imports its package itself, and may raise anything.
+        Takes the path and returns the `Contents`. It imports its package itself, and may raise any error.
     package : str, optional
-        What must be installed, as it is imported.
+        Name under which the required package is imported.
     install : str
-        What pip is given to install it.
+        What to pass to pip to install the package.
     is_folder : bool
-        The image is a folder, not a file.
+        Whether an image is a folder, not a file.
     is_lossy : bool
-        The format changes values: unfit for masks.
+        Whether the format changes pixel values, which makes it unfit for masks.
     """
 
     suffixes: tuple[str, ...]
@@ -73,12 +73,12 @@ class Reader:
 
 
 def reader_of(path: Path) -> Reader | None:
-    """The reader that a path's suffix chooses; the one registered last if several claim it."""
+    """The reader for a path's suffix; the one registered last if several claim the suffix."""
     return _suffix_and_reader(path)[1]
 
 
 def stem_of(path: Path) -> str:
-    """What an image's results are called: its name without the suffix by which its reader knows it."""
+    """Name of an image's results: the file's name without the suffix that chose its reader."""
     suffix, reader = _suffix_and_reader(path)
     return path.stem if reader is None else path.name[: -len(suffix)]
 
@@ -120,7 +120,7 @@ def _read_tiff(path: Path) -> Contents:
 def _ome_channels(xml: str) -> tuple[str, ...]:
     try:
         found = ElementTree.fromstring(xml).iterfind(".//{*}Image[1]//{*}Channel")
-    except ElementTree.ParseError:  # the pixels are good all the same
+    except ElementTree.ParseError:  # damaged metadata; the pixels can still be read
         return ()
     return tuple(str(channel.get("Name") or channel.get("ID")) for channel in found)
 
@@ -136,7 +136,7 @@ def _read_zarr(path: Path) -> Contents:
     if not scales:
         raise ImageError(f"'{path.name}' is no OME-Zarr image: it says nothing of 'multiscales'.")
     values: Any = group[scales[0]["datasets"][0]["path"]]
-    # a record for each axis since version 0.4, its name in 0.3, nothing before
+    # axes are records since version 0.4, names in 0.3, and absent before
     named = scales[0].get("axes") or "TCZYX"[-len(values.shape) :]
     names = [str(axis["name"] if isinstance(axis, dict) else axis).upper() for axis in named]
     axes = "".join(name if name in set("TCZYX") else "Q" for name in names)
@@ -172,4 +172,4 @@ READERS: dict[str, Reader] = {
     "OIF": _of_microscope(".oif"),
     "VSI": _of_microscope(".vsi"),
 }
-"""Reader by what people call the format. A new entry is known to every command and to the window."""
+"""Readers by the name of the format. A new entry is known to every command and to the window."""

@@ -15,7 +15,7 @@ from .crops import Batch, Sample, cut_crop
 
 @dataclass(frozen=True, eq=False)
 class StrideCrop:
-    """Where one crop lies: its sample and its first row and column."""
+    """Position of one crop: its sample, and its first row and column."""
 
     sample: Sample
     corner: tuple[int, int]
@@ -27,11 +27,11 @@ def stride_windows(sample: Sample, size: int, stride: int, min_foreground: int) 
     Parameters
     ----------
     sample : Sample
-        Where it is smaller than a window, one window spans the whole side; crops pad it.
+        If a side is shorter than a window, one window spans the whole side; `cut_batch` pads the crop.
     size, stride : int
         Pixels.
     min_foreground : int
-        Windows with fewer foreground pixels are dropped. Where that would leave none, the fullest stays.
+        Windows with fewer foreground pixels are dropped. If none remains, the fullest is kept.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def stride_windows(sample: Sample, size: int, stride: int, min_foreground: int) 
         (slice(row, min(row + size, height)), slice(column, min(column + size, width)))
         for row, column in product(_begins(height, size, stride), _begins(width, size, stride))
     ]
-    # the sum over any window from four corners of the cumulative sum
+    # summed-area table: the sum over a window follows from its four corners
     total = np.zeros((height + 1, width + 1), np.int64)
     total[1:, 1:] = (sample.target * sample.weight > 0).cumsum(axis=0).cumsum(axis=1)
     foreground = [
@@ -64,7 +64,7 @@ def stride_crops(samples: Sequence[Sample], size: int, stride: int, min_foregrou
 
 
 def cut_batch(crops: Sequence[StrideCrop], size: int) -> Batch:
-    """Cut crops of `size` × `size` pixels; samples smaller than that are mirrored with weight 0."""
+    """Cut crops of `size` × `size` pixels; smaller samples are mirrored with weight 0."""
     stacks = np.ascontiguousarray([cut_crop(crop.sample, crop.corner, size) for crop in crops])
     image, target, weight = torch.from_numpy(stacks).unbind(dim=1)
     return Batch(image[:, None], target[:, None], weight[:, None])

@@ -1,7 +1,7 @@
-"""What painted labels mean, and the support set that they make.
+"""What painted labels mean, and the support set made from them.
 
-0 is not annotated, 1 is background, 2 and more are cells. Where a whole image is annotated, 0 is background
-and everything above it a cell, as in the paper's masks.
+Label 0 means not annotated, 1 background, 2 and more cells. If the whole image is annotated, 0 means
+background and everything above 0 is a cell, as in the paper's masks.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class Shot:
     ----------
     plane : Plane
     labels : ndarray, int32, (H, W)
-        As painted.
+        The labels as painted.
     whole_image : bool
-        Whether label 0 means background.
+        Whether the whole image is annotated: then label 0 means background.
     """
 
     plane: Plane
@@ -51,19 +51,19 @@ class Shot:
 
     @property
     def target(self) -> FloatImage:
-        """1 where a cell is painted, else 0; float32, (H, W)."""
+        """1 for pixels painted as cell, else 0; float32, (H, W)."""
         return (self.cells > 0).astype(np.float32)
 
     @property
     def weight(self) -> FloatImage:
-        """1 where annotated, else 0; float32, (H, W)."""
+        """1 for annotated pixels, else 0; float32, (H, W)."""
         if self.whole_image:
             return np.ones(self.labels.shape, np.float32)
         return (self.labels > 0).astype(np.float32)
 
     @cached_property
     def painted_sizes(self) -> list[tuple[float, bool]]:
-        """Diameter of each painted piece of a cell in pixels, and whether it is a stroke: then its length."""
+        """Size in pixels of each painted piece, and whether it is a stroke. A stroke's size is its length."""
         pieces = label(self.cells, connectivity=2)
         half_width = distance_transform_edt(pieces > 0)
         sizes = []
@@ -75,7 +75,7 @@ class Shot:
 
     @property
     def stroked(self) -> bool:
-        """Whether most painted cells have a thin stroke through them, and are not painted in their shape."""
+        """Whether most painted cells are annotated by a thin stroke and not painted in their shape."""
         if self.whole_image:
             return False
         return sum(thin for _, thin in self.painted_sizes) > len(self.painted_sizes) / 2
@@ -94,19 +94,21 @@ class SupportSet:
 
 
 def make_shot(plane: Plane, labels: ArrayLike, *, whole_image: bool = False) -> Shot:
-    """Pair a plane with what was painted on it.
+    """Pair a plane with its painted labels.
 
     Parameters
     ----------
     plane : Plane
     labels : array_like of int, (H, W)
-        0 not annotated, 1 background, 2 and more cells; with `whole_image`, 0 background, all else cells.
+        0 not annotated, 1 background, 2 and more cells. With `whole_image`, 0 background, all else cells.
     whole_image : bool
+        Whether every pixel is annotated.
 
     Raises
     ------
     AnnotationError
-        Another shape than the plane, no whole numbers, nothing painted, only cells, or only background.
+        The shape differs from the plane's, the dtype is not an integer one, or the labels lack cells,
+        background or both.
     """
     painted = np.asarray(labels)
     if painted.shape != plane.shape:
@@ -115,7 +117,10 @@ def make_shot(plane: Plane, labels: ArrayLike, *, whole_image: bool = False) -> 
             "make a new annotation layer for this image."
         )
     if painted.dtype.kind not in "bui":
-        raise AnnotationError(f"The annotation of '{plane.name}' holds {painted.dtype}, not whole numbers.")
+        raise AnnotationError(
+            f"The annotation of '{plane.name}' holds {painted.dtype}, not whole numbers; "
+            "convert it to integers."
+        )
     shot = Shot(plane, painted.astype(np.int32), whole_image)
     has_cells = bool(shot.target.any())
     has_background = bool(np.any(shot.weight > shot.target))
@@ -135,23 +140,24 @@ def make_support_set(shots: Iterable[Shot]) -> SupportSet:
     Raises
     ------
     AnnotationError
-        None, or more than 10.
+        There is no shot, or there are more than 10.
     """
     collected = tuple(shots)
     if not collected:
         raise AnnotationError("No image is annotated; paint cells and background on at least one.")
     if len(collected) > MOST_SHOTS:
         raise AnnotationError(
-            f"{len(collected)} images are annotated; few-shot fine-tuning takes at most {MOST_SHOTS}."
+            f"{len(collected)} images are annotated, but few-shot fine-tuning takes at most {MOST_SHOTS}; "
+            "use fewer."
         )
     return SupportSet(collected)
 
 
 def median_diameter(support: SupportSet) -> float:
-    """Typical diameter of the painted objects in pixels, the median over all of them.
+    """Median diameter of all painted objects in pixels.
 
-    A fully painted object counts with the diameter of a disc of its area. In partial annotation a thin
-    stroke through a cell has a much smaller area than the cell, so that it counts with its length.
+    A fully painted object counts with the diameter of a disc of equal area. A thin stroke through a cell
+    covers much less area than the cell, and therefore counts with its length.
     """
     diameters = [d for shot in support.shots for d in _diameters(shot)]
     return float(np.median(diameters))

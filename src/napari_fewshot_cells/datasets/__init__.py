@@ -1,4 +1,4 @@
-"""The source sets: download, unpack, check, and a person's own.
+"""The source sets: download, unpack and check the published ones, and check a lab's own.
 
-It never trains on them.
+Nothing here trains on them.
 """

@@ -1,9 +1,9 @@
 """Fetch the five source sets from their official addresses: resumable, verified, all or nothing.
 
-In the folder afterwards: ``<set>/{images,masks}/NAME.png`` for each set, and ``checksums.json`` with the
-SHA-256 of every download as first seen, which later fetches must match. A set's folder appears by one rename
-when it is complete, so that a killed fetch leaves none that looks whole; what was downloaded until then stays
-under ``.downloads`` and is continued by the next fetch.
+A fetch writes ``<set>/{images,masks}/NAME.png`` for each set. It records the SHA-256 of each file's first
+download in ``checksums.json``; later downloads must match. A complete set's folder appears by one rename, so
+that a killed fetch never leaves a folder that looks complete. Unfinished downloads stay under ``.downloads``,
+and the next fetch continues them.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from .five_sets import (
     check_names,
     find_sources,
 )
-from .unpack import arrange
+from .unpack import write_pairs
 
 if TYPE_CHECKING:
     import requests
 
 CHECKSUMS = "checksums.json"
 DOWNLOADS = ".downloads"
-CHUNK = 32 * 1024  # bytes; what a dropped connection loses at most
+CHUNK = 32 * 1024  # bytes; at most this much is lost when a connection drops
 ATTEMPTS = 5
-PAUSE = 0.5  # s before the second attempt; doubles after each
+PAUSE = 0.5  # s before the second attempt; doubles with each further attempt
 
 Report = Callable[[Progress], None]
 
@@ -51,19 +51,19 @@ def fetch_sources(
     report: Report | None = None,
     keep_archives: bool = False,
 ) -> dict[str, SourceSet]:
-    """Fetch the named source sets that are not in `folder` yet.
+    """Fetch those of the named source sets that are not in `folder` yet.
 
     Parameters
     ----------
     folder
-        Where the sets go; made if missing.
+        Folder for the sets; created if missing.
     names
-        Which sets.
+        Names of the sets.
     published
-        With the addresses; the official ones by default, others for a mirror or a test.
+        Records with the addresses; by default the official ones. A mirror or a test passes others.
     report
-        Called with the progress of each file, in bytes (`total` 0 where the server does not say). A callback
-        here, because pooch calls us.
+        Called with the progress of each file, in bytes; `total` is 0 if the server does not give the size. It
+        is a callback and not a generator, because pooch calls the downloader.
     keep_archives
         Keep the downloads after their set is laid out.
 
@@ -74,8 +74,8 @@ def fetch_sources(
     Raises
     ------
     DataError
-        A download fails after several attempts, does not match its checksum, is damaged or unsafe, or holds
-        another number of images than the official set; or pooch is not installed.
+        A download fails after several attempts, does not match its checksum, is damaged or unsafe, or its
+        number of images differs from the official set's. Or pooch is not installed.
     """
     wanted = check_names(names)
     folder = Path(folder)
@@ -83,7 +83,7 @@ def fetch_sources(
         for name in wanted:
             if not (folder / name).exists():
                 _fetch_source(folder, name, published[name], report, keep_archives)
-    except OSError as error:  # full disk, no permission: nothing that looks complete is left
+    except OSError as error:  # full disk, no permission; no folder that looks complete is left
         raise DataError(f"The source sets cannot be written to '{folder}': {error}.") from error
     return find_sources(folder, wanted)
 
@@ -95,12 +95,13 @@ def _fetch_source(
     store.mkdir(parents=True, exist_ok=True)
     files = [_fetch_file(folder, f"{name}/{part.filename}", part, store, report) for part in facts.files]
     draft = folder / DOWNLOADS / f"{name}.unfinished"
-    shutil.rmtree(draft, ignore_errors=True)  # of a fetch that was killed here
+    shutil.rmtree(draft, ignore_errors=True)  # left by a fetch that was killed here
     try:
-        count = arrange(name, facts.unpack(files), draft)
+        count = write_pairs(name, facts.unpack(files), draft)
         if facts.official_pairs is not None and count != facts.official_pairs:
             raise DataError(
-                f"The set {name} should hold {facts.official_pairs} pairs, but {count} were fetched."
+                f"The set {name} should hold {facts.official_pairs} pairs, but {count} were fetched; "
+                "fetch it again."
             )
         os.replace(draft, folder / name)
     finally:
@@ -116,7 +117,7 @@ def _fetch_file(folder: Path, key: str, part: Download, store: Path, report: Rep
         raise DataError("Fetching needs pooch: pip install 'napari-fewshot-cells[train]'.") from error
     recorded = _recorded(folder)
     known = part.sha256 or recorded.get(key, {}).get("sha256")
-    pooch.get_logger().setLevel("WARNING")  # its notices would break the progress bars
+    pooch.get_logger().setLevel("WARNING")  # its messages would break the progress bars
     keeper = pooch.create(
         path=store,
         base_url="",
@@ -127,7 +128,7 @@ def _fetch_file(folder: Path, key: str, part: Download, store: Path, report: Rep
         file = Path(keeper.fetch(part.filename, downloader=ResumingDownloader(part.filename, report)))
     except DataError:
         raise
-    except ValueError as error:  # pooch's word for a checksum that does not match
+    except ValueError as error:  # pooch raises this if a checksum does not match
         raise DataError(
             f"'{part.filename}' from {part.url} does not match its checksum sha256:{known}; "
             f"if its authors replaced it, remove its entry from '{folder / CHECKSUMS}'."
@@ -150,9 +151,11 @@ def _recorded(folder: Path) -> dict[str, dict[str, Any]]:
     try:
         recorded = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise DataError(f"'{file}' is damaged; delete it to trust the next fetch anew.") from error
+        raise DataError(
+            f"'{file}' is damaged; delete it to record the checksums of the next fetch."
+        ) from error
     if not isinstance(recorded, dict) or not all(isinstance(entry, dict) for entry in recorded.values()):
-        raise DataError(f"'{file}' is no list of checksums; delete it to trust the next fetch anew.")
+        raise DataError(f"'{file}' is not a list of checksums; delete it to record those of the next fetch.")
     return recorded
 
 
@@ -165,8 +168,9 @@ def _write_atomically(file: Path, text: str) -> None:
 class ResumingDownloader:
     """A pooch downloader that continues where a dropped connection or a killed process stopped.
 
-    Bytes are appended to ``<name>.part`` beside the file pooch wants. The server's ETag or date is kept with
-    them and sent as If-Range, so that a file that changed in between starts anew instead of being mixed.
+    Bytes are appended to ``<name>.part`` beside the file that pooch asks for. The server's ETag or date is
+    kept beside the part and sent as If-Range: if the file has changed on the server, the download starts
+    anew, and old and new bytes are never mixed.
     """
 
     def __init__(self, filename: str, report: Report | None = None) -> None:
@@ -190,12 +194,12 @@ class ResumingDownloader:
                 requests.exceptions.ChunkedEncodingError,
             ) as error:
                 size = part.stat().st_size if part.exists() else 0
-                # Only failures in a row count: a long download over a poor line may drop many times.
+                # Count only failures without progress in between: a poor line drops a long download often.
                 failures, furthest = (failures + 1, furthest) if size <= furthest else (1, size)
                 if failures == ATTEMPTS:
                     raise DataError(
                         f"'{self.filename}' cannot be fetched from {url} ({_reason(error)}); "
-                        "check the network and try again: it continues where it stopped."
+                        "check the network and try again; the download continues where it stopped."
                     ) from error
                 time.sleep(PAUSE * 2 ** (failures - 1))
             except requests.RequestException as error:
@@ -208,25 +212,27 @@ class ResumingDownloader:
     def _continue(self, url: str, part: Path) -> None:
         import requests
 
-        # identity: a Range of a compressed answer would count other bytes than those on disk
+        # identity: the Range of a compressed answer would not count the bytes on disk
         headers = {"User-Agent": f"napari-fewshot-cells/{__version__}", "Accept-Encoding": "identity"}
         there, validator = part.stat().st_size if part.exists() else 0, _validator(part)
         if there and validator.exists():
             headers |= {"Range": f"bytes={there}-", "If-Range": validator.read_text(encoding="utf-8")}
         began = time.monotonic()
         with requests.get(url, headers=headers, stream=True, timeout=(15, 60)) as answer:
-            if answer.status_code == 416:  # nothing beyond what we have
+            if answer.status_code == 416:  # the server has no bytes beyond the part
                 if answer.headers.get("Content-Range", "").rpartition("/")[2] == str(there):
                     return
                 part.unlink()
-                raise requests.ConnectionError("the file on the server is shorter than what was fetched")
-            if answer.status_code >= 500 or answer.status_code == 429:  # busy: worth another try
+                raise requests.ConnectionError(
+                    "the file on the server is shorter than the part that was fetched"
+                )
+            if answer.status_code >= 500 or answer.status_code == 429:  # busy: try again
                 raise requests.ConnectionError(f"the server answered {answer.status_code} {answer.reason}")
             answer.raise_for_status()
             continued = answer.status_code == 206
             if continued and not answer.headers.get("Content-Range", "").startswith(f"bytes {there}-"):
                 part.unlink()
-                raise requests.ConnectionError("the server continued at another place")
+                raise requests.ConnectionError("the server continued at the wrong byte")
             if not continued:
                 there = 0
             length = int(answer.headers.get("Content-Length", 0))
@@ -234,7 +240,7 @@ class ResumingDownloader:
             done = there
             with part.open("ab" if continued else "wb") as file:
                 if not continued:
-                    # After emptying the file: old bytes under a new version's name would be continued.
+                    # Only once the file is empty: else old bytes would be continued as the new version.
                     _remember(answer.headers, validator)
                 for chunk in answer.iter_content(CHUNK):
                     file.write(chunk)
@@ -250,7 +256,7 @@ def _validator(part: Path) -> Path:
 
 
 def _remember(headers: Mapping[str, str], file: Path) -> None:
-    """Keep what identifies this version of the file; a weak ETag does not, byte for byte."""
+    """Keep the identity of this version of the file. A weak ETag does not identify its bytes."""
     tag = headers.get("ETag", "")
     identity = tag if tag and not tag.startswith("W/") else headers.get("Last-Modified", "")
     if identity:

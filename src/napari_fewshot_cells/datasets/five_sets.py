@@ -1,7 +1,8 @@
-"""The five source sets: a record of each, and on disk where they are and whether they are whole.
+"""The five source sets: a record of each, and how a set is found and checked on disk.
 
-A record holds all that is known of a set. The downloads, the choices and help of the command lines and the
-lists of the experiment follow from it. Importing this costs nothing, so that ``--help`` answers at once.
+A set's record holds all facts about it. Downloads, the choices and help of the command lines, and the lists
+of the experiment follow from the records. This module imports nothing heavy, so that ``--help`` answers at
+once.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ if TYPE_CHECKING:
     from .unpack import Pairs
 
 HOME_VARIABLE = "NAPARI_FEWSHOT_HOME"
-SMALLEST_OBJECT = 25  # px²: B39's masks hold specks below this that are no nuclei
+SMALLEST_OBJECT = 25  # px²; smaller specks in B39's masks are not nuclei
 
 
 @dataclass(frozen=True)
 class Download:
-    """One file to fetch.
+    """One file to download.
 
     Attributes
     ----------
     url : str
-        Its official address.
+        Official address.
     filename : str
-        Its name on disk.
+        Name on disk.
     sha256 : str or None
-        If known beforehand; else the one recorded at the first fetch holds.
+        The expected checksum; if None, the one recorded at the first download counts.
     """
 
     url: str
@@ -42,19 +43,20 @@ class Download:
 
 @dataclass(frozen=True)
 class PublishedSet:
-    """What is known of a source set before it is on disk.
+    """Record of a published source set, independent of what is on disk.
 
     Attributes
     ----------
     description, licence, citation : str
-        For people, model cards and reports.
+        Text for people, model cards and reports.
     instances : bool
-        Whether masks hold a number for each object, so that touching objects stay apart; else 0 and 255.
+        Whether masks number the objects, so that touching objects stay apart; otherwise they are 0 and 255.
     official_pairs : int or None
-        Images with a mask; None is any number.
+        Number of images with a mask; None allows any number.
     files : tuple of Download
     unpack : callable
-        Gets the downloaded files in that order, yields the pairs. Imports what it needs itself.
+        Takes the downloaded files in the order of `files` and yields the pairs. It imports what it needs
+        itself.
     """
 
     description: str
@@ -66,11 +68,11 @@ class PublishedSet:
     unpack: Callable[[list[Path]], Pairs]
 
 
-# --- the layouts in which their authors publish them
+# --- the layouts of the published archives
 
 
 def _unpack_b5(files: list[Path]) -> Pairs:
-    """19,200 images, of which the 1,200 in focus have a mask of the same file name."""
+    """19,200 images; the 1,200 in focus have a mask of the same file name."""
     from .unpack import binary, zip_pairs
 
     pattern = r"(?:.*/)?(SIMCEPImages_[^/]+)\.TIF"
@@ -176,10 +178,10 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         unpack=_unpack_tnbc,
     ),
 }
-"""Record by name, in the order of the paper."""
+"""Records by name, in the order of the paper."""
 
 SOURCE_NAMES = PUBLISHED_SETS.keys()
-"""A view: it holds the names of sets that are registered later, too."""
+"""A live view: sets that are registered later appear in it."""
 
 
 # --- on disk
@@ -187,20 +189,20 @@ SOURCE_NAMES = PUBLISHED_SETS.keys()
 
 @dataclass(frozen=True)
 class SourceSet:
-    """One source set on disk: a *task* and a *domain* of the meta-training.
+    """One source set on disk: a *task* and a *domain* of meta-training.
 
     Attributes
     ----------
     name : str
-        One of `SOURCE_NAMES`, or what its owner calls it.
+        One of `SOURCE_NAMES`, or the owner's name for it.
     description, licence, citation : str
         For people, model cards and reports.
     folder : Path
         Holds ``images`` and ``masks``.
     pairs : tuple of (image, mask)
-        Paths, sorted by stem. Masks: above 0 is foreground.
+        Paths, sorted by stem. In masks, everything above 0 is foreground.
     instances : bool
-        Whether masks hold a number for each object; else objects are what hangs together.
+        Whether masks number the objects; otherwise objects are connected components.
     """
 
     name: str
@@ -214,16 +216,16 @@ class SourceSet:
 
 @dataclass(frozen=True)
 class SourceSummary:
-    """Measured on some evenly spread pairs of a set."""
+    """Measurements of some evenly spread pairs of a set."""
 
-    image_size: str  # "height×width", several where they differ
+    image_size: str  # "height×width"; all sizes if they differ
     dtype: str
     median_diameter: float  # px, of objects of at least 25 px²; NaN without objects
     foreground: float  # share of the pixels, 0 to 1
 
 
 def data_folder() -> Path:
-    """Where fetched sets live: below NAPARI_FEWSHOT_HOME where that is set, else the user's data folder."""
+    """Folder of the fetched sets: below NAPARI_FEWSHOT_HOME if set, else in the user's data folder."""
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home) / "sources"
@@ -238,7 +240,7 @@ def sources_present(data: Path) -> tuple[str, ...]:
 
 
 def check_names(names: Iterable[str]) -> tuple[str, ...]:
-    """The names without repetition, in the order of `SOURCE_NAMES`; DataError where one is unknown."""
+    """The names without repetition, in the order of `SOURCE_NAMES`; raises `DataError` if one is unknown."""
     wanted = set(names)
     unknown = sorted(wanted - set(SOURCE_NAMES))
     if unknown:
@@ -247,14 +249,14 @@ def check_names(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def find_sources(data: Path, names: Iterable[str] = SOURCE_NAMES) -> dict[str, SourceSet]:
-    """The source sets in a folder laid out as ``<set>/{images,masks}/NAME.png``, paired by stem.
+    """Find the source sets in a folder laid out as ``<set>/{images,masks}/NAME.png``; pairs have equal stems.
 
     Parameters
     ----------
     data
         Folder of the sets.
     names
-        Which sets must be there.
+        Names of the sets that must be there.
 
     Returns
     -------
@@ -263,8 +265,8 @@ def find_sources(data: Path, names: Iterable[str] = SOURCE_NAMES) -> dict[str, S
     Raises
     ------
     DataError
-        The folder or a set is missing, a mask has no image or an image no mask, sizes differ, a file is
-        damaged. The message names the file.
+        The folder or a set is missing, an image or a mask has no partner, the sizes of a pair differ, or a
+        file is damaged. The message names the file.
     """
     data = Path(data)
     if not data.is_dir():
@@ -273,7 +275,7 @@ def find_sources(data: Path, names: Iterable[str] = SOURCE_NAMES) -> dict[str, S
 
 
 def summarise(source: SourceSet, most: int = 24) -> SourceSummary:
-    """Measure image size, dtype, object diameter and foreground on at most `most` evenly spread pairs."""
+    """Measure image size, dtype, object diameter and foreground share on up to `most` evenly spread pairs."""
     import numpy as np
     from skimage.measure import label
 
@@ -315,13 +317,14 @@ def _find_source(data: Path, name: str) -> SourceSet:
         if lonely:
             raise DataError(f"'{here[lonely[0]]}' has no {what} of the same name ({len(lonely)} such files).")
     if not masks:
-        raise DataError(f"The source set {name} in '{folder}' holds no PNG files.")
+        raise DataError(f"The source set {name} in '{folder}' holds no PNG files; fetch it again.")
     pairs = tuple((images[stem], masks[stem]) for stem in sorted(masks))
     for image, mask in pairs:
         size, mask_size = _size(image), _size(mask)
         if size != mask_size:
             raise DataError(
-                f"'{mask}' is {mask_size[1]}×{mask_size[0]} px but its image is {size[1]}×{size[0]} px."
+                f"'{mask}' is {mask_size[1]}×{mask_size[0]} px but its image is {size[1]}×{size[0]} px; "
+                "fetch the set again."
             )
     return SourceSet(name, facts.description, facts.licence, facts.citation, folder, pairs, facts.instances)
 
@@ -334,7 +337,7 @@ def _size(file: Path) -> tuple[int, int]:
     from PIL import Image
 
     try:
-        with Image.open(file) as image:  # reads the header alone
+        with Image.open(file) as image:  # reads only the header
             return image.size
     except OSError as error:
         raise DataError(f"'{file}' cannot be read as an image; replace it or fetch the set again.") from error

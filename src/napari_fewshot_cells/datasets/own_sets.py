@@ -1,4 +1,4 @@
-"""A lab's own sources: folders with images and masks, beside or instead of the five published sets."""
+"""A lab's own sources: folders of images and masks, used with or instead of the five published sets."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ from .five_sets import (
 FEWEST_IMAGES = 2
 
 _NAME = re.compile(r"\w[\w.+-]*")
-_NOT_OURS = "as its owner says"
+_OWN_LICENCE = "as its owner says"
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Something about a source that its owner should know.
+    """Something that a source's owner should know about it.
 
     Attributes
     ----------
     text : str
-        Names the file, and says what to do where that is not plain.
+        Names the file, and says what to do unless that is obvious.
     forbids : bool
-        Whether the source cannot be used before this is put right.
+        Whether the source is unusable until this is put right.
     """
 
     text: str
@@ -47,15 +47,15 @@ class Problem:
 
 @dataclass(frozen=True)
 class OwnSource:
-    """A checked source of a lab.
+    """A lab's source after the check.
 
     Attributes
     ----------
     source : SourceSet
-        Of the pairs that can be used.
+        Holds the usable pairs.
     problems : tuple of Problem
     summary : SourceSummary or None
-        None where there is no usable pair.
+        None if no pair is usable.
     """
 
     source: SourceSet
@@ -64,34 +64,37 @@ class OwnSource:
 
     @property
     def is_usable(self) -> bool:
-        """Whether a training can begin."""
+        """Whether a training can use it."""
         return not any(problem.forbids for problem in self.problems)
 
 
 def choose_sources(data: Path | None, target: str, own: Sequence[str]) -> list[SourceSet]:
-    """The source sets of a training: the five without the target, and a lab's own.
+    """The source sets of a training: the five published sets without the target, and a lab's own.
 
-    Own sources alone are used alone; the five join them where `data` says where they are.
+    If there are own sources, the five are used only if `data` is given.
 
     Parameters
     ----------
     data : Path, optional
-        Folder of the five; that of fetched sets by default.
+        Folder of the five; without own sources, by default the folder of fetched sets.
     target : str
-        Which of the five to leave out; another name leaves none out.
+        The one of the five to leave out; any other name leaves none out.
     own : sequence of str
         ``NAME=DIR`` or ``DIR``.
 
     Raises
     ------
     DataError
-        A source is missing or cannot be used; or a target is named where the five are not used.
+        A source is missing or unusable, two have the same name, or the target is one of the five although
+        they are not used.
     """
     mine = [_usable(check_source(text)) for text in own]
     names = [source.name for source in mine]
     for name in names:
         if names.count(name) > 1:
-            raise DataError(f"Two sources are called '{name}'; name them apart with --sources NAME=DIR.")
+            raise DataError(
+                f"Two sources are called '{name}'; give them different names with --sources NAME=DIR."
+            )
     if mine and data is None:
         if target in SOURCE_NAMES:
             raise DataError(
@@ -104,18 +107,18 @@ def choose_sources(data: Path | None, target: str, own: Sequence[str]) -> list[S
 
 
 def check_source(text: str) -> OwnSource:
-    """Read all files of a lab's source and say what is wrong with them.
+    """Read all files of a lab's source and list what is wrong with them.
 
     Parameters
     ----------
     text : str
-        ``NAME=DIR``, or ``DIR`` for a source called as its folder. The folder holds ``images`` and ``masks``,
-        paired by stem; in masks 0 is background, everything above it an object.
+        ``NAME=DIR``, or ``DIR`` to name the source after its folder. The folder holds ``images`` and
+        ``masks``, paired by stem. In masks, 0 is background and everything above 0 belongs to an object.
 
     Raises
     ------
     DataError
-        The name cannot be used, or is one of the published sets'.
+        The name is invalid, or is that of a published set.
     """
     name, folder = _name_and_folder(text)
     candidates, problems = _pair(folder)
@@ -127,11 +130,11 @@ def check_source(text: str) -> OwnSource:
             numbered |= len(np.unique(labels)) > 2
         problems += problem
     if candidates and len(pairs) < FEWEST_IMAGES:
-        text = f"Of its images {len(pairs)} can be used; at least {FEWEST_IMAGES} are needed."
+        text = f"Usable images: {len(pairs)}; at least {FEWEST_IMAGES} are needed."
         problems.append(Problem(text))
-    source = SourceSet(name, f"own source '{name}'", _NOT_OURS, "", folder, tuple(pairs), numbered)
+    source = SourceSet(name, f"own source '{name}'", _OWN_LICENCE, "", folder, tuple(pairs), numbered)
     summary = summarise(source) if pairs else None
-    return OwnSource(source, (*problems, *_odd(summary)), summary)
+    return OwnSource(source, (*problems, *_suspicious_masks(summary)), summary)
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:
@@ -141,11 +144,11 @@ def _name_and_folder(text: str) -> tuple[str, Path]:
         name = folder.resolve().name
     if not _NAME.fullmatch(name):
         raise DataError(
-            f"'{name}' cannot name a source; give it one of letters, digits and . - _ +: --sources NAME=DIR."
+            f"'{name}' cannot name a source; use only letters, digits and . - _ +: --sources NAME=DIR."
         )
     if name in SOURCE_NAMES:
         raise DataError(
-            f"'{name}' is a published set: use it with --data, or call yours otherwise: "
+            f"'{name}' is a published set; use it with --data, or give yours another name: "
             f"--sources NAME={folder}."
         )
     return name, folder
@@ -161,7 +164,7 @@ def _usable(own: OwnSource) -> SourceSet:
 
 
 def _pair(folder: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
-    """Images and masks paired by stem, and what is wrong with their names."""
+    """Pair images and masks by stem, and list what is wrong with their names."""
     for part in (folder, folder / "images", folder / "masks"):
         if not part.is_dir():
             text = f"There is no folder '{part}'; a source is a folder that holds images/ and masks/."
@@ -171,11 +174,13 @@ def _pair(folder: Path) -> tuple[list[tuple[Path, Path]], list[Problem]]:
     problems += more
     for stem in sorted(mask_of.keys() - image_of.keys()):
         problems.append(
-            Problem(f"'{_of(mask_of[stem])}' has no image of the same name; rename or remove it.")
+            Problem(f"'{_short_path(mask_of[stem])}' has no image of the same name; rename or remove it.")
         )
     lonely = [image_of[stem].name for stem in sorted(image_of.keys() - mask_of.keys())]
     if lonely:
-        problems.append(_note(f"Images without a mask of the same name are not used: {_few(lonely)}."))
+        problems.append(
+            _note(f"Images without a mask of the same name are not used: {_first_names(lonely)}.")
+        )
     pairs = [(image_of[stem], mask_of[stem]) for stem in sorted(image_of.keys() & mask_of.keys())]
     if not pairs:
         text = f"'{folder}' holds no image with a mask of the same name ({', '.join(known_suffixes())})."
@@ -189,47 +194,51 @@ def _by_stem(folder: Path, *, masks: bool = False) -> tuple[dict[str, Path], lis
     named: dict[str, Path] = {}
     problems = []
     if lossy:
-        names = _few([file.name for file in lossy])
+        names = _first_names([file.name for file in lossy])
         problems.append(_note(f"Masks whose format changes their values are not used: {names}."))
     for file in (image for image in images if image not in lossy):
         stem = stem_of(file)
         if stem in named:
-            text = f"'{_of(named[stem])}' and '{_of(file)}' have the same name; remove one of them."
-            problems.append(Problem(text))
+            both = f"'{_short_path(named[stem])}' and '{_short_path(file)}'"
+            problems.append(Problem(f"{both} have the same name; remove one of them."))
         named[stem] = file
     files = {file for file in folder.iterdir() if file.is_file() and not file.name.startswith(".")}
     others = sorted(file.name for file in files.difference(images))
     if others:
-        problems.append(_note(f"Files in {folder.name}/ that are no images are not used: {_few(others)}."))
+        problems.append(
+            _note(f"Files in {folder.name}/ that are not images are not used: {_first_names(others)}.")
+        )
     return named, problems
 
 
 def _check_pair(image: Path, mask: Path) -> tuple[Labels | None, list[Problem]]:
-    """The labels if the pair can be learnt from, and what is wrong with it."""
+    """The labels if the pair is usable, and what is wrong with it."""
     problems = []
     shape, labels = None, None
     try:
-        shape = read_plane(image, _of(image)).shape
+        shape = read_plane(image, _short_path(image)).shape
     except ImageError as error:
         problems.append(_fault(error, image))
     try:
-        labels = read_labels(mask, _of(mask))
+        labels = read_labels(mask, _short_path(mask))
     except ImageError as error:
         problems.append(_fault(error, mask))
     if shape is None or labels is None:
         return None, problems
     if labels.shape != shape:
         ours, theirs = (f"{height}×{width} px" for height, width in (labels.shape, shape))
-        return None, [Problem(f"'{_of(mask)}' is {ours} but its image is {theirs}; make them the same.")]
+        return None, [
+            Problem(f"'{_short_path(mask)}' is {ours} but its image is {theirs}; make them the same size.")
+        ]
     if not labels.any():
-        return None, [_note(f"'{_of(mask)}' is empty; its image is not used.")]
+        return None, [_note(f"'{_short_path(mask)}' is empty; its image is not used.")]
     if labels.all():
-        return None, [Problem(f"'{_of(mask)}' marks every pixel as an object; background must be 0.")]
+        return None, [Problem(f"'{_short_path(mask)}' marks every pixel as an object; background must be 0.")]
     return labels, []
 
 
-def _odd(summary: SourceSummary | None) -> list[Problem]:
-    """What can be used, but looks like a mistake."""
+def _suspicious_masks(summary: SourceSummary | None) -> list[Problem]:
+    """Notes on usable sources that look like mistakes."""
     if summary is None:
         return []
     notes = []
@@ -243,18 +252,18 @@ def _odd(summary: SourceSummary | None) -> list[Problem]:
 
 def _fault(error: ImageError, file: Path) -> Problem:
     text = str(error)
-    return Problem(text if _of(file) in text else f"In {file.parent.name}/: {text}")
+    return Problem(text if _short_path(file) in text else f"In {file.parent.name}/: {text}")
 
 
 def _note(text: str) -> Problem:
     return Problem(text, forbids=False)
 
 
-def _of(file: Path) -> str:
-    """``images/NAME.png``: which of the two files of a stem is meant."""
+def _short_path(file: Path) -> str:
+    """``images/NAME.png``: the folder distinguishes an image from the mask of the same stem."""
     return f"{file.parent.name}/{file.name}"
 
 
-def _few(names: Sequence[str]) -> str:
+def _first_names(names: Sequence[str]) -> str:
     shown = ", ".join(names[:3])
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"

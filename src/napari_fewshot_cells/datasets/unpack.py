@@ -1,6 +1,6 @@
-"""From the archives as their authors publish them to ``images/NAME.png`` and ``masks/NAME.png``.
+"""Convert published archives to ``images/NAME.png`` and ``masks/NAME.png``.
 
-Archives are read member by member and never extracted: no name inside an archive ever becomes a path.
+Archives are read member by member and never extracted, so that no name inside an archive becomes a path.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from skimage.measure import label
 
 from ..base.errors import DataError
 
-MOST_UNPACKED = 12 * 2**30  # bytes; the largest honest archive (BBBC005's images) unpacks to some 7 GiB
-MOST_OF_A_MEMBER = 256 * 2**20  # bytes; the largest honest member is a few MB
+MOST_UNPACKED = 12 * 2**30  # bytes; the largest published archive (BBBC005's images) unpacks to about 7 GiB
+MOST_OF_A_MEMBER = 256 * 2**20  # bytes; the largest published member has a few MB
 SAFE_STEM = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 Pixels = NDArray[Any]
@@ -32,18 +32,18 @@ Pairs = Iterator[tuple[str, Pixels, Pixels]]
 
 
 def open_archive(path: Path, most: int = MOST_UNPACKED) -> zipfile.ZipFile:
-    """Open a zip archive after refusing everything that an honest one does not hold.
+    """Open a zip archive, and refuse contents that a published one never has.
 
     Raises
     ------
     DataError
-        No zip; absolute paths or ``..`` among the members, links, encrypted members, or more than `most`
-        bytes unpacked (256 MiB for a single member).
+        The file is not a zip archive, or has members that are absolute paths, contain ``..``, are links or
+        are encrypted. Or it unpacks to more than `most` bytes, or one member to more than 256 MiB.
     """
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise DataError(f"'{path.name}' is no readable zip archive; delete it and fetch again.") from error
+        raise DataError(f"'{path.name}' is not a readable zip archive; delete it and fetch again.") from error
     fault = _fault(archive.infolist(), most)
     if fault:
         archive.close()
@@ -62,25 +62,25 @@ def _fault(members: list[zipfile.ZipInfo], most: int) -> str | None:
             return f"'{name}' is a link"
         if member.flag_bits & 0x1:
             return f"'{name}' is encrypted"
-        # zipfile stops reading at the declared size, so a header that lies cannot unpack more than this.
+        # zipfile stops reading at the declared size, so a forged header cannot unpack more.
         if member.file_size > MOST_OF_A_MEMBER:
             return f"'{name}' unpacks to {member.file_size} bytes"
     total = sum(member.file_size for member in members)
     return f"it unpacks to {total} bytes" if total > most else None
 
 
-def arrange(name: str, pairs: Pairs, folder: Path) -> int:
+def write_pairs(name: str, pairs: Pairs, folder: Path) -> int:
     """Write a set's images and masks as PNG below `folder`.
 
     Parameters
     ----------
     name
-        The source set, for messages.
+        Name of the source set, for messages.
     pairs
         Stem, image and mask, as a set's `unpack` yields them: uint8 (H, W), uint8 (H, W, 3) or uint16 (H, W),
         and uint8 or uint16 (H, W).
     folder
-        Gets ``images`` and ``masks``.
+        Folder in which ``images`` and ``masks`` are created.
 
     Returns
     -------
@@ -103,24 +103,24 @@ def arrange(name: str, pairs: Pairs, folder: Path) -> int:
         Image.fromarray(mask).save(folder / "masks" / f"{stem}.png")
         count += 1
     if count == 0:
-        raise DataError(f"The downloads of the set {name} hold no images in the layout known to us.")
+        raise DataError(f"The downloads of the set {name} hold no images in the expected layout.")
     return count
 
 
 def zip_pairs(
     images: Path, image_pattern: str, masks: Path, mask_pattern: str, convert: Callable[[Pixels], Pixels]
 ) -> Pairs:
-    """The pairs of one or two zip archives.
+    """Yield the pairs of one or two zip archives.
 
     Parameters
     ----------
     images, masks
-        The archives; one and the same if it holds both.
+        The archives; the same path twice if one archive holds both.
     image_pattern, mask_pattern
-        Regular expressions for whole names of members. Their one group is the stem by which images and masks
-        are paired.
+        Regular expressions that match the full name of a member. Their only group is the stem that pairs
+        images with masks.
     convert
-        `binary` or `instances`: what becomes of a mask's first channel.
+        `binary` or `instances`; applied to a mask's first channel.
 
     Raises
     ------
@@ -135,12 +135,12 @@ def zip_pairs(
 
 
 def stack_pairs(images: Path, masks: Path, convert: Callable[[Pixels], Pixels]) -> Pairs:
-    """The pages of two TIFF stacks of equal length; page 0 of ``NAME.tif`` becomes ``NAME_001``.
+    """Yield the pages of two TIFF stacks of equal length; page 0 of ``NAME.tif`` becomes ``NAME_001``.
 
     Raises
     ------
     DataError
-        A stack is damaged, or the lengths differ.
+        A stack is damaged, or the stacks differ in length.
     """
     with _reading(images.name):
         image, truth = Image.open(images), Image.open(masks)
@@ -158,7 +158,7 @@ def stack_pairs(images: Path, masks: Path, convert: Callable[[Pixels], Pixels]) 
 
 
 def _members(archive: zipfile.ZipFile, pattern: str) -> dict[str, str]:
-    """Stem → member; leaves out the resource forks that a Mac puts into its archives."""
+    """Members by stem, without the resource forks that macOS adds to archives."""
     found = {}
     for name in archive.namelist():
         match = re.fullmatch(pattern, name)
@@ -176,9 +176,9 @@ def _decode(archive: zipfile.ZipFile, member: str) -> Image.Image:
 
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
-    """Damage that shows only on reading: each layer (zip, deflate, image) has an error of its own.
+    """Turn errors of damaged files into `DataError`; zip, deflate and image decoders each raise their own.
 
-    A damaged entry may name a compression that there is not: then `zipfile` raises `NotImplementedError`.
+    If a damaged entry names an unknown compression method, `zipfile` raises `NotImplementedError`.
     """
     try:
         yield
@@ -192,9 +192,9 @@ def _image(image: Image.Image) -> Pixels:
         image = image.convert("RGB")
     pixels = np.asarray(image)
     if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        return pixels.astype(np.uint16)  # files of big-endian machines too
+        return pixels.astype(np.uint16)  # also converts big-endian pixels
     if pixels.dtype != np.uint8:
-        raise DataError(f"An image has pixels of type {pixels.dtype}; 8 or 16 bit were expected.")
+        raise DataError(f"An image has pixels of type {pixels.dtype}; 8 or 16 bits are expected.")
     return pixels
 
 
@@ -205,12 +205,12 @@ def _channel(mask: Image.Image) -> Pixels:
 
 
 def binary(mask: Pixels) -> Pixels:
-    """An object wherever a mask is above 0: 0 and 255."""
+    """255 for mask pixels above 0, else 0."""
     return np.where(mask > 0, np.uint8(255), np.uint8(0))
 
 
 def instances(mask: Pixels) -> Pixels:
-    """A number for each connected component of equal value, uint16."""
+    """Number the connected components of equal value; uint16."""
     numbers = label(mask.astype(np.int32))
     if numbers.max() > np.iinfo(np.uint16).max:
         raise DataError("A mask holds more than 65,535 objects.")

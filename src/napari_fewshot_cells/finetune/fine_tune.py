@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..base.progress import Progress
-from ..data.channel_mix import Mix, mixed
+from ..data.channel_mix import Mix, mix_channels
 from ..data.crops import Sample, sample_crops
 from ..data.plane import FloatImage, normalise
 from ..data.support_set import Shot, SupportSet
@@ -138,7 +138,7 @@ def _fit_borders(
     mix: Mix | None, shots: Sequence[tuple[Shot, FloatImage]], decision_logit: float, seed: int
 ) -> Refinement:
     logits = [at_full_resolution(z, decision_logit, shot.plane.shape) for shot, z in shots]
-    images = [normalise(mixed(shot.plane, mix)) for shot, _ in shots]
+    images = [normalise(mix_channels(shot.plane, mix)) for shot, _ in shots]
     targets = [shot.target for shot, _ in shots]
     if shots[0][0].whole_image:
         return fit_refinement(logits, images, targets, seed)

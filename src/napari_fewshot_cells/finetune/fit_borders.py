@@ -71,7 +71,7 @@ def fit_to_strokes(
 
 def strokes_show_borders(sample: Sample) -> bool:
     """Whether strokes run both through cells and beside them, as `fit_to_strokes` needs."""
-    return sample.stroked and sample.beside >= _BESIDE
+    return sample.stroked and sample.background_near_cells >= _BESIDE
 
 
 def _fit(

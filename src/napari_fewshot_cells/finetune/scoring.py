@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..base.progress import Progress, relay
-from ..data.channel_mix import mixed
+from ..data.channel_mix import mix_channels
 from ..data.crops import Sample
 from ..data.plane import normalise
 from ..data.support_set import SupportSet
@@ -234,7 +234,7 @@ def agreement(
     ious: list[float] = []
     for shot, window in zip(support.shots, windows, strict=True):
         yield Progress("comparing", len(ious), support.k_shot, time.perf_counter() - started)
-        image = normalise(mixed(shot.plane, model.card.mix))
+        image = normalise(mix_channels(shot.plane, model.card.mix))
         found = predict_window(model, image, window, device=device) > 0.5
         annotated, cell = shot.weight[window] > 0, shot.target[window] > 0
         right.append(int(np.count_nonzero((found == cell) & annotated)))

@@ -74,7 +74,7 @@ class ModelCard:
         Prediction is the mean over the image and its mirror images, so many in all; see `prediction.FLIPS`.
     mix : tuple of float or None
         Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
-        `contrast.mixed`. None: grey values as the eye sees them.
+        `channel_mix.mix_channels`. None: grey values as the eye sees them.
     refinement : tuple of float or None
         What prediction does at full resolution; see `refinement`. None: nothing.
     k_shot : int

@@ -1,4 +1,4 @@
 """A model and an image become a probability, objects, measurements and scores.
 
-It never changes a model.
+Nothing here changes a model.
 """

@@ -1,10 +1,10 @@
-"""A last look at full resolution: where exactly a cell ends.
+"""Correct cell borders at the image's full resolution, by logistic regression of the annotation.
 
-The network sees all objects at one size, large ones therefore in few pixels, and FCRN decodes from an eighth
-of that. Whether grey values at and around a pixel tell more of a border, the annotation says: logistic
-regression of completely annotated masks on the network's logit, the grey values, and both together. Where
-these tell nothing, hardly anything but the logit gets a weight. Strokes, in cells and beside them, say it
-too, and beside it which logit decides.
+The network sees all objects at one size, so that large objects are scaled down to few pixels; FCRN moreover
+decodes from an eighth of that resolution. Borders are therefore coarse. The regression predicts foreground
+from the network's logit, the grey values at and around the pixel, and their products. If grey values do not
+improve on the logit, they get hardly any weight. The regression is fitted to fully annotated images, or to
+strokes through and beside cells; strokes also set the decision threshold. See `finetune.fit_borders`.
 """
 
 from __future__ import annotations
@@ -24,28 +24,37 @@ Refinement = tuple[float, ...]
 
 
 HALO = 17
-"""A pixel depends on no other further away than this."""
+"""Pixels. A refined pixel depends only on pixels within this distance."""
 
 
-_SIGMAS = (0.0, 1.0, 2.0, 4.0)  # px, of the grey values
-_CERTAIN = 12.0  # a logit beyond it tells nothing more
-_STRIP = 2**20  # pixels that are refined at a time
+_SIGMAS = (0.0, 1.0, 2.0, 4.0)  # px; Gaussian smoothing of the grey values
+_CERTAIN = 12.0  # larger logits carry no more information
+_STRIP = 2**20  # pixels that are refined in one step
 
 
 def refine_steps(
     logits: FloatImage, image: FloatImage, refinement: Refinement
 ) -> Generator[tuple[int, int], None, FloatImage]:
-    """Apply it, strip by strip: yields how many strips of how many are done. Closing it cancels.
+    """Apply a refinement strip by strip.
+
+    Closing the generator cancels.
 
     Parameters
     ----------
     logits, image : ndarray, float32, (H, W)
-        As in `fit_refinement`.
+        Logits at the image's resolution, above 0 for foreground; and the image, mixed and normalised, not
+        rescaled.
     refinement : tuple of float
+
+    Yields
+    ------
+    tuple of int
+        Number of finished strips, and of all strips.
 
     Returns
     -------
     ndarray, float32, (H, W)
+        The refined logits.
     """
     bias, *weights = refinement
     refined = np.empty_like(logits)
@@ -63,7 +72,7 @@ def refine_steps(
 
 
 def border_features(logit: FloatImage, image: FloatImage) -> Iterator[FloatImage]:
-    """One map after the other: a large image has no room for all of them."""
+    """Yield the features one by one, because all maps of a large image would not fit into memory."""
     logit = logit.clip(-_CERTAIN, _CERTAIN)
     cell = np.tanh(logit / 4)
     yield logit

@@ -1,7 +1,7 @@
-"""Probability becomes instance labels: holes filled, touching objects split, small pieces dropped.
+"""Turn a probability into instance labels: fill holes, split touching objects, drop small pieces.
 
-The costly part, `split_objects`, depends on the foreground alone; `drop_small` is cheap, so that the size
-can be chosen on what is split already.
+The slow step, `split_objects`, depends only on the foreground. `drop_small` is fast, so that the smallest
+size can be changed without splitting again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from skimage.segmentation import watershed
 from ..data.plane import FloatImage, Labels
 
 _SMALLEST_SHARE = 0.1
-"""Of a typical object's area; smaller pieces are taken for noise."""
+"""Share of a typical object's area; smaller pieces count as noise."""
 
 Mask = NDArray[np.bool_]
 _Numbers = NDArray[np.integer]
@@ -37,20 +37,21 @@ def label_instances(
     probability : array_like, float, (H, W)
         In [0, 1].
     threshold : float
-        Foreground is above it.
+        Pixels above it are foreground.
     diameter : float, optional
-        Typical diameter of an object in pixels. It sets how deep a waist must be to split an object, and the
-        default of `min_size`; by default small waists split nothing under 2 px.
+        Typical diameter of an object in pixels. It sets how deep a waist must be to split an object (1 px
+        without it), and the default of `min_size`.
     min_size : int, optional
         Pixels; smaller objects are dropped. By default a tenth of a typical object's area, or 1.
     max_hole : int
-        Pixels; holes in the foreground up to this size are filled before it is split. None by default: it
-        mends objects with a dark middle, and closes gaps between cells that touch all around.
+        Pixels; holes in the foreground up to this area are filled before the foreground is split. This mends
+        objects with a dark middle, but also closes gaps enclosed by touching cells; by default no hole is
+        filled.
 
     Returns
     -------
     ndarray, int32, (H, W)
-        0 is background, objects are 1, 2, 3 …
+        0 is background, objects are 1, 2, 3, …
     """
     min_size = usual_min_size(diameter) if min_size is None else min_size
     foreground = fill_holes(np.asarray(probability) > threshold, max_hole)
@@ -58,18 +59,18 @@ def label_instances(
 
 
 def usual_min_size(diameter: float | None) -> int:
-    """Pixels below which a piece is taken for noise: a tenth of a typical object's area, at least 1."""
+    """Pixels of the smallest piece that is not noise: a tenth of a typical object's area, at least 1."""
     return 1 if diameter is None else max(1, round(_SMALLEST_SHARE * np.pi / 4 * diameter**2))
 
 
 def fill_holes(foreground: Mask, max_hole: int) -> Mask:
-    """Fill background that foreground encloses.
+    """Fill holes: background enclosed by foreground.
 
     Parameters
     ----------
     foreground : ndarray, bool, (H, W)
     max_hole : int
-        Pixels of the largest hole that is filled. Background at the image's border is no hole.
+        Pixels of the largest hole to fill. Background that touches the image's border is not a hole.
 
     Returns
     -------
@@ -77,7 +78,7 @@ def fill_holes(foreground: Mask, max_hole: int) -> Mask:
     """
     if max_hole < 1:
         return foreground
-    # objects are connected by edges, so the background is by corners too
+    # objects are connected by edges only, so background is connected by corners too
     gaps = label(~foreground, connectivity=2)
     holes = np.bincount(gaps.ravel()) <= max_hole
     holes[0] = False
@@ -90,8 +91,9 @@ def fill_holes(foreground: Mask, max_hole: int) -> Mask:
 def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
     """Cut the connected components of a mask at their waists.
 
-    A watershed of the distance to the background; a part becomes an object of its own if its middle rises
-    above the saddle to a higher one by more than a twentieth of `diameter`, and by more than 1 px.
+    A watershed of the distance to the background yields the parts. A part becomes an object if its maximum
+    rises above the saddle to a higher part by more than a twentieth of `diameter` and by more than 1 px;
+    otherwise it is merged.
 
     Parameters
     ----------
@@ -102,14 +104,14 @@ def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
     Returns
     -------
     ndarray, int32, (H, W)
-        0 is background; not every number need occur.
+        0 is background; numbers may be missing.
     """
-    # one pixel of background all around, so that the border of the image bounds objects too
+    # pad with background, so that the image's border also bounds objects
     distance = distance_transform_edt(np.pad(foreground, 1))[1:-1, 1:-1].astype(np.float32)
     height = np.where(foreground, gaussian_filter(distance, 1.0), 0)
     peaks = label(local_maxima(height) & foreground, connectivity=2)
     components = label(foreground, connectivity=1)
-    # only what has several peaks needs a watershed
+    # only components with several peaks need a watershed
     at_peaks = peaks > 0
     n_peaks, n_components = int(peaks.max()) + 1, int(components.max()) + 1
     pairs = np.unique(components[at_peaks].astype(np.int64) * n_peaks + peaks[at_peaks])
@@ -124,11 +126,11 @@ def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
 
 
 Saddle = tuple[float, int, int]
-"""Height of the highest pass between two basins, and the two."""
+"""Height of the highest pass between two basins, and the two basins."""
 
 
 def _saddles(basins: _Numbers, components: _Numbers, height: FloatImage) -> list[Saddle]:
-    """Between each two basins of a component that touch by edges or corners; the highest first."""
+    """Saddles between the basins of a component that touch by edges or corners; the highest first."""
     levels, pairs = [], []
     for here, there in (
         (np.s_[:-1], np.s_[1:]),
@@ -148,16 +150,20 @@ def _saddles(basins: _Numbers, components: _Numbers, height: FloatImage) -> list
 
 
 def _merge_shallow(tops: FloatImage, saddles: list[Saddle], waist: float) -> _Numbers:
-    """Join basins whose top rises at most `waist` above the saddle to a higher with their neighbour there.
+    """Merge each basin whose top rises at most `waist` above its saddle to a higher basin.
 
-    Those tops stay that a reconstruction of the height − `waist` would leave, for a tenth of its time.
+    The basin joins its neighbour at that saddle. The remaining tops are those of a morphological
+    reconstruction of height − `waist`, in a tenth of the time.
 
     Returns
     -------
     ndarray of int
-        For each basin the one that it now belongs to.
+        For each basin, the basin that it now belongs to.
     """
-    summit, owner = list(range(len(tops))), list(range(len(tops)))  # of what hangs together; of one object
+    summit, owner = (
+        list(range(len(tops))),
+        list(range(len(tops))),
+    )  # union-find roots: of connected basins; of one object
     for level, one, other in saddles:
         low, high = sorted((_root(summit, one), _root(summit, other)), key=tops.__getitem__)
         if low == high:
@@ -176,7 +182,7 @@ def _root(parents: list[int], node: int) -> int:
 
 
 def drop_small(labels: Labels, min_size: int) -> Labels:
-    """Drop objects of fewer than `min_size` pixels and number the others 1, 2, 3 …; int32, (H, W)."""
+    """Drop objects of fewer than `min_size` pixels and number the others 1, 2, 3, …; int32, (H, W)."""
     areas = np.bincount(labels.ravel())
     keep = areas >= max(min_size, 1)
     keep[0] = False

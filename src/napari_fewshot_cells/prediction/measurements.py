@@ -1,4 +1,4 @@
-"""Instance labels become a table: one row an object, lengths in the unit that the image is measured in."""
+"""Measure instance labels: a table with one row per object, lengths in the image's unit."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from numpy.typing import ArrayLike, NDArray
 from ..data.plane import Labels
 
 _OBJECTS, _PAUSE = 16, 1e-4  # s
-"""After so many objects other threads get their turn, for so long at least. On small arrays NumPy lets go of
-the interpreter and takes it again so fast that a thread that waits for it, the window's, may not get it for
-0.3 s."""
+"""After this many objects, sleep for this long. Many small NumPy calls can keep the GUI thread from the GIL
+for 0.3 s."""
 
 Table = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class PixelSize:
-    """How large a pixel is.
+    """Size of a pixel.
 
     Attributes
     ----------
     height, width : float
         In `unit`.
     unit : str
-        As it is written behind a number, "µm"; empty for pixels.
+        Unit symbol, as in "µm"; empty for pixels.
     """
 
     height: float = 1.0
@@ -47,14 +46,15 @@ def measure(labels: Labels, intensity: ArrayLike, pixel: PixelSize = PixelSize()
     intensity : array_like, (H, W)
         Grey values of the image.
     pixel : PixelSize
-        The unit of lengths and areas, named in the columns, as in ``area (µm²)``; pixels by default.
+        Sets the unit of lengths and areas, which the column names give, as in ``area (µm²)``; pixels by
+        default.
 
     Returns
     -------
     dict of str to ndarray, (N,)
-        ``index`` (the label), area, centroid (row and column, from the middle of the first pixel), mean
-        intensity, eccentricity, solidity, major and minor axis of the ellipse of the same moments, and the
-        perimeter where pixels are square.
+        ``index`` (the label), area, centroid (row and column, from the centre of the first pixel), mean
+        intensity, eccentricity, solidity, major and minor axis of the ellipse with equal moments, and the
+        perimeter if pixels are square.
     """
     from skimage.measure import regionprops
 

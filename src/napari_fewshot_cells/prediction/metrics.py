@@ -1,4 +1,4 @@
-"""How good a segmentation is: IoU of the foreground, as in the paper, and AP of the instances."""
+"""Scores of a segmentation: IoU of the foreground, as in the paper, and AP of the instances."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 IOU_EPSILON = 1e-4
-"""Added to numerator and denominator, as in the authors' code: two empty masks agree."""
+"""Added to numerator and denominator, as in the authors' code, so that two empty masks agree."""
 
 
 def iou(predicted: ArrayLike, truth: ArrayLike) -> float:
@@ -31,7 +31,7 @@ def iou(predicted: ArrayLike, truth: ArrayLike) -> float:
 def average_precision(predicted: ArrayLike, truth: ArrayLike, threshold: float = 0.5) -> float:
     """Average precision of instances at one IoU threshold: TP / (TP + FP + FN).
 
-    Instances are matched one to one so that the number of pairs at or above `threshold` is largest, as in
+    Instances are matched one to one, such that most pairs have an IoU of at least `threshold`, as in
     Caicedo et al., "Nucleus segmentation across imaging experiments", 2019.
 
     Parameters
@@ -64,7 +64,7 @@ def average_precision(predicted: ArrayLike, truth: ArrayLike, threshold: float =
 
 
 def _instance_iou(a: NDArray[np.generic], b: NDArray[np.generic]) -> NDArray[np.float64]:
-    """IoU of each predicted with each true instance, (n_predicted, n_truth)."""
+    """IoU of each predicted instance with each true one, (n_predicted, n_truth)."""
     a_labels, a_index = np.unique(a, return_inverse=True)
     b_labels, b_index = np.unique(b, return_inverse=True)
     shape = (len(a_labels), len(b_labels))

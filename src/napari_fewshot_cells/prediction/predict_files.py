@@ -1,7 +1,7 @@
-"""Many files, one model: what is written for each, what is left alone, and a report of it all.
+"""Segment many files with one model, and report on each.
 
-A bad file never stops the others, and nothing that is there is overwritten unasked, so that a batch that was
-stopped goes on where it was. Used by ``napari-fewshot predict`` and by the panel.
+A bad file never stops the others. Existing results are overwritten only on request, so that a stopped batch
+continues where it was. Used by ``napari-fewshot predict`` and by the panel.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ REPORT = "report.csv"
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """What is written for each image, and how its objects are made.
+    """Which results are written for each image, and how objects are made from the probability.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class BatchSettings:
     measurements : bool
         Write ``<stem>_objects.csv``, lengths in pixels.
     overwrite : bool
-        Make results anew that are there already.
+        Replace existing results.
     threshold, min_size, max_hole
         As in `instances.label_instances`.
     """
@@ -68,17 +68,18 @@ class FileBegun:
 
 @dataclass(frozen=True)
 class FileReport:
-    """What has become of a file: a row of the report.
+    """Outcome of one file: a row of the report.
 
     Attributes
     ----------
     file : Path
     status : {"done", "skipped", "exists", "failed"}
-        Skipped: it cannot be used. Exists: its results are left as they were. Failed: they cannot be made.
+        Skipped: the file cannot be used. Exists: its results are left as they were. Failed: results cannot be
+        made.
     objects : int or None
     seconds : float
     message : str
-        Why it is not done.
+        Why the file is not done; empty if it is.
     """
 
     file: Path
@@ -92,7 +93,7 @@ BatchEvent = FileBegun | FileReport | Progress
 
 
 def find_inputs(paths: Iterable[Path]) -> list[Path]:
-    """All images that paths name, each once; raises `DataError` for a path that names none."""
+    """All images that paths name, each once; raises `DataError` if a path names none."""
     files: dict[Path, Path] = {}
     for path in paths:
         for file in list_images(path):
@@ -101,7 +102,7 @@ def find_inputs(paths: Iterable[Path]) -> list[Path]:
 
 
 def outputs_of(file: Path, out: Path, settings: BatchSettings) -> list[Path]:
-    """What is written for an image: its labels first, then what is wanted beside them."""
+    """Files that are written for an image: its labels first, then the other chosen results."""
     stem = stem_of(file)
     names = [f"{stem}.tif"]
     if settings.probability:
@@ -112,7 +113,7 @@ def outputs_of(file: Path, out: Path, settings: BatchSettings) -> list[Path]:
 
 
 def find_conflicts(files: Sequence[Path], out: Path, settings: BatchSettings) -> dict[Path, str]:
-    """Files whose results would be written over an input or over those of a file before them, and why."""
+    """Files whose results would overwrite an input or an earlier file's results, and the reason."""
     read = {file.resolve() for file in files}
     writers: dict[Path, Path] = {}
     conflicts: dict[Path, str] = {}
@@ -144,8 +145,8 @@ def predict_files(
 ) -> Generator[BatchEvent, None, None]:
     """Segment files one after the other.
 
-    Yields a `FileBegun`, progress, and a `FileReport` for each file. Closing the generator cancels: nothing
-    is half-written, and the report tells of the files before.
+    Yields a `FileBegun`, progress, and a `FileReport` for each file. Closing the generator cancels: no file
+    is half-written, and the report lists the files finished before.
 
     Parameters
     ----------
@@ -157,12 +158,12 @@ def predict_files(
     settings : BatchSettings
     device : str
     report : Path, optional
-        A table of all files, written anew after each. What it tells of other files of earlier runs stays.
+        A table of all files, rewritten after each file. Rows about other files from earlier runs are kept.
 
     Raises
     ------
     DataError
-        The report cannot be written, or there is another file of that name.
+        The report cannot be written, or a file of that name exists that is not a report.
     """
     conflicts = find_conflicts(files, out, settings)
     told = {} if report is None else {row.file: row for row in read_report(report)}
@@ -223,7 +224,7 @@ def _predict_one(
 def _contents(
     plane: Plane, probability: FloatImage, labels: Labels, settings: BatchSettings
 ) -> Generator[bytes, None, None]:
-    """What goes into the files that `outputs_of` names."""
+    """Contents of the files that `outputs_of` names, in that order."""
     yield tiff_bytes(labels)
     if settings.probability:
         yield tiff_bytes(probability)
@@ -237,7 +238,7 @@ def _contents(
 
 
 def write_report(rows: Iterable[FileReport], path: Path) -> None:
-    """Write the table of files as a whole or not at all; raises `DataError` where it cannot be written."""
+    """Write the report as a whole or not at all; raises `DataError` if it cannot be written."""
     lines = [
         ["" if value is None else value for value in (str(row.file), *astuple(row)[1:3])]
         + [f"{row.seconds:.2f}", " ".join(row.message.split())]
@@ -248,12 +249,12 @@ def write_report(rows: Iterable[FileReport], path: Path) -> None:
 
 
 def read_report(path: Path) -> list[FileReport]:
-    """The rows of a report; none if there is no such file.
+    """Read the rows of a report; there are none if the file does not exist.
 
     Raises
     ------
     DataError
-        Another file of that name.
+        The file is not a report.
     """
     if not path.exists():
         return []

@@ -1,4 +1,4 @@
-"""Tiled prediction: a plane of any size becomes a probability image without seams."""
+"""Tiled prediction: the probability of a plane of any size, without seams."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from ..base.bfloat16 import quick_passes
 from ..base.progress import Progress, finish, relay
-from ..data.channel_mix import mixed
+from ..data.channel_mix import mix_channels
 from ..data.plane import FloatImage, Plane, normalise, rescale
 from ..models.batch_norm import fused, store_statistics
 from ..models.model import Model
@@ -20,13 +20,14 @@ from ..models.networks import SegmentationNetwork
 from .border_refinement import HALO, refine_steps
 
 TILE = 512
-"""About the side of a tile's inner part at the network's scale; Cancel is looked at after each."""
+"""Approximate side of a tile's inner part, in pixels at the network's scale. Prediction can be cancelled
+after each tile."""
 
 FLIPS: tuple[tuple[int, ...], ...] = ((), (0, 1), (0,), (1,))
-"""Axes that are mirrored in each view of an image: as it is, turned by 180°, upside down, left to right."""
+"""Axes to flip for each view of an image: none, both (a turn by 180°), vertical, horizontal."""
 
-_WHOLE = 1152  # side of a tile for windows: no halo is computed twice
-_LARGEST_STATISTICS_IMAGE = 1536  # px a side; beyond it the middle of the image speaks for all of it
+_WINDOW_TILE = 1152  # px, side of a tile for windows; one tile, so that no halo is computed twice
+_LARGEST_STATISTICS_IMAGE = 1536  # px a side; larger images use the statistics of their middle
 
 
 def predict(model: Model, plane: Plane, *, device: str = "cpu") -> FloatImage:
@@ -42,7 +43,7 @@ def predict(model: Model, plane: Plane, *, device: str = "cpu") -> FloatImage:
     Returns
     -------
     ndarray, float32, (H, W)
-        In [0, 1]; calibrated so that the decision lies at 0.5.
+        In [0, 1]; calibrated so that the decision threshold is 0.5.
     """
     return finish(predict_steps(model, plane, device=device))
 
@@ -50,8 +51,8 @@ def predict(model: Model, plane: Plane, *, device: str = "cpu") -> FloatImage:
 def predict_steps(
     model: Model, plane: Plane, *, device: str = "cpu"
 ) -> Generator[Progress, None, FloatImage]:
-    """As `predict`, tile by tile: yields progress, returns the probability. Closing it cancels."""
-    grey = normalise(mixed(plane, model.card.mix))
+    """As `predict`, tile by tile: yields progress, returns the probability. Closing the generator cancels."""
+    grey = normalise(mix_channels(plane, model.card.mix))
     image = rescale(grey, model.card.factor)
     network = network_for(model, image, device=device)
     logits = yield from logit_steps(network, image, device=device, views=model.card.views)
@@ -60,7 +61,7 @@ def predict_steps(
 
 
 def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Progress, None, FloatImage]:
-    """What the model's refinement makes of logits at full resolution; nothing where it has none."""
+    """Logits at full resolution with the model's border refinement; unchanged if the model has none."""
     if model.card.refinement is None:
         return logits
     started = time.perf_counter()
@@ -68,13 +69,13 @@ def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Pr
     return (yield from relay(strips, lambda step: Progress("refining", *step, time.perf_counter() - started)))
 
 
-def as_seen(model: Model, plane: Plane) -> FloatImage:
-    """A plane as a model's network is to see it: mixed, normalised and at the network's scale."""
-    return rescale(normalise(mixed(plane, model.card.mix)), model.card.factor)
+def network_input(model: Model, plane: Plane) -> FloatImage:
+    """A plane prepared for a model's network: mixed, normalised and at the network's scale."""
+    return rescale(normalise(mix_channels(plane, model.card.mix)), model.card.factor)
 
 
 def network_for(model: Model, image: FloatImage, *, device: str = "cpu") -> SegmentationNetwork:
-    """A model's network with the batch-norm statistics that its card asks for on an image; see `as_seen`."""
+    """A model's network, with the batch-norm statistics of its input `image` if the card asks for them."""
     network = model.network
     if model.card.batch_norm == "image":
         network = copy.deepcopy(network)
@@ -87,7 +88,7 @@ def network_for(model: Model, image: FloatImage, *, device: str = "cpu") -> Segm
 def predict_window(
     model: Model, image: FloatImage, window: tuple[slice, slice], *, device: str = "cpu"
 ) -> FloatImage:
-    """Foreground probability of a part of a plane, soon done where the plane is large.
+    """Foreground probability of a part of a plane, without predicting all of a large plane.
 
     Parameters
     ----------
@@ -100,8 +101,8 @@ def predict_window(
     Returns
     -------
     ndarray, float32, (rows, columns) of the window
-        As `predict` gives them from a single view, but for how the pixels of the scaled image fall, and in
-        bfloat16 where the processor multiplies it itself.
+        Equal to that of `predict` with a single view, up to the resampling grid of the scaled image, and up
+        to bfloat16 precision on processors with bfloat16 multiplication.
     """
     factor = model.card.factor
     margin = max(HALO, int(np.ceil(model.network.receptive_radius / factor)))
@@ -112,7 +113,7 @@ def predict_window(
     around = np.ascontiguousarray(image[outer])
     scaled = rescale(around, factor)
     network = network_for(model, scaled, device=device)
-    logits = finish(logit_steps(network, scaled, device=device, tile=_WHOLE, quick=True))
+    logits = finish(logit_steps(network, scaled, device=device, tile=_WINDOW_TILE, quick=True))
     logits = at_full_resolution(logits, model.card.decision_logit, around.shape)
     probability = _sigmoid(finish(_refined(model, logits, around)))
     inner = tuple(slice(p.start - o.start, p.stop - o.start) for p, o in zip(window, outer, strict=True))
@@ -120,12 +121,12 @@ def predict_window(
 
 
 def to_probability(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:
-    """Logits at the network's scale become calibrated probabilities at the image's; float32, `shape`."""
+    """Convert logits at the network's scale to calibrated probabilities at the image's; float32, `shape`."""
     return _sigmoid(at_full_resolution(logits, decision_logit, shape))
 
 
 def at_full_resolution(logits: FloatImage, decision_logit: float, shape: tuple[int, int]) -> FloatImage:
-    """Logits at the network's scale become logits at the image's, above 0 where there is foreground."""
+    """Convert logits at the network's scale to logits at the image's, above 0 for foreground."""
     tensor = torch.from_numpy(logits)[None, None]
     if logits.shape != shape:
         tensor = torch.nn.functional.interpolate(tensor, size=shape, mode="bilinear", align_corners=False)
@@ -149,21 +150,23 @@ def logit_steps(
 ) -> Generator[Progress, None, FloatImage]:
     """Logits of a normalised image at the network's scale.
 
-    Tiles overlap by the receptive field and begin at multiples of the network's stride, so that the result
-    is that of the whole image at once.
+    Tiles overlap by the receptive field and begin at multiples of the network's stride. The result therefore
+    equals that of the whole image in one pass.
 
     Parameters
     ----------
     network : SegmentationNetwork
-        Stays untouched; its stored batch-norm statistics are used.
+        Is not changed; its stored batch-norm statistics are used.
     image : ndarray, float32, (H, W)
     tile : int
-        About the side of a tile's inner part: as many tiles of one size as come nearest to it.
+        Approximate side of a tile's inner part in pixels; the image is divided into equal tiles of about this
+        side.
     views : int
-        Mean over the image in the first so many of `FLIPS`: a pixel's place on the network's grid, and which
-        way an edge runs, then matter less.
+        Number of views to average, the first of `FLIPS`. The result then depends less on a pixel's position
+        on the network's grid and on the direction of an edge.
     quick : bool
-        In bfloat16 where the processor multiplies it itself: enough for thresholds, previews and scores.
+        Compute in bfloat16 if the processor multiplies bfloat16 natively; precise enough for thresholds,
+        previews and scores.
 
     Returns
     -------
@@ -191,8 +194,8 @@ Window = tuple[slice, slice]
 def _windows(
     shape: tuple[int, ...], tile: int, halo: int, stride: int
 ) -> Iterator[tuple[Window, Window, Window]]:
-    """What to read, what to keep of it, and where that goes, for each tile."""
-    height, width = (_even(side, tile, stride) for side in shape)
+    """For each tile: the window to read, its part to keep, and the place of that part in the result."""
+    height, width = (_tile_side(side, tile, stride) for side in shape)
     for row in range(0, shape[0], height):
         for column in range(0, shape[1], width):
             outer, inner, place = zip(
@@ -205,8 +208,8 @@ def _windows(
             yield outer, inner, place
 
 
-def _even(side: int, tile: int, stride: int) -> int:
-    """Multiple of `stride` that cuts a side into equal parts of about `tile`: halos are computed twice."""
+def _tile_side(side: int, tile: int, stride: int) -> int:
+    """Side of equal tiles of about `tile`, a multiple of `stride`; a small last tile would be mostly halo."""
     number = max(1, round(side / tile))
     return math.ceil(side / (number * stride)) * stride
 

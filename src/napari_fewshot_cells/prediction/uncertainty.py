@@ -1,7 +1,7 @@
-"""What to annotate next: where a model contradicts itself when it sees the same thing in another way.
+"""Suggest what to annotate next: the regions in which a model's augmented predictions disagree.
 
-An image that is turned, mirrored, or a little darker shows the same cells. Where the prediction changes with
-it, the model does not know, and an annotation there has most to tell.
+An image that is turned, mirrored or slightly darker shows the same cells. If the prediction changes all the
+same, the model is uncertain, and an annotation there helps most.
 
 References
 ----------
@@ -24,27 +24,27 @@ import torch
 from ..base.progress import Progress, relay
 from ..data.plane import FloatImage, Plane
 from ..models.model import Model
-from .probability import as_seen, logit_steps, network_for
+from .probability import logit_steps, network_for, network_input
 
 OBJECTS_ACROSS = 8
-"""Typical objects along the side of a region: some tens of cells to annotate."""
+"""Typical object diameters along the side of a region, which then holds some tens of cells."""
 
 Box = tuple[int, int, int, int]
-"""First row and column, and those after the last, in pixels of a plane."""
+"""First row and column, then the row and column after the last, in pixels of a plane."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a plane and how inconsistent the model is there.
+    """A part of a plane, and how inconsistent the model's predictions are there.
 
     Attributes
     ----------
     plane : int
-        Which of the planes that were given.
+        Index of the plane among those ranked.
     box : tuple of int
-        First row and column, and those after the last, in pixels.
+        First row and column, then the row and column after the last, in pixels.
     score : float
-        From 0, all views agree, to 1; see `rank_regions`.
+        From 0 (all views agree) to 1; see `rank_regions`.
     """
 
     plane: int
@@ -57,20 +57,20 @@ def rank_regions(
 ) -> Generator[Progress, None, list[Region]]:
     """Order regions of planes by the inconsistency of a model's predictions, the most inconsistent first.
 
-    Each plane is seen as it is and in five views: mirrored, turned by 90° and by 180°, darker and brighter
-    (gamma 1.4 and 0.7). A view's prediction is turned back; its agreement with that of the plane itself is
-    (Σ min + a) / (Σ max + a) over the region's pixels, the IoU of probabilities, where a is the area of one
-    typical object, so that regions with next to nothing in them count as agreeing. The score is 1 − the mean
-    agreement.
+    The model predicts each plane unchanged and in five views: mirrored, turned by 90° and by 180°, brighter
+    and darker (gamma 0.7 and 1.4). A view's prediction is turned back. Its agreement with the prediction of
+    the unchanged plane is the IoU of probabilities, (Σ min + a) / (Σ max + a) over the region's pixels; a is
+    the area of one typical object, so that nearly empty regions count as agreeing. The score is 1 − the mean
+    agreement of the views.
 
     Parameters
     ----------
     model : Model
-        A fine-tuned one; its card knows the size of the objects.
+        A fine-tuned model: its card gives the diameter of the objects.
     planes : sequence of Plane
     side : float, optional
-        About the side of a region in pixels; planes are divided evenly. By default that of `OBJECTS_ACROSS`
-        typical objects. Infinity ranks whole planes.
+        Approximate side of a region in pixels; planes are divided evenly. By default `OBJECTS_ACROSS` typical
+        diameters. Infinity ranks whole planes.
     device : str
         "cpu", "cuda" or "mps".
 
@@ -82,17 +82,17 @@ def rank_regions(
     started, total, regions = time.perf_counter(), len(planes) * (1 + len(VIEWS)), []
     diameter = model.card.diameter or model.card.canonical_diameter
     for number, plane in enumerate(planes):
-        image = as_seen(model, plane)
-        boxes = divide(plane.shape, side or OBJECTS_ACROSS * diameter)
+        image = network_input(model, plane)
+        boxes = divide_plane(plane.shape, side or OBJECTS_ACROSS * diameter)
         scale = [seen / size for seen, size in zip(image.shape, plane.shape, strict=True)]
         windows = [_scaled(box, scale) for box in boxes]
         object_area = math.pi / 4 * (diameter * model.card.factor) ** 2
         disagreements = np.zeros(len(boxes))
         plain: FloatImage | None = None
-        for n_view, view in enumerate((SAME, *VIEWS)):
-            steps = _probability(model, np.ascontiguousarray(view.see(image)), device)
+        for n_view, view in enumerate((UNCHANGED, *VIEWS)):
+            steps = _probability(model, np.ascontiguousarray(view.transform(image)), device)
             counted = partial(_counted, number * (1 + len(VIEWS)) + n_view, total, started)
-            seen = view.back((yield from relay(steps, counted)))
+            seen = view.invert((yield from relay(steps, counted)))
             if plain is None:
                 plain = seen
                 continue
@@ -107,8 +107,8 @@ def rank_regions(
     return sorted(regions, key=lambda region: -region.score)
 
 
-def divide(shape: tuple[int, int], side: float) -> list[Box]:
-    """Regions of about `side` that make up a plane, all of about one size, row by row."""
+def divide_plane(shape: tuple[int, int], side: float) -> list[Box]:
+    """Divide a plane into regions of nearly equal size with sides of about `side`, row by row."""
     rows, columns = (_edges(size, side) for size in shape)
     return [
         (top, left, bottom, right)
@@ -119,34 +119,34 @@ def divide(shape: tuple[int, int], side: float) -> list[Box]:
 
 @dataclass(frozen=True)
 class View:
-    """Another way to see an image, and the way back for what is predicted of it."""
+    """A transformation of an image, and the inverse that is applied to its prediction."""
 
-    see: Callable[[FloatImage], FloatImage]
-    back: Callable[[FloatImage], FloatImage]
+    transform: Callable[[FloatImage], FloatImage]
+    invert: Callable[[FloatImage], FloatImage]
 
 
-def _as_it_is(image: FloatImage) -> FloatImage:
+def _identity(image: FloatImage) -> FloatImage:
     return image
 
 
 def _gamma(power: float, image: FloatImage) -> FloatImage:
-    unit = (image + 1) / 2  # see `images.normalise`
+    unit = (image + 1) / 2  # undo the last step of `plane.normalise`
     result: FloatImage = (2 * np.sign(unit) * np.abs(unit) ** power - 1).astype(np.float32)
     return result
 
 
-SAME = View(_as_it_is, _as_it_is)
+UNCHANGED = View(_identity, _identity)
 VIEWS = (
     View(np.fliplr, np.fliplr),
     View(np.rot90, partial(np.rot90, k=-1)),
     View(partial(np.rot90, k=2), partial(np.rot90, k=2)),
-    View(partial(_gamma, 0.7), _as_it_is),
-    View(partial(_gamma, 1.4), _as_it_is),
+    View(partial(_gamma, 0.7), _identity),
+    View(partial(_gamma, 1.4), _identity),
 )
 
 
 def _probability(model: Model, image: FloatImage, device: str) -> Generator[Progress, None, FloatImage]:
-    """At the network's scale."""
+    """Probability at the network's scale."""
     network = network_for(model, image, device=device)
     logits = yield from logit_steps(network, image, device=device)
     probability: FloatImage = torch.sigmoid(torch.from_numpy(logits) - model.card.decision_logit).numpy()
@@ -154,12 +154,12 @@ def _probability(model: Model, image: FloatImage, device: str) -> Generator[Prog
 
 
 def _counted(done: int, total: int, started: float, _tile: Progress) -> Progress:
-    """A tile of one view as a step of the whole."""
+    """Report a tile of one view as progress of all views."""
     return Progress("comparing views", done, total, time.perf_counter() - started)
 
 
 def _edges(size: int, side: float) -> list[int]:
-    """Where an axis is cut into parts of about `side`."""
+    """Positions that cut an axis into parts of about `side`."""
     return [int(edge) for edge in np.linspace(0, size, max(1, round(size / side)) + 1).round()]
 
 

@@ -1,6 +1,6 @@
-"""Painted labels in files: a compressed TIFF for a picture, a folder with one for each plane of a stack.
+"""Painted labels in files: one compressed TIFF for a picture, or a folder with one TIFF per plane of a stack.
 
-Only planes that have changed are written, each as a whole or not at all.
+Only changed planes are written, each as a whole or not at all.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from ..base.errors import ProjectError
 
 _PLANE = re.compile(r"[\d-]+")
 
-FAST, SMALL = 1, 6
-"""Levels of compression: for what is written every few seconds, and for what is kept."""
+FAST_LEVEL, SMALL_LEVEL = 1, 6
+"""Compression levels: fast for recovery copies, which are written every few seconds; small for projects."""
 
 
 @dataclass(frozen=True)
 class WrittenLabels:
-    """What lies on the disk of one labels array.
+    """What is on disk of one labels array.
 
     Attributes
     ----------
     planes : tuple of str
         Names of the planes of a stack that have a file; empty for a picture.
     checksums : mapping of str to int
-        Of each plane on the disk; the only plane of a picture is called "".
+        CRC-32 of each plane on disk, by its name; the only plane of a picture has the name "".
     painted : bool
-        Whether there is any label.
+        Whether any pixel is labelled.
     """
 
     planes: tuple[str, ...]
@@ -44,7 +44,7 @@ class WrittenLabels:
 
 
 def is_stack(shape: tuple[int, ...]) -> bool:
-    """Whether labels of that shape are kept plane by plane."""
+    """Whether labels of this shape are written plane by plane."""
     return len(shape) > 2
 
 
@@ -61,27 +61,27 @@ def planes_in(shape: tuple[int, ...]) -> Iterator[tuple[str, tuple[int | slice, 
 
 
 def write_labels(
-    place: Path, labels: Any, known: Mapping[str, int] | None = None, *, level: int = FAST
+    place: Path, labels: Any, known: Mapping[str, int] | None = None, *, level: int = FAST_LEVEL
 ) -> WrittenLabels:
-    """Write the planes of a labels array that differ from what is on the disk.
+    """Write those planes of a labels array that differ from the planes on disk.
 
-    The array may be painted on meanwhile by another thread: each plane is copied first, and what comes later
-    is a change for the next time.
+    Another thread may paint on the array meanwhile. Each plane is copied before it is written, so that later
+    paint is written by the next call.
 
     Parameters
     ----------
     place : Path
-        A file ending in ``.tif`` for a picture, a folder for a stack.
+        A file that ends in ``.tif`` for a picture, a folder for a stack.
     labels : array_like of int, (H, W) or (..., H, W)
     known : mapping, optional
-        Checksums of what is on the disk, from the last time.
+        Checksums of the planes on disk, from the previous call.
     level : int
-        Of the compression, 1 to 9.
+        Compression level, 1 to 9.
 
     Raises
     ------
     DataError
-        The disk is full, the folder cannot be written; no half-written file stays.
+        The disk is full or the folder cannot be written. No half-written file stays.
     """
     shape = tuple(labels.shape)
     checksums = dict(known or {})
@@ -108,9 +108,10 @@ def write_labels(
 
 
 def _on_disk(folder: Path, shape: tuple[int, ...], known: Mapping[str, int]) -> dict[str, int]:
-    """Checksums of the planes of a stack that have a file; −1, which none has, for those not known.
+    """Checksums of the planes of a stack that have a file; −1 if unknown, which no CRC-32 equals.
 
-    So an empty plane replaces what lies there from another time. Planes that the stack does not have go.
+    The −1 makes an empty plane overwrite an old file of unknown content. Files of planes that the stack does
+    not have are removed.
     """
     names = {name for name, _ in planes_in(shape)}
     found = {file.stem for file in folder.glob("*.tif") if _PLANE.fullmatch(file.stem)}
@@ -122,27 +123,27 @@ def _on_disk(folder: Path, shape: tuple[int, ...], known: Mapping[str, int]) -> 
 def read_labels(
     place: Path, shape: tuple[int, ...], dtype: str, planes: tuple[str, ...] = ()
 ) -> tuple[NDArray[Any], list[str]]:
-    """Read what `write_labels` wrote.
+    """Read labels that `write_labels` wrote.
 
     Parameters
     ----------
     place : Path
     shape, dtype
-        Of the labels.
+        Shape and dtype of the labels.
     planes : tuple of str
-        Those of a stack that must be there; others that are there are read too, for they are newer.
+        Names of the planes of a stack that must exist. Other planes with a file are read too; they are newer.
 
     Returns
     -------
     ndarray
-        Planes that cannot be read are empty.
+        Labels; planes that cannot be read are 0.
     list of str
-        One line for each of them.
+        One line for each plane that cannot be read.
 
     Raises
     ------
     ProjectError
-        Nothing can be read of it.
+        The file of a picture cannot be read, or shape or dtype cannot be those of labels.
     """
     try:
         labels = np.zeros(shape, np.dtype(dtype))
@@ -162,7 +163,8 @@ def read_labels(
                 labels[index] = _read(place / f"{name}.tif", labels[index].shape, labels.dtype)
             except ProjectError as error:
                 problems.append(str(error))
-    problems += [f"'{place.name}/{name}.tif' is no plane of the annotation." for name in sorted(wanted)]
+    ignored = [f"{place.name}/{name}.tif" for name in sorted(wanted)]
+    problems += [f"'{file}' is not a plane of the annotation; it is ignored." for file in ignored]
     return labels, problems
 
 
@@ -174,7 +176,7 @@ def _read(file: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[A
         raise ProjectError(f"The annotation '{name}' is missing.")
     try:
         plane: NDArray[Any] = tifffile.imread(file)
-    except Exception as error:  # in damaged files the decoder comes upon anything
+    except Exception as error:  # on damaged files the decoder raises all kinds of errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ProjectError(f"The annotation '{name}' is damaged ({reason}).") from error
     if plane.dtype.kind not in "iu" or not np.can_cast(plane.dtype, dtype):

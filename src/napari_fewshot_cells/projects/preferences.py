@@ -1,7 +1,7 @@
-"""What a person prefers in the window, kept from one start to the next in one small readable file.
+"""The user's preferences, kept between starts in one small readable file.
 
-Only habits are kept. What follows from an image or an annotation (cell diameter, threshold, model in use) is
-not: on the next image it would be wrong without anybody seeing why.
+Only habits are kept. Values that follow from an image or its annotation (cell diameter, threshold, current
+model) are not: on the next image they would be wrong, and nobody would see why.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..base.user_folder import user_home
 from ..base.validation import InvalidError, parse_json, validated
 
 FORMAT = 1
-_OF_US = "napari-fewshot-cells preferences"
-_LARGEST = 1_000_000  # bytes; ours has some hundred
+_FILE_KIND = "napari-fewshot-cells preferences"
+_LARGEST = 1_000_000  # bytes; a regular file has a few hundred
 
 Area = Annotated[int, Field(ge=0, lt=2**31)]
-"""In pixels."""
+"""Area in pixels."""
 
 
 Scope = Literal["this image", "all planes", "all images"]
@@ -39,23 +39,23 @@ class Preferences:
     Attributes
     ----------
     network : str or None
-        Name of the model that fine-tuning begins with; None is the first of the library.
+        Name of the model from which fine-tuning starts; None means the first of the library.
     preview : bool
-        Show what a training has learnt so far.
+        Whether to show previews while the model is fine-tuned.
     scope : {"this image", "all planes", "all images"}
-        What *Predict* works on.
+        What *Predict* predicts.
     min_size : int or None
-        Area in pixels below which objects are dropped; None follows from the size of a typical cell.
+        Area in pixels below which objects are dropped; None derives it from the diameter of a typical cell.
     max_hole : int
         Area in pixels up to which holes are filled.
     brush_size : float or None
-        Of new annotation layers, in pixels; None follows from the size of the image.
+        Brush size of new annotation layers in pixels; None derives it from the size of the image.
     folder : str
-        Last used in a file dialog.
+        Folder last used in a file dialog.
     batch_probability, batch_measurements : bool
-        What is written beside the labels when a folder is predicted.
+        Whether batch prediction writes probabilities and measurements beside the labels.
     collapsed : tuple of str
-        Names of the boxes of the panel that are closed.
+        Names of the panel's collapsed boxes.
     """
 
     network: str | None = None
@@ -71,36 +71,36 @@ class Preferences:
 
 
 def preferences_file() -> Path:
-    """Where they are kept: beside the user's models."""
+    """Path of the preferences file, beside the user's models."""
     return user_home() / "preferences.json"
 
 
 def read_preferences() -> tuple[Preferences, str]:
-    """Read what was kept; never raises.
+    """Read the preferences; never raises.
 
     Returns
     -------
     preferences : Preferences
-        Defaults for what is missing or cannot be used; unknown keys are ignored.
+        Missing and invalid values are replaced by defaults; unknown keys are ignored.
     trouble : str
-        One line for the user where the file could not be used as it is, else empty. A file that is damaged or
-        not ours is set aside under another name, so that nothing of it is lost.
+        One line for the user if the file could not be used as it is, else empty. A damaged or foreign file is
+        renamed, so that its content is not lost.
     """
     path = preferences_file()
     try:
         if not path.exists():
             return Preferences(), ""
         if path.stat().st_size > _LARGEST:
-            return Preferences(), _set_aside(path, "is too large to be ours")
+            return Preferences(), _set_aside(path, "is too large for a settings file")
         content = path.read_bytes()
     except OSError as error:
-        told = error.strerror or error
-        return Preferences(), f"Your settings in '{path}' cannot be read ({told}); the usual ones are used."
+        reason = error.strerror or error
+        return Preferences(), f"Your settings in '{path}' cannot be read ({reason}); the defaults are used."
     try:
         kept = parse_json(content)
     except InvalidError:
         return Preferences(), _set_aside(path, "is damaged")
-    if not isinstance(kept, dict) or kept.get("file") != _OF_US:
+    if not isinstance(kept, dict) or kept.get("file") != _FILE_KIND:
         return Preferences(), _set_aside(path, "was not written by napari-fewshot-cells")
     if type(kept.get("format")) is not int or kept["format"] > FORMAT:
         return Preferences(), _set_aside(path, "is from a newer version of napari-fewshot-cells")
@@ -108,21 +108,21 @@ def read_preferences() -> tuple[Preferences, str]:
 
 
 def write_preferences(preferences: Preferences) -> None:
-    """Keep them, as a whole or not at all.
+    """Write the preferences as a whole or not at all.
 
     Raises
     ------
     DataError
-        The folder cannot be written or the disk is full; the file of before stays.
+        The folder cannot be written or the disk is full. The previous file stays.
     """
     path = preferences_file()
-    content = {"file": _OF_US, "format": FORMAT, **asdict(preferences)}
+    content = {"file": _FILE_KIND, "format": FORMAT, **asdict(preferences)}
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
     except DataError as error:
-        raise DataError(f"Your settings are not kept: {error}") from error
+        raise DataError(f"Your settings were not saved: {error}") from error
 
 
 def _set_aside(path: Path, why: str) -> str:
@@ -130,9 +130,9 @@ def _set_aside(path: Path, why: str) -> str:
     try:
         os.replace(path, aside)
     except OSError as error:
-        told = error.strerror or error
-        return f"'{path}' {why} and cannot be set aside ({told}); the usual settings are used."
-    return f"'{path.name}' {why}: it was set aside as '{aside}', and the usual settings are used."
+        reason = error.strerror or error
+        return f"'{path}' {why} and cannot be set aside ({reason}); the default settings are used."
+    return f"'{path.name}' {why}: it was set aside as '{aside}', and the default settings are used."
 
 
 def _unused(path: Path) -> Path:
@@ -148,5 +148,5 @@ def _checked(kept: Mapping[str, Any], path: Path) -> tuple[Preferences, str]:
         return validated(Preferences, kept), ""
     except InvalidError as error:
         bad = sorted({str(fault.place[0]) for fault in error.faults})
-    told = f"'{path}' holds what cannot be: {', '.join(bad)}; the usual is used instead."
-    return validated(Preferences, {name: kept[name] for name in kept if name not in bad}), told
+    trouble = f"'{path}' holds invalid values: {', '.join(bad)}; their defaults are used."
+    return validated(Preferences, {name: kept[name] for name in kept if name not in bad}), trouble

@@ -1,13 +1,13 @@
-"""A project: images, what is painted on them, settings and the history of models, as a folder.
+"""A project folder: images, their annotations, settings, and the history of models.
 
 ::
 
-    project.json          this module's `Project`; for people to read, and written last
-    annotations/          TIFF files, or for each stack a folder of them
+    project.json          this module's `Project`, readable for people; written last
+    annotations/          a TIFF file for each picture, a folder of them for each stack
     images/               copies of images
     models/               fine-tuned models
 
-A recovery folder (see `recovery`) is the same without images and models.
+A recovery folder (see `recovery`) has the same layout without images and models.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ MANIFEST = "project.json"
 ANNOTATIONS, IMAGES, MODELS = "annotations", "images", "models"
 
 ANNOTATION, CORRECTED = "annotation", "corrected"
-"""Roles of a labels layer: an image's annotation, and a prediction that somebody has painted on."""
+"""Roles of a labels layer: the annotation of an image, and a prediction that a person has corrected."""
 
 
 def _checked_file(file: str) -> str:
@@ -41,29 +41,29 @@ def _checked_file(file: str) -> str:
 
 
 File = Annotated[str, AfterValidator(_checked_file)]
-"""Within the folder of the project, with / between names."""
+"""Path inside the project's folder, with / between names."""
 
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """An image, and where its pixels are.
+    """An image, and the places of its pixels.
 
     Attributes
     ----------
     name : str
-        The layer's.
+        Name of the layer.
     fingerprint : Fingerprint
     rgb : bool
     path : str or None
-        Where it lay when it was opened, on the machine where that was; None for an image made in memory.
+        Its path when it was opened, on the machine that opened it; None for an image made in memory.
     relative : str or None
-        The same, seen from the project's folder.
+        The same path, relative to the project's folder.
     copy : str or None
-        A copy within the project's folder.
+        Path of a copy inside the project's folder.
     reader : str or None
-        The plugin that opened it.
+        The napari plugin that opened it.
     look : mapping
-        How the viewer shows it: options of the layer.
+        How the viewer shows the image: options of the layer.
     """
 
     name: str
@@ -83,22 +83,22 @@ class LabelsRecord:
     Attributes
     ----------
     name : str
-        The layer's.
+        Name of the layer.
     file : str
-        Within the project's folder: a TIFF file, or a folder with one for each plane of a stack.
+        Path inside the project's folder: a TIFF file, or for a stack a folder with one TIFF per plane.
     shape : tuple of int
     dtype : str
     image : int or None
-        Which of the project's images they belong to, from 0.
+        Index of the project's image to which the labels belong.
     role : {"annotation", "corrected"}
     whole_image : bool
-        Whether 0 means background.
+        Whether the whole image is annotated: then 0 means background.
     painted : bool
-        Whether there is any label.
+        Whether any pixel is labelled.
     planes : tuple of str
-        Those of a stack that have a file.
+        Names of those planes of a stack that have a file.
     look : mapping
-        How the viewer shows them.
+        How the viewer shows the labels.
     """
 
     name: str
@@ -115,7 +115,7 @@ class LabelsRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A fine-tuning: the model that came of it, and what is told about it."""
+    """One fine-tuning: the resulting model, and what *History* shows about it."""
 
     model: str
     date: Date = ""
@@ -128,7 +128,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class Settings:
-    """What is chosen in the panel; None where the choice is left to the program."""
+    """The choices made in the panel; None leaves a choice to the program."""
 
     start: str | None = None
     model: str | None = None
@@ -143,17 +143,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Project:
-    """All of it but for labels and pixels.
+    """All facts about a project, without labels and pixels.
 
     Attributes
     ----------
     images, labels, runs, settings
     models : mapping of str to str
-        Files within the project's folder, by the name of the model.
+        Paths inside the project's folder, by the name of the model.
     saved : str
-        When; ISO 8601 in UTC.
+        Time of saving; ISO 8601 in UTC.
     program : str
-        What wrote it.
+        Name and version of the program that saved the project.
     """
 
     images: tuple[ImageRecord, ...] = ()
@@ -166,34 +166,34 @@ class Project:
 
     @property
     def annotated(self) -> int:
-        """How many labels layers have something painted on them."""
+        """Number of labels layers with any labelled pixel."""
         return sum(labels.painted for labels in self.labels)
 
 
 def manifest_bytes(project: Project) -> bytes:
-    """What ``project.json`` holds."""
+    """Content of ``project.json``."""
     content = {"format": FORMAT, **asdict(project)}
     return (json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def write_manifest(folder: Path, project: Project) -> None:
-    """Write ``project.json`` as a whole or not at all; raises `DataError` where it cannot be written."""
+    """Write ``project.json`` as a whole or not at all; raises `DataError` if it cannot be written."""
     write_together({folder / MANIFEST: manifest_bytes(project)})
 
 
 def write_unfinished(folder: Path) -> None:
-    """Say that the folder is to become a project: if the writing is cut off, it can be told and repeated."""
+    """Mark a folder as an unfinished project, so that an interrupted saving can be repeated."""
     content = {"format": FORMAT, "unfinished": True}
     write_together({folder / MANIFEST: (json.dumps(content) + "\n").encode()})
 
 
 def check_target(folder: Path) -> bool:
-    """Whether a folder holds a project already, which may be saved over.
+    """Whether a folder already holds a project, which may be overwritten.
 
     Raises
     ------
     ProjectError
-        It holds other things, which nothing may be mixed with, or is no folder.
+        The path is not a folder, or the folder holds something other than a project.
     """
     if not folder.exists():
         return False
@@ -202,7 +202,7 @@ def check_target(folder: Path) -> bool:
     if not any(folder.iterdir()):
         return False
     if not (folder / MANIFEST).is_file():
-        raise ProjectError(f"'{folder}' holds other things and no project; choose an empty or a new folder.")
+        raise ProjectError(f"'{folder}' holds other files and no project; choose an empty or a new folder.")
     try:
         _read_content(folder)
     except ProjectError as error:
@@ -211,17 +211,17 @@ def check_target(folder: Path) -> bool:
 
 
 def read_project(folder: Path) -> Project:
-    """Read ``project.json``; labels, images and models are read one by one as they are needed.
+    """Read ``project.json``. Labels, images and models are read later, one by one.
 
     Raises
     ------
     ProjectError
-        Missing, foreign, damaged, unfinished, or written by a newer version.
+        The file is missing, foreign, damaged, unfinished, or written by a newer version.
     """
     content = _read_content(folder)
     where = folder / MANIFEST
     if content.get("unfinished"):
-        raise ProjectError(f"'{where}' was never finished: the saving was interrupted; save it once more.")
+        raise ProjectError(f"'{where}' was never finished: saving was interrupted; save the project again.")
     try:
         project = validated(Project, content)
     except InvalidError as error:
@@ -235,9 +235,7 @@ def read_project(folder: Path) -> Project:
 def _read_content(folder: Path) -> dict[str, Any]:
     where = folder / MANIFEST
     if not where.is_file():
-        raise ProjectError(
-            f"'{folder}' is no project: there is no '{MANIFEST}' in it; choose another folder."
-        )
+        raise ProjectError(f"'{folder}' is not a project: it holds no '{MANIFEST}'; choose another folder.")
     try:
         content = parse_json(where.read_bytes(), allow_nan=False)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The state of a session goes into a folder: a project that a person saves, or a recovery copy.
+"""Write the state of a session into a folder: as a project that a person saves, or as a recovery copy.
 
-A file is written as a whole or not at all, and ``project.json`` comes last. A file is named after the image
-that it belongs to, so that a saving which is cut off never leaves one image's labels under another's name.
+Each file is written as a whole or not at all, and ``project.json`` comes last. Labels files are named after
+their image, so that an interrupted saving never leaves one image's labels under another image's name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..base.atomic_files import make_writable, replacing, tiff_bytes, write_toge
 from ..base.errors import ProjectError
 from ..base.version import __version__
 from ..data.fingerprint import Fingerprint, fingerprint
-from .label_files import FAST, SMALL, is_stack, write_labels
+from .label_files import FAST_LEVEL, SMALL_LEVEL, is_stack, write_labels
 from .project import (
     ANNOTATION,
     ANNOTATIONS,
@@ -42,21 +42,21 @@ from .project import (
 )
 
 UNKNOWN = Fingerprint((), "", "")
-"""Of an image that nobody has looked at yet, or that cannot be read; it is like no other."""
+"""Fingerprint of an image that was not read yet or cannot be read; it matches no other image."""
 
 MOST_COPIED = 500 * 2**20
-"""Bytes of image files that a project copies; where there are more, it only says where they are."""
+"""Bytes of image files that a project copies. If there are more, it only records their paths."""
 
 MOST_IN_MEMORY = 4 * 2**30
-"""Bytes of one image without a file, beyond which it is not written into a project."""
+"""Bytes; a larger image without a file is not written into a project."""
 
-_LEFT_OVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # what `write_together` writes to first
-_OLD = 600  # s after which nobody is writing to it any more
+_LEFT_OVER = re.compile(r"\..+\.[a-z0-9_]{8}")  # temporary files of `write_together`
+_ABANDONED = 600  # s after which no process still writes to a temporary file
 
 
 @dataclass(frozen=True, eq=False)
 class ImageState:
-    """An image; no array where it is not open, but something painted on it is."""
+    """An image; the array is missing if its labels are open but the image is not."""
 
     record: ImageRecord
     array: Any = None
@@ -64,15 +64,15 @@ class ImageState:
 
 @dataclass(frozen=True, eq=False)
 class LabelsState:
-    """Labels, to be read in another thread; `record.file` is still to be chosen."""
+    """Labels, which are read in another thread; `write_state` chooses `record.file`."""
 
     record: LabelsRecord
     array: Any
 
 
 @dataclass(frozen=True, eq=False)
-class State:
-    """All that is to be kept; `models` are files by the name of the model."""
+class SessionState:
+    """Everything that is saved of a session; `models` are files by the name of the model."""
 
     images: tuple[ImageState, ...] = ()
     labels: tuple[LabelsState, ...] = ()
@@ -82,16 +82,16 @@ class State:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """What lies in the folder now.
+class SavedState:
+    """What the folder holds after saving.
 
     Attributes
     ----------
     project : Project
     checksums : mapping
-        Of each plane, by the file of the labels.
+        Checksums of the planes, by the labels file.
     notes : tuple of str
-        What a person should know: one line each.
+        Lines that a person should read.
     """
 
     project: Project
@@ -99,8 +99,8 @@ class Saved:
     notes: tuple[str, ...] = ()
 
 
-def with_fingerprints(state: State) -> State:
-    """The same state with the fingerprint of every image; those that are known are not looked at again."""
+def with_fingerprints(state: SessionState) -> SessionState:
+    """The same state with the fingerprint of every image; known fingerprints are not computed again."""
     return replace(
         state, images=tuple(replace(image, record=_fingerprinted(image)) for image in state.images)
     )
@@ -111,39 +111,39 @@ def _fingerprinted(image: ImageState) -> ImageRecord:
         return image.record
     try:
         return replace(image.record, fingerprint=fingerprint(image.array))
-    except Exception:  # an image that is not in memory may fail in any way when it is read; labels come first
+    except Exception:  # a lazy image may raise any error when it is read; labels must be saved all the same
         unread = Fingerprint(tuple(image.array.shape), str(image.array.dtype), "")
         return replace(image.record, fingerprint=unread)
 
 
 def write_state(
     folder: Path,
-    state: State,
-    before: Saved | None = None,
+    state: SessionState,
+    before: SavedState | None = None,
     *,
     scan: bool = True,
-    level: int = FAST,
+    level: int = FAST_LEVEL,
     models: Mapping[str, str] | None = None,
-) -> Saved:
-    """Write labels and ``project.json`` into a folder, as far as they differ from the last time.
+) -> SavedState:
+    """Write labels and ``project.json`` into a folder, as far as they changed since the previous call.
 
     Parameters
     ----------
     folder : Path
-    state : State
-    before : Saved, optional
-        What this function returned for this folder the last time.
+    state : SessionState
+    before : SavedState, optional
+        What the previous call returned for this folder.
     scan : bool
-        Whether labels may have changed; where not, only those are looked at that are new.
+        Whether labels may have changed; if not, only new labels are read.
     level : int
-        Of the compression.
+        Compression level.
     models : mapping, optional
-        Files of models that lie in the folder, by name.
+        Paths of models inside the folder, by the name of the model.
 
     Raises
     ------
     DataError
-        The disk is full, the folder cannot be written; what was there before is still there.
+        The disk is full or the folder cannot be written. The previous content stays.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,26 +175,27 @@ def write_state(
     if before is None or project != replace(before.project, saved=project.saved) or scan:
         write_manifest(folder, project)
         _remove(folder, set(old) - set(checksums))
-    return Saved(project, checksums)
+    return SavedState(project, checksums)
 
 
-def write_project(folder: Path, state: State, *, most_copied: int = MOST_COPIED) -> Saved:
-    """Write a project that another machine can open: with images and models as far as that is sensible.
+def write_project(folder: Path, state: SessionState, *, most_copied: int = MOST_COPIED) -> SavedState:
+    """Write a project with copies of models and images, so that another machine can open it.
 
-    Image files are copied if together they are small enough; images without a file are written as TIFF.
+    Image files are copied if together they take at most `most_copied` bytes; images without a file are
+    written as TIFF.
 
     Raises
     ------
     ProjectError
-        The folder holds other things than a project.
+        The folder holds something other than a project.
     DataError
-        The disk is full, the folder cannot be written; a project that was there can still be opened.
+        The disk is full or the folder cannot be written. A previous project can still be opened.
     """
     there = check_target(folder)
     make_writable(folder)
     files_before: set[str] = set()
     if there:
-        # What is damaged inside or was never finished is saved over, and nothing of it is removed
+        # A damaged or unfinished project is overwritten, and none of its files is removed
         with suppress(ProjectError):
             files_before = _files_of(read_project(folder))
     else:
@@ -205,7 +206,7 @@ def write_project(folder: Path, state: State, *, most_copied: int = MOST_COPIED)
     copied = size <= most_copied
     if not copied:
         notes.append(
-            f"The image files ({size / 2**20:.0f} MB) are not copied: move them with the project, if you do."
+            f"The image files ({size / 2**20:.0f} MB) are not copied; if you move the project, move them too."
         )
     images = []
     for image in state.images:
@@ -219,14 +220,14 @@ def write_project(folder: Path, state: State, *, most_copied: int = MOST_COPIED)
             models[name] = f"{MODELS}/{path.name}"
         else:
             notes.append(f"The model '{name}' is no longer in the library.")
-    kept = write_state(folder, replace(state, images=tuple(images)), level=SMALL, models=models)
+    kept = write_state(folder, replace(state, images=tuple(images)), level=SMALL_LEVEL, models=models)
     _remove(folder, files_before - _files_of(kept.project))
     _remove_left_over(folder)
     return replace(kept, notes=tuple(notes))
 
 
 def find_image(folder: Path, record: ImageRecord) -> Path | None:
-    """Where an image of a project lies on this machine: its copy, or else the file itself."""
+    """Path of a project's image on this machine: its copy, else the original file, or None."""
     places = [folder / record.copy] if record.copy else []
     places += [(folder / record.relative).resolve()] if record.relative else []
     places += [Path(record.path)] if record.path else []
@@ -234,7 +235,7 @@ def find_image(folder: Path, record: ImageRecord) -> Path | None:
 
 
 def _keep_image(folder: Path, image: ImageState, *, copied: bool) -> tuple[ImageRecord, str]:
-    """Bring an image into a project, or say where it is; returns its record and a note, if there is any."""
+    """Copy an image into a project, or record its path; returns its record and a note, which may be empty."""
     record, path = image.record, Path(image.record.path) if image.record.path else None
     target = folder / IMAGES / _key(record)
     if path is not None and path.exists():
@@ -244,11 +245,11 @@ def _keep_image(folder: Path, image: ImageState, *, copied: bool) -> tuple[Image
             return replace(record, copy=f"{IMAGES}/{target.name}"), ""
         return replace(record, relative=_relative(path, folder)), ""
     if image.array is None:
-        return record, f"The image '{record.name}' is not open and is not in the project."
+        return record, f"The image '{record.name}' is not open and not saved; open it and save again."
     if int(np.prod(image.array.shape)) * np.dtype(image.array.dtype).itemsize > MOST_IN_MEMORY:
-        return record, f"The image '{record.name}' is too large to be written; save it as a file first."
+        return record, f"The image '{record.name}' is too large for the project; save it as a file first."
     target = target.with_name(target.name + ".tif")
-    if not target.is_file():  # the name holds the fingerprint
+    if not target.is_file():  # the name contains the fingerprint, so an existing file is the same image
         with writing(target):
             target.parent.mkdir(exist_ok=True)
         write_together({target: tiff_bytes(np.asarray(image.array), rgb=record.rgb)})
@@ -263,7 +264,7 @@ def _relative(path: Path, folder: Path) -> str | None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file as a whole or not at all, unless it has been copied."""
+    """Copy a file as a whole or not at all, unless the copy exists already."""
     with writing(target):
         target.parent.mkdir(exist_ok=True)
         there, here = (file.stat() if file.is_file() else None for file in (target, source))
@@ -271,16 +272,16 @@ def _copy(source: Path, target: Path) -> None:
             return
         with replacing(target) as copy, source.open("rb") as original:
             shutil.copyfileobj(original, copy, 2**20)
-        shutil.copystat(source, target)  # last: a copy of another time is made again
+        shutil.copystat(source, target)  # last: without its time, an interrupted copy is made again
 
 
 def _key(record: ImageRecord) -> str:
-    """What an image's files are called: readable, and never that of another image."""
+    """Stem of an image's files: readable, and different for different images."""
     words = re.sub(r"[^\w.-]+", "-", record.name).strip("-.")[:40] or "image"
     return f"{words}-{record.fingerprint.digest[:8] or 'unread'}"
 
 
-def _label_files(state: State) -> list[str]:
+def _label_files(state: SessionState) -> list[str]:
     files: list[str] = []
     for labels in state.labels:
         record = labels.record
@@ -304,19 +305,19 @@ def _files_of(project: Project) -> set[str]:
 
 
 def _remove(folder: Path, files: Iterable[str]) -> None:
-    """Remove what an earlier ``project.json`` named and the new one does not."""
+    """Remove files that an earlier ``project.json`` listed and the new one does not."""
     for file in files:
         place = folder / file
-        with suppress(OSError):  # in the way of nobody
+        with suppress(OSError):  # a file that stays does no harm
             for plane in place.glob("*.tif") if place.is_dir() else ():
                 plane.unlink()
             place.rmdir() if place.is_dir() else place.unlink()
 
 
 def _remove_left_over(folder: Path) -> None:
-    """Remove what a saving that was killed left half-written."""
+    """Remove the half-written files of a killed saving."""
     for part in (folder, *(folder / name for name in (ANNOTATIONS, IMAGES, MODELS))):
         for file in part.glob(".*"):
             with suppress(OSError):
-                if _LEFT_OVER.fullmatch(file.name) and time.time() - file.stat().st_mtime > _OLD:
+                if _LEFT_OVER.fullmatch(file.name) and time.time() - file.stat().st_mtime > _ABANDONED:
                     file.unlink()

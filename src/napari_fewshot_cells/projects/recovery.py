@@ -1,8 +1,8 @@
-"""Recovery copies: what a session has painted, kept beside the model library while napari runs and after.
+"""Recovery copies: a session's annotations, saved while napari runs, and kept beside the model library.
 
-Each session has a folder of its own, ``recovery/DATE-TIME-PID``, laid out like a project, and in it a
-``session.json`` that tells whose it is. It is offered again when its napari runs no more, unless a person
-has saved or dismissed it; the last few are kept in any case.
+Each session has its own folder, ``recovery/DATE-TIME-PID``, laid out like a project. Its ``session.json``
+names the process that writes it. Once that process has ended, the session is offered for restoring, unless a
+person has saved or dismissed it. The last few sessions are kept in any case.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from ..base.user_folder import user_home
 from ..base.validation import InvalidError, parse_json, validated
 from .label_files import planes_in
 from .project import Project, read_project
-from .project_folder import Saved, State, write_state
+from .project_folder import SavedState, SessionState, write_state
 
 MOST_KEPT = 8
-"""Folders of sessions that are over."""
+"""Number of ended sessions whose folders are kept."""
 
 _OWNER = "session.json"
 _LONG_AGO = 24 * 3600  # s
@@ -40,18 +40,18 @@ _LONG_AGO = 24 * 3600  # s
 
 @dataclass(frozen=True)
 class Owner:
-    """Who writes a recovery folder, and what became of it.
+    """The process that writes a recovery folder, and the state of the folder.
 
     Attributes
     ----------
     pid : int
     started : float
-        When that process began, in seconds since 1970: numbers of processes are used again.
+        Start of that process, in seconds since 1970: process ids are reused.
     host : str
     closed : bool
-        The panel was closed; else the program ended without that.
+        Whether the panel was closed; otherwise the program still runs, or ended without closing it.
     settled : str
-        "saved" as a project, "restored" or "dismissed"; empty while it is to be offered.
+        "saved" (as a project), "restored" or "dismissed"; empty as long as the session is to be offered.
     """
 
     pid: Annotated[int, Field(ge=0, lt=2**31)]
@@ -71,17 +71,17 @@ class Recovery:
 
     @property
     def when(self) -> datetime:
-        """When it was written last, in local time."""
+        """Time of the last writing, in local time."""
         return datetime.fromisoformat(self.project.saved).astimezone()
 
 
 def recovery_dir() -> Path:
-    """Folder of the recovery copies, beside that of the models."""
+    """Folder of the recovery copies, beside the folder of the models."""
     return user_home() / "recovery"
 
 
 def recoveries() -> list[Recovery]:
-    """Sessions to be offered, the newest first: ended, with something painted, not settled."""
+    """Sessions to offer, the newest first: ended, with painted labels, and not settled."""
     found = []
     for folder in _folders():
         owner = read_owner(folder)
@@ -93,17 +93,17 @@ def recoveries() -> list[Recovery]:
             if project.annotated and recovery.when:
                 found.append(recovery)
         except (ProjectError, ValueError):
-            continue  # it stays where it is; there is nothing to be done about it with a button
+            continue  # an unreadable folder stays, but cannot be restored by a button
     return sorted(found, key=lambda recovery: recovery.when, reverse=True)
 
 
 def settle(folder: Path, how: str) -> None:
-    """Note that a session need not be offered any more; raises `DataError` where that cannot be written."""
+    """Mark a session as settled, so that it is not offered again; raises `DataError` if that fails."""
     _write_owner(folder, replace(read_owner(folder), settled=how))
 
 
 def prune(most: int = MOST_KEPT) -> None:
-    """Remove sessions that are over, beyond the last few; those that still wait go last."""
+    """Remove ended sessions beyond the last `most`, settled ones first."""
     over = [(folder, read_owner(folder)) for folder in _folders()]
     over = [(folder, owner) for folder, owner in over if not _is_written(folder, owner)]
     over.sort(key=lambda pair: (not pair[1].settled, pair[0].name))
@@ -112,7 +112,7 @@ def prune(most: int = MOST_KEPT) -> None:
 
 
 def read_owner(folder: Path) -> Owner:
-    """Whose a recovery folder is; of one that does not say so, nobody's."""
+    """Owner of a recovery folder; if ``session.json`` is unreadable, a closed owner."""
     try:
         return validated(Owner, parse_json((folder / _OWNER).read_bytes()))
     except (OSError, InvalidError):
@@ -120,17 +120,17 @@ def read_owner(folder: Path) -> Owner:
 
 
 def _is_written(folder: Path, owner: Owner) -> bool:
-    """Whether the session still runs, and so may still write to its folder."""
+    """Whether the session still runs and may write to its folder."""
     if owner.closed:
         return False
     if owner.host != socket.gethostname():
-        # Another machine with the same home, or this one under another name: one can only look at the time
+        # Another machine with the same home, or this one renamed: only the time of the file is known
         return time.time() - (folder / _OWNER).stat().st_mtime < _LONG_AGO
     try:
         process = psutil.Process(owner.pid)
         same = abs(process.create_time() - owner.started) < 1
         return bool(same and process.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.NoSuchProcess, psutil.AccessDenied):  # gone, or its number is somebody else's now
+    except (psutil.NoSuchProcess, psutil.AccessDenied):  # ended, or its id belongs to another user's process
         return False
 
 
@@ -144,12 +144,12 @@ def _folders() -> list[Path]:
 
 
 class RecoveryWriter:
-    """Writes one session, from one thread at a time. Its folder is made when there is something to keep.
+    """Writes the recovery copies of one session; its folder is created once something is painted.
 
     Parameters
     ----------
     folder : Path, optional
-        One that this session wrote before, to be gone on with.
+        A folder that this session has written before and continues.
 
     Attributes
     ----------
@@ -158,43 +158,44 @@ class RecoveryWriter:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
-        self._saved: Saved | None = None
+        self._saved: SavedState | None = None
         self._in_project: Mapping[str, Mapping[str, int]] | None = None
         self._lock = Lock()
         process = psutil.Process()
         self._owner = Owner(process.pid, process.create_time(), socket.gethostname())
 
     def write(
-        self, state: State, *, scan: bool = True, saved: bool = False, closed: bool = False
-    ) -> Saved | None:
-        """Bring the folder to a state.
+        self, state: SessionState, *, scan: bool = True, saved: bool = False, closed: bool = False
+    ) -> SavedState | None:
+        """Write a state into the folder. Calls from several threads wait for each other.
 
         Parameters
         ----------
-        state : State
+        state : SessionState
         scan : bool
-            Whether labels may have changed.
+            Whether labels may have changed since the previous call.
         saved : bool
-            Whether a person has saved these very labels as a project; it holds until others are painted.
+            Whether a person has just saved these labels as a project. The session counts as saved until its
+            labels change.
         closed : bool
-            Whether it is the last.
+            Whether this is the last call, because the panel is closed.
 
         Returns
         -------
-        Saved or None
-            None where there is nothing to keep yet.
+        SavedState or None
+            None if nothing has been painted yet.
 
         Raises
         ------
         DataError
-            The disk is full, the folder cannot be written; what was there before is still there.
+            The disk is full or the folder cannot be written. The previous content stays.
         """
         with self._lock:
             if self.folder is None and not any(_painted(labels.array) for labels in state.labels):
                 return None
             folder = self.folder or _new_folder()
             if not folder.is_dir():
-                self._saved = None  # new, or somebody has removed it
+                self._saved = None  # the folder is new or was removed
                 with writing(folder):
                     folder.mkdir(parents=True, exist_ok=True)
             self.folder = folder

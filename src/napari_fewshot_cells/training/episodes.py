@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.channel_mix import fisher_mix, mixed
+from ..data.channel_mix import fisher_mix, mix_channels
 from ..data.crops import Batch, Sample, rescale_sample, sample_crops, to_sample
 from ..data.image_files import read_labels, read_plane
 from ..data.support_set import Shot, SupportSet, median_diameter
@@ -76,7 +76,7 @@ def load_task(source: SourceSet) -> Task:
 def seen_bright(task: Task) -> Task:
     """The same set in the mix of channels in which its objects are bright; see `channel_mix.fisher_mix`."""
     mix = fisher_mix(SupportSet(task.shots))
-    samples = tuple(to_sample(replace(shot, plane=mixed(shot.plane, mix)), 1) for shot in task.shots)
+    samples = tuple(to_sample(replace(shot, plane=mix_channels(shot.plane, mix)), 1) for shot in task.shots)
     return replace(task, samples=samples)
 
 

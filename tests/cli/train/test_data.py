@@ -135,7 +135,7 @@ def test_what_is_wrong_with_own_sources_is_listed(lab: Path):
         "lab: note: 'masks/b.tif' is empty; its image is not used.",
         "lab: error: 'images/c.png' is constant (every pixel is 9): nothing to see.",
         "lab: error: 'images/d.png' is constant (every pixel is 9): nothing to see.",
-        "lab: error: Of its images 1 can be used; at least 2 are needed.",
+        "lab: error: Usable images: 1; at least 2 are needed.",
     ]
 
 

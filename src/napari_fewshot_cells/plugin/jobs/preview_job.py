@@ -111,7 +111,7 @@ def _same(source: Source, known: Mapping[Source, object]) -> Source | None:
 
 def _normalised(source: Source, model: Model, shots: Mapping[Source, Plane]) -> NDArray[np.float32] | None:
     """A plane as the network sees it but for its scale; None where to read it would take too long."""
-    from ...data.channel_mix import mixed
+    from ...data.channel_mix import mix_channels
     from ...data.plane import normalise
 
     shot = _same(source, shots)
@@ -120,7 +120,7 @@ def _normalised(source: Source, model: Model, shots: Mapping[Source, Plane]) -> 
         return None
     try:
         plane = source.read() if shot is None else shots[shot]
-        return normalise(mixed(plane, model.card.mix))
+        return normalise(mix_channels(plane, model.card.mix))
     except ImageError:  # of an image that is not trained on: told when somebody predicts it
         return None
 

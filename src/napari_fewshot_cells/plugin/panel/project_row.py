@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 )
 
 from ...base.errors import FewShotError
-from ...projects.project_folder import Saved, State, write_project
+from ...projects.project_folder import SavedState, SessionState, write_project
 from ...projects.recovery import MOST_KEPT, Recovery, prune, recoveries, settle
 from ..jobs.threads import run_function
 from ..recovery.autosave import Autosave
@@ -200,7 +200,7 @@ class ProjectRow(QWidget):
             return
         self.saving_to, self._painted_since = folder, False
         self.said.emit(INFO, f"Saving to '{folder}' …")
-        state: State = self._autosave.snapshot(every_image=True).state
+        state: SessionState = self._autosave.snapshot(every_image=True).state
         run_function(write_project, folder, state, then=self._on_saved, failed=self._on_unsaved)
         self.refresh()
 
@@ -208,7 +208,7 @@ class ProjectRow(QWidget):
         self._painted_since = True
 
     @Slot(object)
-    def _on_saved(self, saved: Saved) -> None:
+    def _on_saved(self, saved: SavedState) -> None:
         if self._session.closed:
             return
         self.folder, self.saving_to = self.saving_to, None

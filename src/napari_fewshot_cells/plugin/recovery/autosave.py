@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from napari.utils.events import Event
 
     from ...projects.project import ImageRecord
-    from ...projects.project_folder import Saved
+    from ...projects.project_folder import SavedState
     from ..session.object_refiner import Refiner
     from ..session.rounds import Rounds
     from ..session.session import Session
@@ -198,7 +198,7 @@ class Autosave(QObject):
     # --- what came of it
 
     @Slot(object)
-    def _on_written(self, saved: Saved | None) -> None:
+    def _on_written(self, saved: SavedState | None) -> None:
         if self._finished or self._writing is None:
             return
         if self._failing:

@@ -13,20 +13,22 @@ from ..layers.metadata import IMAGE, note, noted
 if TYPE_CHECKING:
     from napari.layers import Labels, Layer
 
-    from ...projects.project_folder import Saved
+    from ...projects.project_folder import SavedState
     from .snapshot import Snapshot
 
 _RECOVERY = "recovery"
 """Key of an annotation's noted facts: its recovery folder, for the next panel in this window."""
 
 
-def note_recovery(written: Snapshot, saved: Saved, folder: Path | None, there: Collection[Layer]) -> None:
+def note_recovery(
+    written: Snapshot, saved: SavedState, folder: Path | None, there: Collection[Layer]
+) -> None:
     """Note on each annotation what it was painted on, and its recovery folder.
 
     Parameters
     ----------
     written : Snapshot
-    saved : Saved
+    saved : SavedState
         What has become of it on the disk.
     folder : Path or None
         Where the copy is.

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...data.fingerprint import Fingerprint
 from ...projects.project import ANNOTATION, CORRECTED, ImageRecord, LabelsRecord, RunRecord, Settings
-from ...projects.project_folder import UNKNOWN, ImageState, LabelsState, State
+from ...projects.project_folder import UNKNOWN, ImageState, LabelsState, SessionState
 from ..layers.channels import channels_of
 from ..layers.metadata import ANNOTATION_OF, CHANNEL_NAMES, FILE, IMAGE, METADATA, WHOLE_IMAGE, noted
 from ..layers.planes import pixels_of
@@ -34,7 +34,7 @@ _CHANNEL, _NAMES = "channel", "channel_names"
 class Snapshot:
     """A state to be written, and the layers that its images and labels are; None for an image not open."""
 
-    state: State
+    state: SessionState
     images: tuple[Image | None, ...]
     labels: tuple[Labels, ...]
 
@@ -84,7 +84,7 @@ def take_snapshot(
         elif is_prediction(labels) and labels not in owned:
             kept.append((labels, _labels_state(labels, CORRECTED, None, False)))
     kept = [pair for pair in kept if len(pair[1].record.shape) > 1]
-    state = State(
+    state = SessionState(
         tuple(images),
         tuple(state for _, state in kept),
         _settings(session, objects),
