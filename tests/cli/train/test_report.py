@@ -1,4 +1,4 @@
-"""``napari-fewshot-train report``, in a process of its own."""
+"""``napari-fewshot-train report``, run in a process of its own."""
 
 from __future__ import annotations
 
