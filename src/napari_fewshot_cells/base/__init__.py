@@ -1,4 +1,4 @@
-"""The ground floor: errors, progress, whole-file writing, memory, threads, devices.
+"""The parts that every room uses: errors, progress, whole-file writing, memory, threads and devices.
 
-It never knows what an image, a network or a person's work is.
+It never knows what an image, a network or a project is.
 """

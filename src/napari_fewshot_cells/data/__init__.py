@@ -1,4 +1,4 @@
 """Image planes, painted labels, the crops cut from them, and the one list of readers.
 
-It never computes with PyTorch.
+It never uses PyTorch.
 """

@@ -1,4 +1,4 @@
-"""The source sets: download, unpack, check, and a person's own.
+"""The published source sets and a person's own: their download, unpacking and checks.
 
 It never trains on them.
 """

@@ -1,4 +1,4 @@
-"""The button: a model and 1–10 annotated images become a model of the target.
+"""Fine-tuning, as the panel's button starts it: it makes a model of the target from 1–10 annotated images.
 
-It never touches a file, and never meta-trains.
+It never reads or writes a file, and never meta-trains.
 """

@@ -1,4 +1,4 @@
-"""What is kept of a person's work on disk: projects, recovery copies, preferences.
+"""A person's work on disk: projects, recovery copies and preferences.
 
-It never knows a layer or a network.
+It never knows a napari layer or a network.
 """

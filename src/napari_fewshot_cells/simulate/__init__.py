@@ -1,6 +1,6 @@
-"""Simulated micrographs with known truth: sample data and tests without any download.
+"""Simulated micrographs with known truth, for sample data and tests without downloads.
 
-The generators are seeded: the same arguments give the same pixels, so a truth never needs to be stored.
+It never draws unseeded numbers: the same arguments give the same pixels, so no truth needs to be stored.
 """
 
 from __future__ import annotations
