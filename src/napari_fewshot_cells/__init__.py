@@ -1,6 +1,6 @@
 """Few-shot cell segmentation: paint a few cells on 1–10 images, get masks for all of them.
 
-The public API, imported lazily so that ``import napari_fewshot_cells`` costs nothing:
+The public names are imported on first use, so ``import napari_fewshot_cells`` loads neither torch nor napari:
 
 >>> from napari_fewshot_cells import SupportSet, fine_tune, label_instances, load_model, predict
 """

@@ -1,4 +1,4 @@
-"""``python -m napari_fewshot_cells`` is the command ``napari-fewshot``."""
+"""``python -m napari_fewshot_cells`` runs the command ``napari-fewshot``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``napari-fewshot``: every form, good and bad input, exit codes, and what is shown and written."""
+"""``napari-fewshot``: all its forms, good and bad input, exit codes, what it prints and writes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ COMMAND = (sys.executable, "-m", "napari_fewshot_cells")
 
 @pytest.fixture
 def library(own_home: Path) -> Path:
-    """Folder of this test's own models; nothing is in it, not even itself."""
+    """Folder of this test's own models; it does not exist yet."""
     return own_home / "models"
 
 
@@ -68,7 +68,7 @@ def run(*args: object) -> Result:
 
 
 def start(*args: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does."""
+    """Run the command in a process of its own, as a person does."""
     command = [*COMMAND, *(str(arg) for arg in args)]
     return subprocess.run(command, capture_output=True, text=True, timeout=200, check=False, **options)
 
@@ -212,7 +212,7 @@ def test_same_seed_same_model(tmp_path: Path, shot: tuple[Path, Path], arch: str
     for name, seed in (("one", 3), ("two", 3), ("three", 4)):
         done = run(
             "finetune", *shot, "--out", tmp_path / name, "--arch", arch, "--steps", 1, "--seed", seed
-        )  # a path without its suffix gets it
+        )  # a path without a suffix gets it
         assert done.exit_code == 0, done.stderr
         models.append(read_model(tmp_path / f"{name}.safetensors"))
         assert json.loads((tmp_path / f"{name}.json").read_text())["parent"] == arch
@@ -226,7 +226,7 @@ def test_the_papers_recipe(tmp_path: Path, shot: tuple[Path, Path], library: Pat
     given = ("finetune", *shot, "--out", "papers", "--recipe", "paper")
     refused = run(*given, "--steps", 3)
     assert refused.exit_code == 2
-    assert "has its own length" in refused.stderr
+    assert "has a fixed length" in refused.stderr
     done = run(*given)
     assert done.exit_code == 0, done.stderr
     card = read_model(library / "papers.safetensors").card
@@ -455,7 +455,7 @@ def test_same_stem_is_refused_before_the_start(
     # the same file named twice is no conflict
     done = run("predict", model_file, twin, twin, "--out", out)
     assert done.exit_code == 0, done.stderr
-    # nor must a probability fall on another image's labels
+    # a probability must not overwrite another image's labels
     other = Path(shutil.copy(shot[0], tmp_path / "a_probability.tif"))
     wanted = ("predict", model_file, shot[0], other, "--out", out, "--probability")
     assert_fails(run(*wanted), "a_probability.tif")
@@ -507,11 +507,11 @@ def test_resume_and_report(tmp_path: Path, model_file: Path) -> None:
     report = (out / "report.csv").read_text(encoding="utf-8-sig").splitlines()
     assert report[0] == "file,status,objects,seconds,message"
     assert [line.split(",")[1] for line in report[1:]] == ["exists", "done", "skipped"]
-    # without it everything is made anew, as ever
+    # without --resume, everything is segmented again
     done = run("predict", model_file, folder / "a.tif", "--out", out)
     assert done.exit_code == 0, done.stderr
     assert (out / "a.tif").read_bytes() == made
-    # a table of one's own of that name stays
+    # a person's own table of that name stays
     (out / "report.csv").write_text("mine")
     done = run("predict", model_file, folder / "a.tif", "--out", out, "--report")
     assert_fails(done, "report.csv", "no report")
@@ -539,7 +539,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path, model_file: Path) -> None:
     done = [line.split(",")[0] for line in (out / "report.csv").read_text().splitlines()[1:]]
     assert 0 < len(done) < 40
     assert {f.name for f in out.iterdir()} - {"report.csv"} <= {Path(name).name for name in done} | {
-        f"{len(done):02}.tif"  # written, and not yet told
+        f"{len(done):02}.tif"  # written, but not in the report yet
     }
 
 
@@ -550,7 +550,7 @@ def test_evaluate_by_hand(tmp_path: Path) -> None:
     truth = np.zeros((20, 20), np.int32)
     truth[2:6, 2:6], truth[10:14, 10:14] = 1, 2
     predicted = np.zeros_like(truth)
-    predicted[2:6, 2:5] = 7  # 12 of 16 px of the first, nothing of the second
+    predicted[2:6, 2:5] = 7  # 12 of 16 px of the first cell, none of the second
     for name, pixels in (("p", predicted), ("t", truth)):
         tifffile.imwrite(tmp_path / f"{name}.tif", pixels)
     out = tmp_path / "new" / "scores.json"
@@ -561,7 +561,7 @@ def test_evaluate_by_hand(tmp_path: Path) -> None:
     assert scores["mean"]["iou"] == pytest.approx(12 / 32, abs=1e-5)
     assert scores["mean"]["ap50"] == pytest.approx(1 / 2)
     assert scores["sd"] == {"iou": 0, "ap50": 0}
-    # the components of a mask with one value are its instances
+    # the instances of a mask with one value are its components
     io.imsave(tmp_path / "mask.png", (truth > 0) * np.uint8(255), check_contrast=False)
     done = run("evaluate", tmp_path / "p.tif", tmp_path / "mask.png", "--json", out)
     assert json.loads(out.read_text())["mean"]["ap50"] == pytest.approx(1 / 2)
@@ -574,10 +574,10 @@ def test_evaluate_bad_input(tmp_path: Path, shot: tuple[Path, Path]) -> None:
     assert_fails(run("evaluate", tmp_path / "none", truth), "none")
     shutil.copy(truth / "a.tif", truth / "b.tif")
     assert_fails(run("evaluate", shot[1].parent, truth), "b.tif", "partner")
-    # predictions of images without truth stay out, and that is said
+    # predictions without a ground truth are not scored, and a note says so
     done = run("evaluate", truth, shot[1].parent)
     assert done.exit_code == 0
-    assert "stay out: 1" in done.stderr
+    assert "not scored: 1" in done.stderr
 
 
 # --- models ------------------------------------------------------------------------------------------------
@@ -635,7 +635,7 @@ def test_models_export_by_suffix(tmp_path: Path, model_file: Path, library: Path
         assert done.stdout == f"exported 'one-step' to {tmp_path / name}\n"
         assert_fails(run("models", "export", "one-step", tmp_path / name), "exists")
     assert_fails(run("models", "export", "fcrn", tmp_path / "f.onnx"), "fine-tune")
-    # as where the extra is not installed
+    # as if the extra is not installed
     code = (
         "import sys; sys.modules.update(onnx=None)\n"
         "import importlib.util as u; find = u.find_spec\n"

@@ -1,4 +1,4 @@
-"""What needs no network is answered before torch is loaded: help, the list of models, and what is wrong."""
+"""Help, the list of models, and errors need no network: they are answered before torch is loaded."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_torch_is_not_loaded(package: str, commands: list[list[str]], tmp_path: 
     ],
 )
 def test_processor_time(module: str, arguments: list[str], tmp_path: Path) -> None:
-    """An answer takes some 0.3 s of the processor, with torch it took more than 2."""
+    """An answer takes about 0.3 s of processor time; with torch it took more than 2 s."""
     resource = pytest.importorskip("resource", reason="counts processor time as on POSIX")
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", f"napari_fewshot_cells{module}", *arguments]

@@ -1,4 +1,4 @@
-"""The protocol: who is fine-tuned how on what, and what is measured on which images."""
+"""The few-shot test: how it fine-tunes on the selected images, and what it measures on the others."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_selections_are_nested_and_never_tested_on(n_images, selection):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_measured_as_defined(start, tasks, name):
-    """Fine-tune by hand with the recipe's own function, predict, and take the mean over the images."""
+    """Compare with a fine-tuning by the recipe's own function and the mean IoU over the test images."""
     target, recipe, support, test = tasks[0], RECIPES[name], (2,), (0, 1)
     result = few_shot_iou(start, target, support, test, recipe=recipe, seed=4)
     adapt = fine_tune if name == "button" else paper_fine_tune
@@ -70,7 +70,7 @@ def test_the_example_is_the_first_test_image(start, tasks):
     assert iou(example.predicted, example.truth) == pytest.approx(only.iou)
 
 
-def test_progress_tells_fine_tuning_from_testing(start, tasks):
+def test_progress_distinguishes_fine_tuning_from_testing(start, tasks):
     events = list(few_shot_steps(start, tasks[0], (2,), (0, 1), recipe=RECIPES["paper"]))
     assert {event.stage for event in events} == {"fine-tuning", "testing"}
     assert [(e.done, e.total) for e in events if e.stage == "testing"] == [(0, 2), (1, 2)]

@@ -1,4 +1,4 @@
-"""The experiment's jobs: their order, what makes them idempotent, what they leave, what a failure costs."""
+"""The experiment's jobs: their order, their files, why repeating one is safe, and what a failure stops."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_a_half_trained_start_goes_on_bit_for_bit(plan, tmp_path, monkeypatch, m
 
     def killed(steps):
         while iterations(plan, start) < 1:
-            for _ in range(5):  # one iteration of four tasks and a bit, or five Adam steps of three
+            for _ in range(5):  # an iteration of four tasks and one task more, or five of seven Adam steps
                 next(steps)
             steps.close()
         raise KeyboardInterrupt
@@ -163,7 +163,7 @@ def test_a_half_trained_start_goes_on_bit_for_bit(plan, tmp_path, monkeypatch, m
 
 
 def test_what_meta_trained_by_itself_is_taken_over(plan):
-    """Say on several ranks: with the schedule's settings it counts as trained, and nothing is added."""
+    """A start that was trained elsewhere, e.g. on several ranks, by the same settings counts as trained."""
     start = Start("fcrn", "EM", "complete")
     folder = plan.start_folder(start)
     sources = list(find_sources(plan.data, [name for name in TARGETS if name != "EM"]).values())
@@ -237,7 +237,7 @@ def test_run_collect_and_write(plan, client, tmp_path):
     assert {event.total for event in events} == {10}
     assert [event.key for event in events if event.cell is None] == ["fcrn-EM-complete", "fcrn-B5-complete"]
     assert [event.error for event in events] == [None] * 10
-    # the most urgent first, as far as Dask looks ahead: a worker may have got the next job already
+    # the most urgent jobs run first, except that a worker may already hold the next job
     assert next(event.key for event in events if event.cell is not None) == "fcrn-EM-complete-k1-s0"
     rows = collect(plan.out)
     write_csv(rows, tmp_path / "results.csv")

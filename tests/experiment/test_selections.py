@@ -1,4 +1,4 @@
-"""Selections: seeded ones nested over K, and those that the paper's authors published as names."""
+"""Selections: seeded ones, nested over K, and those that the paper's authors published by image name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def file(tmp_path):
 
 
 def target(name, stems):
-    """What a split looks at: names of images."""
+    """A target with only what a split uses: the names of its images."""
     shots = [SimpleNamespace(plane=SimpleNamespace(name=f"{stem}.png")) for stem in stems]
     return SimpleNamespace(name=name, shots=shots)
 
@@ -137,7 +137,7 @@ def test_seeded_splits_need_an_image_to_test_on():
 
 
 def test_the_authors_own_file(source_data):
-    """The published file, where it lies beside the data: what it holds of each set, and what it lacks."""
+    """The published file, if it lies beside the data: the selections of each set, and those that it lacks."""
     published = source_data / "authors-selections.json"
     if not published.is_file():
         pytest.skip(f"no selections of the authors in {source_data}")

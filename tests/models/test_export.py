@@ -1,4 +1,4 @@
-"""Models for other programs. Nothing here may open a connection."""
+"""Models exported for other programs. No test here may open a connection."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from napari_fewshot_cells.models import export
 from napari_fewshot_cells.models import onnx as onnx_module
 from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.library import load_model, save_model
-from napari_fewshot_cells.models.model import N_WEIGHTS, Model
+from napari_fewshot_cells.models.model import N_REFINEMENT_WEIGHTS, Model
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.onnx import run_onnx, to_onnx
 from napari_fewshot_cells.models.registry import NETWORKS
@@ -50,7 +50,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module", params=sorted(NETWORKS))
 def tuned(request: pytest.FixtureRequest) -> Model:
-    """Fine-tuned for two steps: learnt scales, statistics of its support set, a threshold."""
+    """A model fine-tuned for two steps: it has learnt scales, statistics of its support set, a threshold."""
     image, truth = fluorescent_cells((160, 192), seed=0)
     support = make_support_set([make_shot(to_plane(image, "a.tif"), partial_annotation(truth, seed=0))])
     steps = fine_tune(load_model(request.param), support, recipe=Recipe(steps=2, crops=2, crop_size=64))
@@ -101,7 +101,7 @@ def test_the_model_itself_stays_as_it_is(tuned: Model) -> None:
 def test_a_package_is_valid_and_repeats_its_test(
     tmp_path: Path, own_home: Path, tuned: Model, mix: tuple[float, ...]
 ) -> None:
-    refinement = (0.0,) * N_WEIGHTS if len(mix) == 3 else None
+    refinement = (0.0,) * N_REFINEMENT_WEIGHTS if len(mix) == 3 else None
     card = replace(tuned.card, mix=mix, refinement=refinement, score="IoU 0.8 on its own shots")
     model = replace(tuned, card=card)
     save_model(model, "nuclei")
@@ -131,7 +131,7 @@ def test_a_package_is_valid_and_repeats_its_test(
 
 
 def processed(tensor: Any, step: Any) -> Any:
-    """A step of a package, by the words of the specification."""
+    """Apply a processing step of a package, as the specification defines it."""
     match step.id:
         case "ensure_dtype":
             return tensor.astype(step.kwargs.dtype)
@@ -196,7 +196,7 @@ def test_a_network_that_differs_is_not_written(
 def test_a_format_is_one_entry(
     tmp_path: Path, own_home: Path, tuned: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its suffix is known, what it needs is asked for, and nothing is written without."""
+    """Its suffix is known, and nothing is written if a module that it needs is missing."""
     save_model(tuned, "mine")
     write = export.ExportFormat("Name", lambda model, file: file.write_text(model.card.name))
     monkeypatch.setitem(export.FORMATS, ".name", write)

@@ -70,7 +70,9 @@ def test_a_single_file_is_complete_and_the_card_beside_it_says_the_same(tmp_path
 
 def damaged(tmp_path, model, what):
     path = write_model(model, tmp_path / "m.safetensors")
-    state = safetensors.torch.load(path.read_bytes())  # not mapped: the file is overwritten below
+    state = safetensors.torch.load(
+        path.read_bytes()
+    )  # read, not memory-mapped: the file is overwritten below
     card = {"card": path.with_suffix(".json").read_text()}
     match what:
         case "truncated":
@@ -101,9 +103,9 @@ def damaged(tmp_path, model, what):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("truncated", "damaged or no model file"),
-        ("empty", "damaged or no model file"),
-        ("a pickle", "damaged or no model file"),
+        ("truncated", "damaged or not a model file"),
+        ("empty", "damaged or not a model file"),
+        ("a pickle", "damaged or not a model file"),
         ("foreign", "not written by napari-fewshot-cells"),
         ("no JSON", "model card .* is damaged"),
         ("newer", "newer version"),
@@ -121,9 +123,9 @@ def test_unusable_files(tmp_path, model, what, message):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("truncated", "damaged or no model file"),
-        ("empty", "damaged or no model file"),
-        ("a pickle", "damaged or no model file"),
+        ("truncated", "damaged or not a model file"),
+        ("empty", "damaged or not a model file"),
+        ("a pickle", "damaged or not a model file"),
         ("foreign", "not written by napari-fewshot-cells"),
         ("no JSON", "model card .* is damaged"),
         ("newer", "newer version"),

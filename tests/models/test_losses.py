@@ -26,7 +26,7 @@ def random_case(seed: int, shape=(3, 1, 5, 7)):
 
 
 def numpy_weighted_bce(logits, target, weight, balance=1.0):
-    """Eq. 3, pixel by pixel, its w to a power."""
+    """Eq. 3 pixel by pixel, with a power of w."""
     means = []
     for z, y, a in zip(logits, target, weight, strict=True):
         y_hat = 1 / (1 + np.exp(-z))
@@ -118,7 +118,7 @@ def test_matched_distillation_pairs_i_with_i():
 
 
 def test_doubtful_background_is_its_formula():
-    """Mean over the unpainted pixels of an image, then over images, one without any included."""
+    """Mean over the unpainted pixels of an image, then over images; one image has none."""
     logits, _, unpainted = random_case(5)
     unpainted[1] = 0
     means = []
@@ -130,7 +130,7 @@ def test_doubtful_background_is_its_formula():
 
 
 def test_doubtful_background_pulls_where_the_network_doubts():
-    """Its gradient is y'(1 − y') on unpainted pixels: next to none where the network is certain."""
+    """The gradient is y'(1 − y') on unpainted pixels: almost none if the network is certain."""
     logits = torch.tensor([-9.0, 0.0, 9.0, 0.0], dtype=torch.float64, requires_grad=True)
     unpainted = torch.tensor([1.0, 1.0, 1.0, 0.0], dtype=torch.float64)
     doubtful_background(logits.view(1, 1, 1, 4), unpainted.view(1, 1, 1, 4)).backward()

@@ -1,4 +1,4 @@
-"""The networks are the paper's, and their batch-norm policy is what the docstring says."""
+"""The networks are the paper's, and batch norm follows the policy of the module's docstring."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from napari_fewshot_cells.models.batch_norm import (
     reset_statistics,
     store_statistics,
 )
-from napari_fewshot_cells.models.networks import build_network, double
+from napari_fewshot_cells.models.networks import build_network, upsample_2x
 from napari_fewshot_cells.models.registry import NETWORKS
 
 each = pytest.mark.parametrize("architecture", sorted(NETWORKS))
@@ -86,7 +86,7 @@ def test_statistics_of_one_image_reproduce_training_mode(architecture):
     store_statistics(network, [x])
     wanted = network.train()(x)[0]
     got = network.eval()(x)[0]
-    # eval divides by n − 1 where training divides by n: a difference of less than a percent here
+    # eval divides by n − 1, training by n: a difference of less than a percent here
     torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
 
 
@@ -131,10 +131,10 @@ def test_receptive_radius_bounds_what_a_logit_sees(architecture):
 
 
 def test_gradients_reach_an_upsampling_in_its_own_layout():
-    """A part of a concatenation is contiguous in no layout: the way back would take five times as long."""
+    """The gradient of half a concatenation is in neither layout; backward would take five times as long."""
     x = torch.rand(2, 8, 6, 5).to(memory_format=torch.channels_last).requires_grad_()
     strides = []
-    doubled = double(x)
+    doubled = upsample_2x(x)
     doubled.register_hook(lambda gradient: strides.append(gradient.stride()))
     both = torch.cat([doubled, torch.rand(2, 3, 12, 10).to(memory_format=torch.channels_last)], dim=1)
     weights = torch.rand(both.shape).to(memory_format=torch.channels_last)

@@ -1,4 +1,4 @@
-"""The list of networks: what follows from an entry, and one that is made while the program runs."""
+"""The list of networks: what follows from an entry, and an entry that is added at run time."""
 
 from __future__ import annotations
 

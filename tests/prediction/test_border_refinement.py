@@ -19,7 +19,7 @@ from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.fit_borders import _logistic_regression, fit_refinement, fit_to_strokes
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.models.model import N_WEIGHTS, Model
+from napari_fewshot_cells.models.model import N_REFINEMENT_WEIGHTS, Model
 from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.prediction.border_refinement import border_features, refine_steps
 from napari_fewshot_cells.prediction.metrics import iou
@@ -73,7 +73,7 @@ def test_few_or_wrong_shots_leave_more_of_the_logit_as_it_is(
     right, wrong = (found & truth).sum(), (found ^ truth).sum()
     assert (right / wrong > 4) == trusted
     says = k_shot * right / wrong / 4
-    as_it_is = np.eye(N_WEIGHTS)[1]
+    as_it_is = np.eye(N_REFINEMENT_WEIGHTS)[1]
     np.testing.assert_allclose(learnt, (says * alone + as_it_is) / (says + 1), rtol=1e-3, atol=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_strokes_count_as_much_as_the_logit_however_many(k_shot: int) -> None:
     z = (x - x.mean(axis=0)) / x.std(axis=0)
     bias, weights = _logistic_regression(np.tile(z, (k_shot, 1)), np.tile(mask[painted], k_shot))
     weights = weights / x.std(axis=0)
-    expected = (np.r_[bias - x.mean(axis=0) @ weights, weights] + np.eye(N_WEIGHTS)[1]) / 2
+    expected = (np.r_[bias - x.mean(axis=0) @ weights, weights] + np.eye(N_REFINEMENT_WEIGHTS)[1]) / 2
     np.testing.assert_allclose(learnt, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -157,7 +157,7 @@ def test_logistic_regression_is_where_its_gradient_is_zero() -> None:
 def test_strips_have_no_seams(shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(3)
     logit, image = rng.normal(size=(2, *shape)).astype(np.float32)
-    weights = tuple(rng.normal(size=N_WEIGHTS))
+    weights = tuple(rng.normal(size=N_REFINEMENT_WEIGHTS))
     whole = finish(refine_steps(logit, image, weights))
     monkeypatch.setattr("napari_fewshot_cells.prediction.border_refinement._STRIP", 7 * shape[1])
     steps = refine_steps(logit, image, weights)
@@ -198,7 +198,7 @@ def test_a_model_keeps_it_in_its_file_and_the_next_training_does_not(fine_tuned,
     assert onward.card.refinement is copies[0].card.refinement is None
 
 
-@pytest.mark.parametrize("damage", [[1.0, 2.0], ["a"] * N_WEIGHTS, 3])
+@pytest.mark.parametrize("damage", [[1.0, 2.0], ["a"] * N_REFINEMENT_WEIGHTS, 3])
 def test_a_damaged_one_is_an_error(fine_tuned, tmp_path, damage) -> None:
     broken = replace(fine_tuned[0], card=replace(fine_tuned[0].card, refinement=damage))
     json.dumps(asdict(broken.card))

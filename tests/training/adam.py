@@ -1,4 +1,4 @@
-"""Adam written out, for comparison."""
+"""A written-out Adam, for comparison."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 
 
 def adam_by_hand(network, loss_of_step, steps, lr, weight_decay):
-    """Change a network by Adam, its moments in float64, along the gradients of ``loss_of_step(step)``."""
+    """Train a network by Adam with float64 moments on the gradients of ``loss_of_step(step)``."""
     m = v = dict.fromkeys(dict(network.named_parameters()), 0.0)
     for step in range(1, steps + 1):
         network.zero_grad()
@@ -21,7 +21,7 @@ def adam_by_hand(network, loss_of_step, steps, lr, weight_decay):
 
 
 def assert_same_steps(parameters, by_hand, steps, lr):
-    """Where a gradient is about zero, its sign is noise and a step is ±lr: compare the others."""
+    """Compare parameters, except those of tiny gradients: the sign there is noise, and a step is ±lr."""
     for name, parameter in by_hand.named_parameters():
         apart = (parameters[name] - parameter.detach()).abs()
         assert apart.max() <= 2 * steps * lr, name

@@ -1,4 +1,4 @@
-"""The terms of the loss: what follows from an entry."""
+"""The terms of the loss, and what follows from an entry."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ without = run("without", "--meta-steps", "1", "--gamma", "0")
 assert "L_S" not in without.card.notes
 assert not model.network.head.weight.equal(without.network.head.weight)
 
-# a run from before the term was there goes on without it, in its own columns
+# a run that began before the term existed resumes without it, in its old columns
 from napari_fewshot_cells.models.model_file import write_model
 from pathlib import Path
 known = {k: v for k, v in without.card.hyper_parameters.items() if k not in ("gamma", "size")}
@@ -84,7 +84,7 @@ def test_an_entry_is_all_that_a_term_takes(tmp_path, two_sources):
 
 def test_the_papers_terms_and_columns():
     assert [term.symbol for term in LOSS_TERMS.values()] == ["L_ER", "L_D"]
-    assert LOSS_COLUMNS == ("bce", "entropy", "distillation", "last_bce")  # of all curves that are stored
+    assert LOSS_COLUMNS == ("bce", "entropy", "distillation", "last_bce")  # the columns of all stored curves
     config = ReptileConfig(0.5, 0.25)
     assert (config.weight("entropy"), config.weight("distillation")) == (0.5, 0.25)
     assert (config.variant("entropy"), config.variant("distillation")) == ("printed", "pairwise")
@@ -100,10 +100,10 @@ def test_sets_that_no_term_looks_at_are_not_needed(alpha, beta, others):
 
 def test_too_few_sources_names_the_terms_that_are_on():
     with pytest.raises(
-        DataError, match="With L_ER at least two source sets are needed; give more, or alpha 0"
+        DataError, match="With L_ER, at least two source sets are needed; give more sets, or set alpha to 0"
     ):
         check_sources(ReptileConfig(0.1, 0), 1)
-    with pytest.raises(DataError, match=r"With L_ER and L_D .*, or alpha and beta 0"):
+    with pytest.raises(DataError, match=r"With L_ER and L_D, .*, or set alpha and beta to 0"):
         check_sources(ReptileConfig(), 1)
 
 

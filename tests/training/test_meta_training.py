@@ -1,4 +1,4 @@
-"""Runs: checkpoints that go on bit for bit, curves, and what Ctrl-C leaves."""
+"""Runs: they resume bit for bit, write learning curves, and leave whole files after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_curves_hold_every_loss_term_of_every_task(tmp_path, sources, tasks):
 def test_interrupted_in_the_middle_of_an_iteration(tmp_path, sources, tasks):
     card = new_card("fcrn", sources, CONFIG, command="", device="cpu")
     steps = meta_train(tmp_path, card, tasks, CONFIG, Budget(meta_steps=5))
-    for _ in range(3):  # one task into the second iteration
+    for _ in range(3):  # until the first task of the second iteration
         next(steps)
     steps.close()
     assert read_model(tmp_path / MODEL_FILE).card.hyper_parameters["iterations"] == 1
@@ -78,7 +78,7 @@ def test_interrupted_in_the_middle_of_an_iteration(tmp_path, sources, tasks):
 
 @pytest.mark.parametrize("written", [False, True])
 def test_interrupted_at_the_curves(tmp_path, interrupted_at_second_rows, sources, tasks, written):
-    """Before or after the rows of the second iteration: rows and weights are of the same iterations."""
+    """If Ctrl-C comes before or after the second rows, rows and weights are of the same iterations."""
     with interrupted_at_second_rows(meta_training, written), pytest.raises(KeyboardInterrupt):
         run(tmp_path, sources, tasks, 3)
     assert read_model(tmp_path / MODEL_FILE).card.hyper_parameters["iterations"] == 1
@@ -90,7 +90,7 @@ def test_interrupted_at_the_curves(tmp_path, interrupted_at_second_rows, sources
 def test_curves_beyond_the_checkpoint_are_run_again(tmp_path, sources, tasks):
     run(tmp_path, sources, tasks, 1)
     with (tmp_path / CURVES_FILE).open("a") as file:
-        file.write("2,9.9,B39,1,1,1,1\n")  # a killed process wrote curves, but no checkpoint yet
+        file.write("2,9.9,B39,1,1,1,1\n")  # a killed process has written curves, but no checkpoint
     run(tmp_path, sources, tasks, 2)
     assert len(rows(tmp_path)) == 4
 
@@ -157,7 +157,7 @@ def test_an_annealed_run_resumes_bit_for_bit(tmp_path, sources, tasks):
 
 
 def start_of(folder, sources, tasks):
-    """A short transfer learning, to begin with."""
+    """A start from a short transfer learning."""
     config = TransferConfig(batch=2, crop_size=32)
     card = new_transfer_card("fcrn", sources, config, command="", device="cpu")
     return finish(transfer_train(folder, card, tasks, config, Budget(meta_steps=1)))
@@ -184,7 +184,7 @@ def test_a_start_that_does_not_fit(tmp_path, sources, tasks):
     with pytest.raises(DataError, match="was trained on EM too, which this run leaves out"):
         run(tmp_path / "run", sources[:1], tasks[:1], 1, plain, start=start)
     other = replace(start, card=replace(start.card, architecture="unet"))
-    with pytest.raises(ModelError, match="is a unet, not a fcrn; choose --arch like it"):
+    with pytest.raises(ModelError, match="is a unet, not a fcrn; add --arch unet"):
         run(tmp_path / "run", sources, tasks, 1, start=other)
     assert not (tmp_path / "run").exists()
 
@@ -272,7 +272,7 @@ def test_a_signal_keeps_the_last_complete_iteration(tmp_path, own, number):
         process.send_signal(number)
         _, stderr = process.communicate(timeout=60)
     finally:
-        process.kill()  # if the signal did not end it
+        process.kill()  # if the signal has not ended it
     assert process.returncode == 130
     assert b"Traceback" not in stderr
     assert b"Stopped; the last complete iteration is in" in stderr

@@ -33,7 +33,7 @@ def flat(theta):
 
 def episode_of(tasks, m, iteration=0):
     episode = draw_episode(tasks, m, SMALL, np.random.default_rng([CONFIG.seed, iteration, m]))
-    return to_device(episode, torch.device("cpu"))  # channels-last: another layout rounds otherwise
+    return to_device(episode, torch.device("cpu"))  # as channels-last: another layout rounds differently
 
 
 @pytest.mark.parametrize("meta_lr", [1.0, 0.3])
@@ -113,7 +113,7 @@ def test_alpha_and_beta_zero_is_plain_bce(tasks):
 
 @pytest.fixture
 def drawn_from(monkeypatch):
-    """Names of the tasks that an episode draws from, in order."""
+    """Names of the tasks that an episode draws from, in order of drawing."""
     names, draw_samples = [], episodes._draw_samples
 
     def noted(task, shape, rng):
@@ -275,7 +275,7 @@ def test_set_theta_takes_copies():
 
 
 class Toy(torch.nn.Module):
-    """One weight w; the latent code of an image of value c is w - c, of a black one 0."""
+    """A network with one weight w. The latent code of an image of value c is w - c; of a black image, 0."""
 
     def __init__(self, w):
         super().__init__()
@@ -287,7 +287,7 @@ class Toy(torch.nn.Module):
 
 @pytest.fixture
 def quadratic(monkeypatch, tasks):
-    """Tasks whose loss is L_D = (w - c_m)² and nothing else: nothing is annotated, S̃_p is black."""
+    """Tasks whose only loss is L_D = (w - c_m)²: nothing is annotated, and S̃_p is black."""
     centres = [-1.0, 4.0]
 
     def episode(_tasks, m, shape, rng, **_):
@@ -312,8 +312,8 @@ def trajectory(w, tasks, config, iterations):
 def test_quadratic_trajectory_with_gradient_descent_inside(
     monkeypatch, tasks, quadratic, inner_steps, meta_lr
 ):
-    # k steps of gradient descent on (w - c)² take w to c + (1 - 2η)^k (w - c), so Reptile goes to the mean of
-    # the c's geometrically: w_i = c̄ + (1 - ε (1 - (1 - 2η)^k))^i (w_0 - c̄).
+    # k steps of gradient descent on (w - c)² take w to c + (1 - 2η)^k (w - c). So Reptile approaches the
+    # mean of the c's, c̄, geometrically: w_i = c̄ + (1 - ε (1 - (1 - 2η)^k))^i (w_0 - c̄).
     monkeypatch.setattr(torch.optim, "Adam", torch.optim.SGD)
     eta, mean = 0.05, quadratic.mean()
     shape = EpisodeShape(inner_steps=inner_steps)
@@ -324,8 +324,8 @@ def test_quadratic_trajectory_with_gradient_descent_inside(
 
 
 def test_quadratic_trajectory_with_adam_s_first_step_inside(tasks, quadratic):
-    # Adam's first step is η sign(w - c), whatever the distance: Reptile walks straight until it is among the
-    # c's, where the steps of the two tasks cancel. 10.25 to 3.75 at 0.5 an iteration, and there it stays.
+    # Adam's first step is η sign(w - c) at any distance. So Reptile moves by 0.5 an iteration, from 10.25 to
+    # 3.75, between the c's. There the steps of the two tasks cancel, and it stays.
     config = ReptileConfig(
         alpha=0, beta=1, meta_lr=0.5, lr=1.0, weight_decay=0, episode=EpisodeShape(inner_steps=1)
     )

@@ -1,4 +1,4 @@
-"""Transfer learning: what a step does, what a batch holds, and runs that go on bit for bit."""
+"""Transfer learning: its steps, its batches, and runs that resume bit for bit."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_an_annealed_rate_falls_along_half_a_cosine_and_resumes(tmp_path, source
 
 
 def images_of(batches, tasks):
-    """Which image, counted over all sources, each crop of native scale comes from."""
+    """The image that each crop of native scale comes from, counted over all sources."""
     samples = [sample for task in tasks for sample in task.samples]
     found = []
     for crop in torch.cat([batch.image for batch in batches])[:, 0].numpy():
@@ -134,7 +134,7 @@ def images_of(batches, tasks):
 
 def test_by_set_the_sets_take_turns_and_each_image_comes_once_an_epoch(tasks, monkeypatch):
     monkeypatch.setattr(transfer, "augment_crop", lambda stack, rng: stack)
-    draw = crop_source(tasks, replace(PLAIN, by_set=True))  # two sets of three images, three a batch
+    draw = crop_source(tasks, replace(PLAIN, by_set=True))  # two sets of three images, batches of three
     one, other = {0, 1, 2}, {3, 4, 5}
     assert [set(images_of([draw(step)], tasks)) for step in range(4)] == [one, other, one, other]
     with pytest.raises(FewShotError, match="leave out --by-set or --stride"):
@@ -153,7 +153,7 @@ def test_balance_is_the_power_of_w(tmp_path, sources, tasks):
 
 def test_all_sources_are_shuffled_together_and_each_image_comes_once_an_epoch(tasks, monkeypatch):
     monkeypatch.setattr(transfer, "augment_crop", lambda stack, rng: stack)
-    draw = crop_source(tasks, PLAIN)  # six images, three a batch: an epoch is two batches
+    draw = crop_source(tasks, PLAIN)  # six images in batches of three: an epoch is two batches
     epochs = [images_of([draw(step), draw(step + 1)], tasks) for step in (0, 2, 4)]
     assert all(sorted(epoch) == [0, 1, 2, 3, 4, 5] for epoch in epochs)
     assert epochs[0] != epochs[1] or epochs[1] != epochs[2]
@@ -208,7 +208,7 @@ def test_a_resumed_run_ends_where_an_unbroken_one_does_bit_for_bit(tmp_path, who
 
 
 def test_without_adams_moments_it_would_end_elsewhere(tmp_path, monkeypatch, whole, sources, tasks):
-    """The state file is what makes the difference: θ alone is not enough."""
+    """Resuming needs the state file: θ alone is not enough."""
     run(tmp_path, sources, tasks, 2)
     restore = transfer.restore
 
@@ -232,7 +232,7 @@ def test_closing_keeps_the_last_complete_step(tmp_path, whole, sources, tasks):
 
 
 def test_interrupted_inside_a_step(tmp_path, monkeypatch, whole, sources, tasks):
-    """Half a step of Adam has changed the network; what is kept is the step before."""
+    """Half a step of Adam has changed the network, but the step before it is saved."""
     step = torch.optim.Adam.step
 
     def interrupted(adam, *arguments):
@@ -250,7 +250,7 @@ def test_interrupted_inside_a_step(tmp_path, monkeypatch, whole, sources, tasks)
 
 @pytest.mark.parametrize("written", [False, True])
 def test_interrupted_at_the_curves(tmp_path, interrupted_at_second_rows, whole, sources, tasks, written):
-    """Before or after the row of the second step: rows and weights are of the same steps."""
+    """If Ctrl-C comes before or after the row of step 2, rows and weights are of the same steps."""
     with interrupted_at_second_rows(transfer, written), pytest.raises(KeyboardInterrupt):
         run(tmp_path, sources, tasks, 4)
     assert [row["iteration"] for row in rows(tmp_path)] == ["1"]
@@ -262,7 +262,7 @@ def test_killed_between_state_and_model(tmp_path, whole, sources, tasks):
     run(tmp_path, sources, tasks, 2)
     older = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     run(tmp_path, sources, tasks, 4)
-    (tmp_path / MODEL_FILE).write_bytes(older[MODEL_FILE])  # the state is that of step 4 already
+    (tmp_path / MODEL_FILE).write_bytes(older[MODEL_FILE])  # the state is already of step 4
     assert_same_weights(whole[1], run(tmp_path, sources, tasks, 4))
     assert read_model(tmp_path / MODEL_FILE).card.hyper_parameters["iterations"] == 4
     assert len(rows(tmp_path)) == 4
@@ -271,14 +271,14 @@ def test_killed_between_state_and_model(tmp_path, whole, sources, tasks):
 def test_curves_beyond_the_checkpoint_are_run_again(tmp_path, sources, tasks):
     run(tmp_path, sources, tasks, 1)
     with (tmp_path / CURVES_FILE).open("a") as file:
-        file.write("2,9.9,1\n3,1")  # a killed process wrote curves, but no checkpoint yet
+        file.write("2,9.9,1\n3,1")  # a killed process has written curves, but no checkpoint
     run(tmp_path, sources, tasks, 2)
     assert [row["iteration"] for row in rows(tmp_path)] == ["1", "2"]
 
 
 def test_a_spent_budget_changes_nothing(tmp_path, sources, tasks):
     first = run(tmp_path, sources, tasks, 1)
-    (tmp_path / STATE_FILE).unlink()  # a start that was published alone
+    (tmp_path / STATE_FILE).unlink()  # as if the model was published alone
     before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
     assert_same_weights(first, run(tmp_path, sources, tasks, 1))
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
@@ -325,9 +325,9 @@ def test_the_card_says_how(whole):
     assert (settings["lr"], settings["weight_decay"], settings["batch"]) == (1e-3, 5e-4, 3)
     assert settings["scale_jitter"] == 1.25
     assert "alpha" not in settings
-    assert "anneal" not in settings  # off; a run of before it can go on
+    assert "anneal" not in settings  # off by default, so an older run can resume
     with_stride = TransferConfig(stride=38).as_dict()
     assert with_stride["min_foreground"] == 360
-    assert "scale_jitter" not in with_stride  # it plays no part
+    assert "scale_jitter" not in with_stride  # unused with a stride
     assert card.commit
     assert card.machine

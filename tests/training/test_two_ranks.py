@@ -1,4 +1,4 @@
-"""One meta-training spread over ranks, through torchrun as users do."""
+"""One meta-training on several ranks, started by torchrun as users do."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TINY = ["--k-shot", "2", "--inner-steps", "1", "--crops", "1", "--crop-size", "3
 
 @pytest.fixture(scope="module")
 def three_sources(two_sources, tmp_path_factory):
-    """Options that name three sources, so that two ranks have unequal shares."""
+    """Options for three sources, so that two ranks have unequal shares."""
     folder = tmp_path_factory.mktemp("own")
     for name, of in {"nuclei": "B39", "mitochondria": "EM", "more": "B39"}.items():
         shutil.copytree(two_sources / of, folder / name)
@@ -74,15 +74,15 @@ def test_ranks_give_what_one_rank_gives(tmp_path, three_sources, one_rank, ranks
     arguments = [*TRAIN, "meta", *three_sources, *TINY, "--out", str(out), "--meta-steps", "2"]
     result = train(*torchrun(ranks), *arguments)
     assert result.returncode == 0, result.stderr
-    assert result.stdout.split() == [str(out / MODEL_FILE)]  # one rank alone says so
+    assert result.stdout.split() == [str(out / MODEL_FILE)]  # only one rank prints it
     assert f"{ranks} ranks" in read_model(out / MODEL_FILE).card.machine
-    assert torch.equal(weights(out), weights(one_rank))  # each rank has one thread, as the one had
+    assert torch.equal(weights(out), weights(one_rank))  # every rank has one thread, as the single one had
     assert rows(out) == rows(one_rank)
 
 
 @contextmanager
 def two_ranks(arguments, out):
-    """A run without end that has written two iterations of three sources."""
+    """An endless run that has written two iterations of three sources."""
     process = subprocess.Popen(
         [sys.executable, *torchrun(2), *TRAIN, *arguments, "--meta-steps", "100000"],
         stdout=subprocess.PIPE,

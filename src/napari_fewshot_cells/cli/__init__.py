@@ -1,4 +1,4 @@
-"""``napari-fewshot``: flags in, exit codes out.
+"""The command ``napari-fewshot``: it turns flags into calls, and results into text and exit codes.
 
-It never holds any science and never opens a window.
+It never computes anything itself, and never opens a window.
 """

@@ -1,4 +1,4 @@
-"""The choices that more than one command offers."""
+"""Choices that several commands offer."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from ..datasets.five_sets import PUBLISHED_SETS
 from ..models.registry import NETWORKS, PAPERS_DEFAULT
 
 Architecture = StrEnum("Architecture", {name: name for name in NETWORKS})  # type: ignore[misc]
-"""All networks."""
+"""Every network of the registry."""
 
 Bundled = StrEnum("Bundled", {name: name for name in NETWORKS if NETWORKS[name].bundled})  # type: ignore[misc]
-"""Those whose trained weights come with the package."""
+"""Networks whose trained weights come with the package."""
 
-PAPERS_FIRST = Architecture(PAPERS_DEFAULT)
-"""What a training of the paper takes by default."""
+DEFAULT_ARCHITECTURE = Architecture(PAPERS_DEFAULT)
+"""Network that `meta` and `transfer` train by default."""
 
-WHAT_FOR = " ".join(f"{name}: {network.good_for}" for name, network in NETWORKS.items())
-"""What each network is good for, for the help."""
+NETWORKS_HELP = " ".join(f"{name}: {network.good_for}" for name, network in NETWORKS.items())
+"""What each network is good for, for help texts."""
 
 
 class Target(StrEnum):
-    """The set that is left out of the sources: none, or one of the published sets."""
+    """Source set to leave out of training: one of the published sets, or none."""
 
-    _ignore_ = "published"  # the variable of the loop
+    _ignore_ = "published"  # the loop variable is not a member
     none = "none"
     for published in PUBLISHED_SETS:
         vars()[published] = published
 
 
 class Precision(StrEnum):
-    """Of the passes through the network."""
+    """Number format of the passes through the network."""
 
     full = "32-true"
     bf16 = "bf16-mixed"

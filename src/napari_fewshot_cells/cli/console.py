@@ -1,4 +1,4 @@
-"""How a console command ends: one line on stderr and an exit code, for wrong usage and Ctrl-C too."""
+"""Ends console commands, after wrong usage and Ctrl-C too, with one line on stderr and an exit code."""
 
 from __future__ import annotations
 
@@ -15,41 +15,41 @@ from ..base.errors import FewShotError
 from ..base.host_process import limit_openmp_spinning
 
 STOPPED = 130
-"""What shells use for a program ended by Ctrl-C."""
+"""Exit code after Ctrl-C, as in shells."""
 
-EXIT_CODE = 2
-"""Of wrong input and wrong usage."""
-# Newer typer carries its own copy of click, older typer uses the common one: this is right with both.
+WRONG_INPUT = 2
+"""Exit code for wrong input and wrong usage."""
+# New versions of typer bundle click, old ones import it: this base class is right for both.
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
 
 
 def run(app: typer.Typer, name: str) -> NoReturn:
-    """Run a command line and exit.
+    """Run a command line, then exit.
 
     Parameters
     ----------
     app : typer.Typer
     name : str
-        Of the command, for usage messages.
+        Name of the command, for usage messages.
     """
-    _hush_the_decoders()
+    _silence_decoders()
     limit_openmp_spinning()
     try:
         result = app(prog_name=name, standalone_mode=False)
     except _UsageError as error:
         message = " ".join(str(error.format_message()).split())  # type: ignore[attr-defined]
         typer.echo(f"error: {message} Try '{name} --help'.", err=True)
-        sys.exit(EXIT_CODE)
-    except OSError as error:  # a file of the user's that may not be read, a drive that is gone
+        sys.exit(WRONG_INPUT)
+    except OSError as error:  # an unreadable file, a drive that was removed
         typer.echo(f"error: {error.filename or 'file system'}: {error.strerror or error}.", err=True)
-        sys.exit(EXIT_CODE)
-    except KeyboardInterrupt:  # only while modules are imported; see `stoppable`
+        sys.exit(WRONG_INPUT)
+    except KeyboardInterrupt:  # during imports only; later, `stoppable` handles it
         sys.exit(STOPPED)
     sys.exit(result if isinstance(result, int) else 0)
 
 
-def _hush_the_decoders() -> None:
-    """Keep what Pillow and tifffile mutter about damaged files off stderr: our one line says it."""
+def _silence_decoders() -> None:
+    """Silence Pillow and tifffile about damaged files: our one line reports them."""
     warnings.filterwarnings("ignore", module=r"(PIL|tifffile|imageio|skimage)\b")
     logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
@@ -74,11 +74,11 @@ def one_line_errors() -> Iterator[None]:
         @one_line_errors()
         def predict(...): ...
 
-    Any other exception is a fault of ours and passes through unchanged.
+    Any other exception is a bug and passes through unchanged.
     """
     try:
         yield
     except FewShotError as error:
-        line = " ".join(str(error).split())  # a path or a library's text may hold line breaks
+        line = " ".join(str(error).split())  # a path or a library's message may contain line breaks
         typer.echo(f"error: {line}", err=True)
-        raise typer.Exit(EXIT_CODE) from None
+        raise typer.Exit(WRONG_INPUT) from None

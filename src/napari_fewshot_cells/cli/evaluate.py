@@ -1,4 +1,4 @@
-"""``napari-fewshot evaluate``: how well predicted labels agree with the truth."""
+"""``napari-fewshot evaluate``: scores predicted labels against the ground truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Score:
-    """One image's: IoU of the foreground, and AP of the instances at IoU 0.5."""
+    """Scores of one image: IoU of the foreground, and AP of the instances at IoU 0.5."""
 
     name: str
     iou: float
@@ -30,24 +30,30 @@ class Score:
 @one_line_errors()
 @stoppable("nothing was written.")
 def evaluate(
-    predicted: Annotated[Path, typer.Argument(metavar="PREDICTED", help="A label image or a folder.")],
+    predicted: Annotated[
+        Path, typer.Argument(metavar="PREDICTED", help="A label image, or a folder of them.")
+    ],
     truth: Annotated[
         Path,
-        typer.Argument(metavar="TRUTH", help="The same, paired by stem. 0 is background, all above cells."),
+        typer.Argument(
+            metavar="TRUTH",
+            help="The ground truth: a label image, or a folder of them paired by stem. "
+            "0 is background, higher values are cells.",
+        ),
     ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers to this file too.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write the scores to this file.")
     ] = None,
 ) -> None:
-    """Mean IoU of the foreground as in the paper, and average precision of the instances at IoU 0.5.
+    """Score labels: IoU of the foreground as in the paper, average precision of the instances at IoU 0.5.
 
-    Average precision is TP / (TP + FP + FN). In an image with one value above 0, a mask, the connected
-    components are the instances.
+    Average precision is TP / (TP + FP + FN). An image with a single value above 0 is a mask: its instances
+    are its connected components.
     """
     from ..data.image_files import pair_by_stem
 
     pairs = pair_by_stem(predicted, truth)
-    _say_what_stays_out(predicted, {file for file, _ in pairs})
+    _note_unpaired(predicted, {file for file, _ in pairs})
     if json_file is not None:
         make_writable(json_file.parent)
     scores = [score(*pair) for pair in pairs]
@@ -62,9 +68,9 @@ def score(predicted: Path, truth: Path) -> Score:
     Raises
     ------
     ImageError
-        One cannot be read.
+        A file cannot be read.
     DataError
-        Their shapes differ.
+        The shapes differ.
     """
     from ..data.image_files import read_labels
     from ..data.readers import stem_of
@@ -73,17 +79,17 @@ def score(predicted: Path, truth: Path) -> Score:
     a, b = read_labels(predicted), read_labels(truth)
     if a.shape != b.shape:
         raise DataError(
-            f"'{predicted}' has shape {a.shape} and '{truth}' {b.shape}; they must be of one image."
+            f"'{predicted}' has shape {a.shape}, but '{truth}' has {b.shape}; give labels of the same image."
         )
     return Score(stem_of(truth), iou(a, b), average_precision(_instances(a), _instances(b)))
 
 
-def _say_what_stays_out(predicted: Path, paired: set[Path]) -> None:
+def _note_unpaired(predicted: Path, paired: set[Path]) -> None:
     from ..data.image_files import list_images
 
     alone = [f for f in list_images(predicted) if f not in paired and not f.stem.endswith("_probability")]
     if alone:
-        typer.echo(f"note: predicted files without a truth stay out: {len(alone)}.", err=True)
+        typer.echo(f"note: predicted files without a ground truth are not scored: {len(alone)}.", err=True)
 
 
 def _instances(labels: Labels) -> Labels:
@@ -95,7 +101,7 @@ def _instances(labels: Labels) -> Labels:
 
 
 def _spread(values: list[float]) -> float:
-    """Standard deviation over the images (n − 1); 0 for a single one."""
+    """Standard deviation over the images (n − 1); 0 for a single image."""
     return stdev(values) if len(values) > 1 else 0.0
 
 

@@ -1,4 +1,4 @@
-"""``napari-fewshot finetune``: annotated images in, a model out."""
+"""``napari-fewshot finetune``: makes a model from annotated images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from ..base.atomic_files import make_writable, writing
 from ..base.devices import check_device_name, choose_device, enough_memory
 from ..models.registry import DEFAULT, PAPERS_DEFAULT
-from .choices import WHAT_FOR, Bundled
+from .choices import NETWORKS_HELP, Bundled
 from .console import one_line_errors, stoppable
 from .progress_bar import with_bar
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..data.support_set import SupportSet
     from ..models.model import Model
 
-STEPS_WITHOUT_END = 100_000
-"""When time decides: more steps than any machine takes."""
+UNLIMITED_STEPS = 100_000
+"""Step limit if `--seconds` ends the training: more steps than any machine takes."""
 
 
 class RecipeName(StrEnum):
-    """How to fine-tune."""
+    """The recipe to fine-tune by."""
 
     button = "button"
     paper = "paper"
@@ -42,49 +42,55 @@ def finetune(
         Path,
         typer.Argument(
             metavar="ANNOTATIONS",
-            help="A label image or a folder of them, paired with the images by stem. "
-            "0 is not annotated, 1 background, 2 and more cells.",
+            help="A label image, or a folder of them paired with IMAGES by stem. "
+            "0 is not annotated, 1 is background, 2 and above are cells.",
         ),
     ],
     out: Annotated[
         str,
-        typer.Option("--out", metavar="MODEL", help="A file (.safetensors) or a name in the model library."),
+        typer.Option(
+            "--out",
+            metavar="MODEL",
+            help="The new model: a .safetensors file, or a name in the model library.",
+        ),
     ],
     arch: Annotated[
         Bundled | None,
         typer.Option(
-            help="The network to begin with; "
-            f"by default {DEFAULT}, with the paper's recipe {PAPERS_DEFAULT}. {WHAT_FOR}",
+            help=f"The network to start from (default: {DEFAULT}; "
+            f"with --recipe paper: {PAPERS_DEFAULT}). {NETWORKS_HELP}",
             show_default=False,
         ),
     ] = None,
     whole_image: Annotated[
         bool,
         typer.Option(
-            "--whole-image", help="Everything is annotated: 0 is background, all above it are cells."
+            "--whole-image", help="Every pixel is annotated: 0 is background, higher values are cells."
         ),
     ] = False,
     recipe: Annotated[
         RecipeName,
-        typer.Option(help="The button's, or the paper's: 20 epochs at native scale, minutes for each image."),
+        typer.Option(help="button: as in the panel. paper: 20 epochs at native scale, minutes per image."),
     ] = RecipeName.button,
     seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="Train for this time instead of a number of steps.")
+        float | None, typer.Option(min=0.1, help="Train for this many seconds instead of a number of steps.")
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Train for this many steps (default: 60, and 5 more for each further image)."
+            min=1, help="Train for this many steps (default: 60, plus 5 for each image after the first)."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the crops; the same seed, the same model.")] = 0,
-    device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the crops. The same seed gives the same model.")
+    ] = 0,
+    device: Annotated[str, typer.Option(help="Device to compute on: cpu, cuda or mps.")] = "cpu",
 ) -> None:
     """Fine-tune a bundled network on 1 to 10 annotated images."""
     if seconds is not None and steps is not None:
         raise typer.BadParameter("give --seconds or --steps, not both.")
     if recipe is RecipeName.paper and (seconds is not None or steps is not None):
-        raise typer.BadParameter("the paper's recipe has its own length: no --seconds or --steps with it.")
+        raise typer.BadParameter("the paper's recipe has a fixed length; leave out --seconds and --steps.")
     from ..models.library import load_model
 
     name, target = model_target(out)
@@ -92,7 +98,7 @@ def finetune(
     arch = arch or Bundled(PAPERS_DEFAULT if recipe is RecipeName.paper else DEFAULT)
     support = read_support(images, annotations, whole_image=whole_image)
     make_writable(target.parent)
-    device = str(choose_device(device))  # imports PyTorch: what is wrong above is said at once
+    device = str(choose_device(device))  # imports PyTorch, which is slow: all else is checked first
     start = load_model(arch.value)
 
     work = _training(start, support, recipe, seconds=seconds, steps=steps, seed=seed, device=device)
@@ -119,7 +125,7 @@ def _training(
     seed: int,
     device: str,
 ) -> Generator[Progress, None, Model]:
-    """The fine-tuning that was asked for, ready to begin."""
+    """The requested fine-tuning, ready to begin."""
     if recipe is RecipeName.paper:
         from ..finetune.paper_recipe import paper_fine_tune
         from ..finetune.recipe import PaperRecipe
@@ -132,17 +138,17 @@ def _training(
     if steps is not None:
         ours = ours.with_steps(steps)
     elif seconds is not None:
-        ours = replace(ours, steps=STEPS_WITHOUT_END)
+        ours = replace(ours, steps=UNLIMITED_STEPS)
     return fine_tune(start, support, recipe=ours, seconds=seconds, seed=seed, device=device)
 
 
 def model_target(out: str) -> tuple[str, Path]:
-    """Name and file of a model to be written: a path if it looks like one, else a name in the library.
+    """Name and file of the model to write; `out` is a path if it looks like one, else a library name.
 
     Raises
     ------
     ModelError
-        A name that no file can have, that of a bundled model, or an existing folder's path.
+        The name is impossible for a file or is a bundled model's, or the path is an existing folder.
     """
     from ..base.errors import ModelError
     from ..models.library import own_path
@@ -152,7 +158,7 @@ def model_target(out: str) -> tuple[str, Path]:
     if not is_path:
         return out, own_path(out)
     if out.endswith(("/", "\\")) or path.is_dir() or not path.name:
-        raise ModelError(f"'{out}' is a folder; --out needs the name of a file or of a model.")
+        raise ModelError(f"'{out}' is a folder; give --out a file or a model's name.")
     if path.suffix != ".safetensors":
         path = path.with_name(path.name + ".safetensors")
     return path.stem, path
@@ -164,7 +170,7 @@ def read_support(images: Path, annotations: Path, *, whole_image: bool) -> Suppo
     Raises
     ------
     FewShotError
-        Whatever is wrong with them, naming the file.
+        An image or annotation cannot be used; the message names the file.
     """
     from ..data.image_files import pair_by_stem, read_labels, read_plane
     from ..data.support_set import make_shot, make_support_set

@@ -1,6 +1,6 @@
-"""The command ``napari-fewshot``: everything that the button does, on files.
+"""The command ``napari-fewshot``: does what the panel does, on files.
 
-Importing this imports neither torch nor scikit-image, so that ``--help`` answers at once.
+This module imports neither torch nor scikit-image, so ``--help`` answers at once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def napari_fewshot(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Show the version, or the help where no command is given."""
+    """Show the version, or the help if no command is given."""
     if version:
         typer.echo(f"napari-fewshot-cells {__version__}")
         raise typer.Exit
@@ -44,6 +44,6 @@ def napari_fewshot(
 
 
 def main() -> None:
-    """Console entry point; exits with 0 done, 1 partly done, 2 wrong input or usage, 130 stopped."""
+    """Console entry point. Exit codes: 0 done, 1 partly done, 2 wrong input or usage, 130 stopped."""
     keep_freed_memory()
     run(app, "napari-fewshot")

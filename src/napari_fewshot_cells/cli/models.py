@@ -1,4 +1,4 @@
-"""``napari-fewshot models``: the library of bundled and own models."""
+"""``napari-fewshot models``: manages the library of bundled and own models."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ if TYPE_CHECKING:
     from ..models.library import ModelEntry
 
 models_app = typer.Typer(
-    help="List, show, import, export, rename, note and delete models.", rich_markup_mode=None
+    help="List, show, import, export, rename and delete models, and write notes on them.",
+    rich_markup_mode=None,
 )
 
 _FORMATS = ", ".join(f"{suffix} ({known.title})" for suffix, known in FORMATS.items())
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the library.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of a model in the library.")]
 
 
 @models_app.callback(invoke_without_command=True)
 def models(context: typer.Context) -> None:
-    """List, show, import, export, rename, note and delete models; alone, list them."""
+    """List, show, import, export, rename and delete models, and write notes on them. By default, list."""
     if context.invoked_subcommand is None:
         list_all()
 
@@ -48,7 +49,7 @@ def list_all() -> None:
 @models_app.command()
 @one_line_errors()
 def show(name: Name) -> None:
-    """Show where a model comes from: its card."""
+    """Show a model's card: what it is and where it comes from."""
     from ..models.model_file import read_card
     from .predict import model_file
 
@@ -60,7 +61,7 @@ def show(name: Name) -> None:
 @models_app.command("import")
 @one_line_errors()
 def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A model file.")]) -> None:
-    """Check a model file and copy it into the library, under the file's name."""
+    """Check a model file, then copy it into the library under the file's name."""
     from ..models.library import import_model, library_dir
 
     with writing(library_dir()):
@@ -71,9 +72,12 @@ def import_file(file: Annotated[Path, typer.Argument(metavar="FILE", help="A mod
 @models_app.command(help=f"Write a model of the library to a file: {_FORMATS}.")
 @one_line_errors()
 def export(
-    name: Name, file: Annotated[Path, typer.Argument(metavar="FILE", help="The file to make.")]
+    name: Name,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The file to write; its suffix chooses the format.")
+    ],
 ) -> None:
-    """Write a model of the library to a file, in the format that its suffix names."""
+    """Write a model of the library to a file, in the format of the file's suffix."""
     with writing(file):
         path = export_to(name, file)
     typer.echo(f"exported '{name}' to {path}")
@@ -82,9 +86,9 @@ def export(
 @models_app.command()
 @one_line_errors()
 def rename(
-    name: Name, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="Its name from now on.")]
+    name: Name, new_name: Annotated[str, typer.Argument(metavar="NEW_NAME", help="The new name.")]
 ) -> None:
-    """Give one of your own models another name."""
+    """Rename one of your own models."""
     from ..models.library import library_dir, rename_model
 
     with writing(library_dir()):
@@ -95,14 +99,15 @@ def rename(
 @models_app.command()
 @one_line_errors()
 def note(
-    name: Name, text: Annotated[str, typer.Argument(metavar="TEXT", help="Takes the place of its note.")]
+    name: Name,
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="The note; it replaces the old one.")],
 ) -> None:
     """Write a note on one of your own models."""
     from ..models.library import edit_note, library_dir
 
     with writing(library_dir()):
         edit_note(name, text)
-    typer.echo(f"noted on '{name}'")
+    typer.echo(f"saved the note on '{name}'")
 
 
 @models_app.command()
@@ -122,11 +127,11 @@ def _row(entry: ModelEntry) -> tuple[str, ...]:
     origin = "bundled" if entry.bundled else "you"
     try:
         card = entry.card
-    except ModelError:  # one damaged file must not hide the others; `show` says what is wrong with it
+    except ModelError:  # one damaged file must not hide the others; `show` reports its fault
         return entry.name, "damaged", origin, *[""] * 5
     size = "" if card.diameter is None else f"{card.diameter:.0f} px"
     shots = str(card.k_shot) if card.k_shot else ""
-    own_note = "" if entry.bundled else " ".join(card.notes.split())  # theirs are for `show`
+    own_note = "" if entry.bundled else " ".join(card.notes.split())  # bundled ones' are long: see `show`
     return entry.name, card.architecture, origin, shots, size, card.date[:10], card.score, own_note
 
 

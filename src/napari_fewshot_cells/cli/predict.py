@@ -1,4 +1,4 @@
-"""``napari-fewshot predict``: a model and images in, instance labels out."""
+"""``napari-fewshot predict``: segments images with a model and writes instance labels."""
 
 from __future__ import annotations
 
@@ -19,51 +19,59 @@ if TYPE_CHECKING:
     from ..prediction.predict_files import BatchEvent, FileReport
 
 PARTLY_DONE = 1
+"""Exit code if some images or jobs failed."""
 
 
 @one_line_errors()
 @stoppable("the images listed are done, the others are not; nothing is half-written.")
 def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A name in the model library or a file.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model: its name in the library, or its file.")
+    ],
     inputs: Annotated[
         list[Path], typer.Argument(metavar="IMAGE_OR_FOLDER...", help="Images, or folders of images.")
     ],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
     probability: Annotated[
-        bool, typer.Option("--probability", help="Write the probability too (float32).")
+        bool, typer.Option("--probability", help="Also write the probability (float32).")
     ] = False,
     min_size: Annotated[
         int | None,
-        typer.Option(min=0, metavar="PX", help="Drop smaller objects (default: a tenth of a typical cell)."),
+        typer.Option(
+            min=0,
+            metavar="PX",
+            help="Drop objects of fewer pixels (default: a tenth of a typical cell).",
+        ),
     ] = None,
     max_hole: Annotated[
-        int, typer.Option(min=0, metavar="PX", help="Fill holes in cells up to this size.")
+        int, typer.Option(min=0, metavar="PX", help="Fill holes of up to this many pixels in cells.")
     ] = 0,
     threshold: Annotated[
-        float, typer.Option(min=0.0, max=1.0, metavar="P", help="Probability above which there is a cell.")
+        float,
+        typer.Option(min=0.0, max=1.0, metavar="P", help="A pixel above this probability belongs to a cell."),
     ] = 0.5,
     measurements: Annotated[
         bool,
-        typer.Option("--measurements", help="Write measurements of the objects too (CSV, in pixels)."),
+        typer.Option("--measurements", help="Also write measurements of the objects (CSV, in pixels)."),
     ] = False,
     report: Annotated[
-        bool, typer.Option("--report", help="Write DIR/report.csv: what has become of each image.")
+        bool, typer.Option("--report", help="Write DIR/report.csv: the outcome for each image.")
     ] = False,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Leave results that are there as they are; do the other images.")
+        bool, typer.Option("--resume", help="Keep existing results; segment the other images only.")
     ] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps.")] = "cpu",
 ) -> None:
-    """Segment images: writes DIR/<stem>.tif, int32 labels of the cells, for each.
+    """Segment images: for each, write the labels of its cells to DIR/<stem>.tif (int32).
 
-    An image that cannot be used is named and left out; the exit code is then 1.
+    An image that cannot be used is reported and skipped; the exit code is then 1.
     """
     from ..data.image_files import list_images
     from ..models.model_file import read_model
 
     check_device_name(device)
     for path in inputs:
-        list_images(path)  # says what is missing before PyTorch is loaded
+        list_images(path)  # reports what is missing before PyTorch is loaded
     loaded = read_model(model_file(model))
     from ..prediction.predict_files import (
         DONE,
@@ -93,7 +101,7 @@ def predict(
 
     table = out / REPORT if report else None
     if table is not None:
-        read_report(table)  # another file of that name: better said before the work than after it
+        read_report(table)  # raises before the work if the file is not a report
     not_done = 0
     events = predict_files(loaded, files, out, settings, device=device, report=table)
     for file in files:
@@ -114,7 +122,7 @@ def predict(
 
 
 def _until_report(events: Generator[BatchEvent, None, None]) -> Generator[Progress, None, FileReport]:
-    """Progress of the file that is next, and what has become of it."""
+    """Yield the progress of the next file; return its report."""
     from ..base.progress import Progress
     from ..prediction.predict_files import FileReport
 
@@ -127,12 +135,12 @@ def _until_report(events: Generator[BatchEvent, None, None]) -> Generator[Progre
 
 
 def model_file(name: str) -> Path:
-    """The file of a model, by name or path; a path may lack its suffix, as in ``finetune --out``.
+    """The file of a model, by name or path. A path may lack its suffix, as in ``finetune --out``.
 
     Raises
     ------
     ModelError
-        No such model.
+        There is no such model.
     """
     from ..models.library import find_file
 

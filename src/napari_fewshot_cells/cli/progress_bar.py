@@ -14,15 +14,15 @@ T = TypeVar("T")
 def with_bar(steps: Generator[Progress, None, T], title: str, *, seconds: float | None = None) -> T:
     """Run a generator to its end behind a bar with stage, loss and remaining time; return its value.
 
-    The bar leaves no trace, and there is none where stderr is no terminal: what stays on stderr are messages.
+    The bar disappears at the end, and is not shown if stderr is no terminal: only messages stay on stderr.
 
     Parameters
     ----------
     steps : generator of Progress
-        Closed if the bar is interrupted.
+        Closed at the end, also after an interruption.
     title : str
     seconds : float, optional
-        If it is time and not the number of steps that ends the fine-tuning.
+        Length of the fine-tuning, if time and not the number of steps ends it.
     """
     from rich import progress as rich
     from rich.console import Console

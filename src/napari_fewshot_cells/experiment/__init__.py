@@ -1,4 +1,4 @@
-"""The paper's matrix: schedules, the cells of target, method and network, and Dask.
+"""The paper's experiment: its schedules, its matrix of targets, methods and networks, and its Dask jobs.
 
-It has no training or fine-tuning code of its own.
+It never trains or fine-tunes by code of its own.
 """

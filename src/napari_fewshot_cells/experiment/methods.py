@@ -1,4 +1,4 @@
-"""The methods that the experiment compares. No torch here: a command line checks their names at once."""
+"""The methods that the experiment compares, without torch: commands check their names at once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Method:
     Attributes
     ----------
     label : str
-        For tables and figures.
+        Name in tables and figures.
     weights : mapping of str to float
-        Of the terms of the loss beside L_BCE; those that are not named are off.
+        Weights of the loss terms besides L_BCE; a missing term has weight 0.
     meta_trains : bool
-        Else it is transfer learning.
+        If False, the method is transfer learning.
     """
 
     label: str
@@ -28,11 +28,11 @@ class Method:
 
     @property
     def all_weights(self) -> dict[str, float]:
-        """The weight of every term, by its name, in their order."""
+        """The weight of every term by the weight's name, in the order of the terms."""
         return dict.fromkeys(weight_names(), 0.0) | dict(self.weights)
 
     def trains_with(self, weights: Mapping[str, float]) -> bool:
-        """Whether these are its weights; a term that is not named, as in an older card, is off."""
+        """Whether these are the method's weights; a missing term, as in an older card, has weight 0."""
         return self.meta_trains and self.all_weights == dict.fromkeys(weight_names(), 0.0) | dict(weights)
 
 
@@ -46,3 +46,4 @@ METHODS: dict[str, Method] = {
 """The five that the paper compares, in the order of its figures."""
 
 META_TRAINED: dict[str, Method] = {name: method for name, method in METHODS.items() if method.meta_trains}
+"""The methods that meta-train."""

@@ -1,7 +1,7 @@
-"""How long and on what to train: the paper's schedule, a budgeted one, and those of TOML files.
+"""Training schedules: the paper's, one with a time budget, and those of TOML files.
 
-A schedule holds all that the five methods have in common, so that they can be compared; what tells them
-apart are the weights of their losses.
+A schedule holds all settings that the five methods share, so that the methods can be compared. They differ in
+the weights of their losses.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ..training.loss_terms import weight_names
 from .methods import META_TRAINED
 
 CPU_MINUTES = 5.0
-"""Of each training in the schedule "cpu", whatever the method."""
+"""Length of each training in the schedule "cpu", for every method."""
 
 CPU_FINE_TUNING = Recipe(
     steps=30,
@@ -45,34 +45,35 @@ CPU_FINE_TUNING = Recipe(
     batch_norm="support",
     views=1,
 )
-"""Of the schedule "cpu". Every value is named: it must stay as it is when the button's defaults change, so
-that the results of different versions add up.
+"""Fine-tuning in the schedule "cpu". It names every value, so it stays the same when the button's defaults
+change, and results of different versions can be pooled.
 """
 
 PAPER_TRANSFER_STEPS = 30_000
 """Adam steps of the paper's transfer learning: 50 epochs in batches of 64.
 
-The authors cut 8,450 to 12,500 crops of every set, whatever its size, and keep 1,000 of them for validation:
-four sets give some 37,000. In steps, the training is as long where sources are larger or smaller.
+The authors cut 8,450 to 12,500 crops from every set, whatever its size, and keep 1,000 of them for
+validation: four sets give about 37,000. Counted in steps, the training has the same length for sources of any
+size.
 """
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What all methods of a comparison share.
+    """The settings that all methods of a comparison share.
 
     Attributes
     ----------
     name : str
         "paper", "cpu", or the name of a TOML file.
     reptile : ReptileConfig
-        Of the four meta-trained methods; see `reptile_config` for the weights and the seed.
+        Meta-training of the four methods that meta-train. Weights and seed: see `reptile_config`.
     meta_budget : Budget
     transfer : TransferConfig
     transfer_budget : Budget
-        Its `meta_steps` are Adam steps.
+        Counts Adam steps as `meta_steps`.
     fine_tuning : Recipe or PaperRecipe
-        Of all five methods.
+        Fine-tuning of all five methods.
     """
 
     name: str
@@ -109,7 +110,7 @@ SCHEDULES = {
             weight_decay=5e-4,
             batch=64,
             crop_size=256,
-            stride=55,  # the middle one of the authors' five, 20 to 140 px
+            stride=55,  # the middle of the authors' five strides, 20 to 140 px
             min_foreground=360,
             scale_jitter=1.0,
             mix=False,
@@ -128,7 +129,7 @@ SCHEDULES = {
     ),
 }
 
-_FROM_ONE = (
+_AT_LEAST_ONE = (
     "batch", "crop_size", "crops", "epochs", "inner_steps", "k_shot", "other_crops",
     "scale_jitter", "steps", "stride",
 )  # fmt: skip
@@ -136,19 +137,19 @@ _TABLES = ("reptile", "meta_budget", "transfer", "transfer_budget", "fine_tuning
 
 
 def get_schedule(name_or_file: str) -> Schedule:
-    """A schedule by name, or from a TOML file that says what differs from one.
+    """A schedule by name, or from a TOML file that changes a named schedule.
 
     Parameters
     ----------
     name_or_file : str
-        "paper", "cpu", or a path that ends in ``.toml``. The file names its ``base`` and may hold the tables
+        "paper", "cpu", or a path that ends in ``.toml``. The file names its ``base`` and may have the tables
         ``[reptile]``, ``[reptile.episode]``, ``[meta_budget]``, ``[transfer]``, ``[transfer_budget]`` and
-        ``[fine_tuning]``. A table may name a base of its own; a budget replaces that of the base.
+        ``[fine_tuning]``. A table may name its own base. A budget replaces the base's.
 
     Raises
     ------
     FewShotError
-        Another name, a file that cannot be read, an unknown key, a value of a wrong type or without sense.
+        The name is unknown, the file cannot be read, a key is unknown, or a value has a wrong type or range.
     """
     if name_or_file in SCHEDULES:
         return SCHEDULES[name_or_file]
@@ -159,7 +160,7 @@ def get_schedule(name_or_file: str) -> Schedule:
 
 
 def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
-    """The schedule's meta-training with the losses of one method.
+    """The meta-training of a schedule, with the losses of one method.
 
     Parameters
     ----------
@@ -170,7 +171,7 @@ def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
     Raises
     ------
     FewShotError
-        Another method, or one that does not meta-train.
+        The method is unknown or does not meta-train.
     """
     if method not in META_TRAINED:
         raise FewShotError(f"'{method}' is not meta-trained; choose from {', '.join(META_TRAINED)}.")
@@ -179,7 +180,7 @@ def reptile_config(schedule: Schedule, method: str, seed: int) -> ReptileConfig:
 
 
 def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
-    """Plain values, as the tables of a TOML file; not weights and seed, which each method has its own."""
+    """Plain values, as in the tables of a TOML file, without weights and seeds, which runs set themselves."""
     tables = asdict(schedule)
     for key in (*weight_names(), "seed"):
         del tables["reptile"][key]
@@ -188,7 +189,7 @@ def schedule_as_dict(schedule: Schedule) -> dict[str, Any]:
 
 
 def write_schedule(schedule: Schedule, path: Path) -> None:
-    """Write a schedule as JSON beside what it made."""
+    """Write a schedule as JSON beside its results."""
     text = json.dumps(schedule_as_dict(schedule), indent=2, ensure_ascii=False)
     write_atomically(path, (text + "\n").encode())
 
@@ -205,15 +206,15 @@ def _from_tables(tables: Mapping[str, Any], path: Path) -> Schedule:
 def _table(tables: Mapping[str, Any], name: str, path: Path) -> Mapping[str, Any]:
     table = tables.get(name, {})
     if not isinstance(table, dict):
-        raise FewShotError(f"'{name}' in '{path}' is no table; write [{name}] and its keys below.")
+        raise FewShotError(f"'{name}' in '{path}' is not a table; write [{name}] and its keys below.")
     return table
 
 
 def _part(name: str, given: dict[str, Any], base: object, path: Path) -> Any:
-    """One attribute of a schedule: that of the base with what a table says otherwise."""
+    """One attribute of a schedule: the base's, with the changes of a table."""
     base = given.pop("base", base)
     if not isinstance(base, str) or base not in SCHEDULES:
-        raise FewShotError(f'\'{path}\' must begin from a schedule of ours: base = "cpu" or "paper".')
+        raise FewShotError(f'\'{path}\' has no known base; add base = "cpu" or base = "paper".')
     default = getattr(SCHEDULES[base], name)
     if not given:
         return default
@@ -222,7 +223,7 @@ def _part(name: str, given: dict[str, Any], base: object, path: Path) -> Any:
     fixed = {"reptile": {*weight_names(), "seed"}, "transfer": {"seed"}}.get(name, set()).intersection(given)
     if fixed:
         raise FewShotError(
-            f"{', '.join(sorted(fixed))} in [{name}] of '{path}' cannot be set: method and command tell them."
+            f"{', '.join(sorted(fixed))} in [{name}] of '{path}' cannot be set: method and command set them."
         )
     return _validated(type(default), _merged(default, given, name, path), name, path)
 
@@ -253,16 +254,16 @@ def _validated(of_type: type, values: Mapping[str, Any], name: str, path: Path) 
         first = error.faults[0]
         where = f"{name}.{first.field}".rstrip(".")
         raise FewShotError(f"{where} in '{path}' is wrong: {first.reason}.") from error
-    _check_sense(part, name, path)
+    _check_ranges(part, name, path)
     return part
 
 
-def _check_sense(part: Any, name: str, path: Path) -> None:
-    """Refuse numbers that no training can use."""
+def _check_ranges(part: Any, name: str, path: Path) -> None:
+    """Reject numbers that no training can use."""
     for field in fields(part):
         value = getattr(part, field.name)
-        least = 1 if field.name in _FROM_ONE else 0
+        least = 1 if field.name in _AT_LEAST_ONE else 0
         if is_dataclass(value):
-            _check_sense(value, f"{name}.{field.name}", path)
+            _check_ranges(value, f"{name}.{field.name}", path)
         elif isinstance(value, int | float) and not least <= value < math.inf:
             raise FewShotError(f"{name}.{field.name} in '{path}' is {value}; it must be at least {least}.")

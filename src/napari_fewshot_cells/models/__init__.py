@@ -1,4 +1,4 @@
-"""Networks, losses, the model with its card, the library of models, and their export.
+"""Networks, losses, models with their cards, the library of models, and their export.
 
-It never reads an image and never trains.
+It never reads an image, and never trains.
 """

@@ -1,4 +1,4 @@
-"""Batch norm: whose statistics a network uses, and when it learns a scale and a shift."""
+"""Batch norm: the statistics that a network uses, and the scale and shift that it learns."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def norm_layers(network: nn.Module) -> Iterator[nn.BatchNorm2d]:
 
 
 def learn_affine(network: nn.Module, scale: float = 1.0) -> None:
-    """Give every batch-norm layer a scale and a shift to be learnt (in place).
+    """Give every batch-norm layer a learnable scale and shift (in place).
 
     Parameters
     ----------
     network : nn.Module
-        Layers that learn theirs already keep them.
+        Layers that already have a scale and a shift keep them.
     scale : float
-        Initial scale; the initial shift is zero. One keeps the function; the authors' code begins fine-tuning
-        with 0.1.
+        Initial scale; the initial shift is zero. A scale of 1 keeps the network's function; the authors' code
+        starts fine-tuning with 0.1.
     """
     for layer in norm_layers(network):
         if layer.affine:
@@ -41,7 +41,7 @@ def learn_affine(network: nn.Module, scale: float = 1.0) -> None:
 
 
 def reset_statistics(network: nn.Module) -> None:
-    """Forget the stored batch-norm statistics: mean 0, variance 1 (in place)."""
+    """Reset the stored batch-norm statistics to mean 0 and variance 1 (in place)."""
     for layer in norm_layers(network):
         layer.reset_running_stats()
 
@@ -50,7 +50,7 @@ def reset_statistics(network: nn.Module) -> None:
 def store_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     """Measure the batch-norm statistics over `batches` and store them for ``eval()`` (in place).
 
-    The stored values are plain averages over the batches, not exponential ones.
+    The stored values are plain averages over the batches, not exponential averages.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def store_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     with _cumulative_average(network), torch.no_grad():
         network.train()
         for batch in batches:
-            # at least 4 × 4 positions in FCRN's latent code: one alone has no variance
+            # pad to at least 4 × 4 positions in FCRN's latent code: a single one has no variance
             below, right = (max(0, 32 - side) for side in batch.shape[-2:])
             network(F.pad(batch, (0, right, 0, below), mode="replicate"))
     network.train(was_training)
@@ -80,10 +80,11 @@ def _cumulative_average(network: nn.Module) -> Iterator[None]:
 
 
 def fused(network: SegmentationNetwork) -> SegmentationNetwork:
-    """A copy for prediction, with the stored batch-norm statistics folded into the convolutions before them.
+    """Fold the stored batch-norm statistics into the convolutions before them, in a copy for prediction.
 
-    Its results are the network's in ``eval()``, but for rounding, and come sooner: normalising is a pass over
-    every feature map. Folding takes as long as a small image; a network that has been folded is not copied.
+    The copy saves a pass over every feature map, so it is faster than the network. Its results are those of
+    the network in ``eval()``, except for rounding. Folding takes as long as predicting a small image. A
+    network that is folded already is returned as it is.
     """
     if not any(norm_layers(network)):
         return network

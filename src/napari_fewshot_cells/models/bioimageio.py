@@ -1,4 +1,4 @@
-"""A model as a package of the bioimage.io model zoo, which many programs for microscopy can run.
+"""Exports a model as a package of the bioimage.io model zoo, which many microscopy programs can run.
 
 References
 ----------
@@ -28,25 +28,25 @@ CITATION = (
 )
 DOI = "10.48550/arXiv.2007.01671"
 
-_SUMMARY = "Finds cells in microscopy images; taught from a few annotated images with napari-fewshot-cells."
+_SUMMARY = "Finds cells in microscopy images; fine-tuned on a few annotated images by napari-fewshot-cells."
 _TEST_SIDE = 256  # px
 
 
 def to_package(model: Model) -> bytes:
-    """A package of the bioimage.io model zoo, as `bioimageio.spec` validates it; a zip file.
+    """The bytes of a bioimage.io package: a zip file that `bioimageio.spec` validates.
 
-    It maps an image whose cells span the canonical diameter to the calibrated probability, normalisation
-    included; how to scale an image, and what to make of the probability, is in its documentation and under
-    ``config``. Nothing is downloaded.
+    The package normalises an image whose cells span the canonical diameter, and predicts the calibrated
+    probability. Its documentation and its ``config`` explain how to scale an image before and what to do with
+    the probability after. Nothing is downloaded.
 
     Raises
     ------
     ModelError
-        As `to_onnx`.
+        See `to_onnx`.
     """
     from bioimageio.spec import ValidationContext, save_bioimageio_package
 
-    # bioimageio.spec leaves files open, which Windows would not delete
+    # bioimageio.spec leaves files open, and Windows cannot delete an open file
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         folder = Path(name)
         image = _test_image(model)
@@ -61,7 +61,7 @@ def to_package(model: Model) -> bytes:
 
 
 def _test_image(model: Model) -> FloatImage:
-    """Simulated cells at the scale that the network sees."""
+    """Simulated cells at the scale of the network's input."""
     from ..simulate import fluorescent_cells
 
     image, _ = fluorescent_cells((_TEST_SIDE, _TEST_SIDE), seed=0)
@@ -70,16 +70,16 @@ def _test_image(model: Model) -> FloatImage:
 
 @torch.inference_mode()
 def _probability(model: Model, image: FloatImage) -> FloatImage:
-    plane = to_plane(-image if _turned(model) else image, "test")
+    plane = to_plane(-image if _has_dark_cells(model) else image, "test")
     logits, _ = model.network(torch.from_numpy(normalise(plane))[None, None])
     probability: FloatImage = torch.sigmoid(logits - model.card.decision_logit)[0, 0].numpy()
     return probability
 
 
 def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
-    """The specification's description of a model, version 0.5."""
+    """The description of a model by version 0.5 of the specification."""
     card, network = model.card, model.network
-    # the specification wants something left of the smallest image between its two halos
+    # by the specification, the smallest image must be larger than its two halos
     size = {"min": 2 * network.receptive_radius + network.stride, "step": network.stride}
     low, high = PERCENTILES
     return {
@@ -95,7 +95,7 @@ def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
         "inputs": [
             {
                 "id": "image",
-                "description": f"Grey image in which a cell spans some {card.canonical_diameter:g} px",
+                "description": f"Grey image in which a cell spans about {card.canonical_diameter:g} px",
                 "axes": [
                     {"type": "batch"},
                     {"type": "channel", "channel_names": ["grey"]},
@@ -104,7 +104,7 @@ def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
                 ],
                 "data": {"type": "float32"},
                 "preprocessing": [
-                    *([_step("scale_linear", gain=-1.0)] if _turned(model) else []),
+                    *([_step("scale_linear", gain=-1.0)] if _has_dark_cells(model) else []),
                     _step("scale_range", axes=["channel", "y", "x"], min_percentile=low, max_percentile=high),
                     _step("clip", min=-1.0, max=2.0),
                     _step("scale_linear", gain=2.0, offset=-1.0),
@@ -115,7 +115,7 @@ def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
         "outputs": [
             {
                 "id": "probability",
-                "description": "Of a pixel to belong to a cell; above 0.5 it does",
+                "description": "Probability that a pixel belongs to a cell; above 0.5 it does",
                 "axes": [
                     {"type": "batch"},
                     {"type": "channel", "channel_names": ["cell"]},
@@ -140,7 +140,7 @@ def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
         "weights": {"onnx": {"source": "weights.onnx", "opset_version": OPSET}},
         "config": {
             "bioimageio": {
-                # the usual, or what the specification allows where the test shows hardly a cell
+                # the usual tolerance, or less as the specification demands if the test output is faint
                 "reproducibility_tolerance": [
                     {"absolute_tolerance": min(1e-3, 0.009 * float(test_output.max()))}
                 ]
@@ -158,8 +158,8 @@ def _description(model: Model, test_output: FloatImage) -> dict[str, Any]:
     }
 
 
-def _turned(model: Model) -> bool:
-    """Whether its cells are dark; colours are mixed beforehand so that they are bright."""
+def _has_dark_cells(model: Model) -> bool:
+    """Whether cells are dark in a grey image. A colour mix already makes them bright."""
     return model.card.mix == (-1.0,)
 
 
@@ -168,27 +168,27 @@ def _step(name: str, **kwargs: Any) -> dict[str, Any]:
 
 
 def _zoo_name(name: str) -> str:
-    """As the specification allows: 5 to 64 letters, digits and a few signs."""
+    """A name that the specification allows: 5 to 64 letters, digits and a few other characters."""
     return ("few-shot cells " + re.sub(r"[^A-Za-z0-9_+\- ()]+", "-", name))[:64].strip()
 
 
 def _readme(model: Model) -> str:
     card = model.card
-    size = "The size of its cells is not known: try it at the image's own scale."
+    size = "The cell size of its training images is unknown: try images at their own scale."
     if card.diameter is not None:
-        size = f"It was taught with cells of {card.diameter:.1f} px: resize such images by {card.factor:.4g}."
+        size = f"Its annotated cells span {card.diameter:.1f} px: resize such images by {card.factor:.4g}."
     mix = ""
     if card.mix is not None and len(card.mix) == 3:
-        mix = "Colours are mixed to grey first: {:.4f} red {:+.4f} green {:+.4f} blue.".format(*card.mix)
+        mix = "First mix colours to grey: {:.4f} red {:+.4f} green {:+.4f} blue.".format(*card.mix)
     borders = ""
     if card.refinement is not None:
-        borders = "\n   The plugin then sharpens borders at full resolution; the package leaves that out."
+        borders = "\n   The plugin also refines borders at full resolution; the package does not."
     sources = "".join(f"- {source.get('name')}: {source.get('licence')}\n" for source in card.sources)
     return _README.format(
         name=card.name,
         summary=_SUMMARY,
         architecture=card.architecture,
-        parent=card.parent or "a network without a name",
+        parent=card.parent or "an unnamed network",
         shots=f"{card.k_shot} annotated image{'s' * (card.k_shot != 1)}",
         date=card.date[:10] or "unknown",
         canonical=card.canonical_diameter,
@@ -201,7 +201,7 @@ def _readme(model: Model) -> str:
         score=card.score or "No score is stored with this model.",
         notes=card.notes,
         licence=card.licence or "BSD-3-Clause",
-        sources=sources or "not known\n",
+        sources=sources or "unknown\n",
         citation=CITATION,
     )
 
@@ -212,22 +212,22 @@ _README = """\
 {summary} Network: {architecture}; fine-tuned from {parent} on {shots}; date: {date}. {notes}
 
 ## Use
-1. Resize the image so that a cell spans some {canonical:g} px. {size} {mix}
-2. Run the package. It brings grey values to what the network knows, by percentiles {percentiles} of the whole
-   image, so that no other normalisation is needed.
-3. The result is the probability of each pixel to belong to a cell. The threshold that was calibrated on the
-   annotated images ({logit:+.3f} as a logit) is taken into account: cells are above 0.5. Resize it back, and
-   split cells that touch, by a watershed of the distance to the background for instance.{borders}
+1. Resize the image so that a cell spans about {canonical:g} px. {size} {mix}
+2. Run the package. It normalises grey values by percentiles {percentiles} of the whole image, so no other
+   normalisation is needed.
+3. The result is the probability that a pixel belongs to a cell. It includes the threshold that was
+   calibrated on the annotated images ({logit:+.3f} as a logit): pixels above 0.5 are cells. Resize the result
+   back, then split touching cells, for instance by a watershed of the distance to the background.{borders}
 
-Batch-norm statistics are fixed: an image may be predicted tile by tile, with {halo} px of overlap.
+Batch-norm statistics are fixed, so an image can be predicted in tiles that overlap by {halo} px.
 
 ## Validation
-Compare the result with masks of images that were not annotated for fine-tuning, by the intersection over
-union of the foreground for instance. {score}
+Compare the result with masks of held-out images, which fine-tuning did not use, for instance by the
+intersection over union of the foreground. {score}
 
 ## Licence and sources
-Weights: {licence}. Before you publish the package, add yourself as its author, and say how the annotated
-images may be used. Fine-tuning began with a network trained on:
+Weights: {licence}. Before you publish the package, add yourself as its author, and state the licence of the
+annotated images. Fine-tuning started from a network trained on:
 {sources}
 ## Citation
 {citation}

@@ -1,7 +1,8 @@
-"""A model of the library as a file: the plugin's own, ONNX, or a package of the bioimage.io model zoo.
+"""Exports a model of the library to a file: the plugin's own format, ONNX, or a bioimage.io package.
 
-To add a format is one entry in `FORMATS` and the function that writes it. The command line's help and the
-dialog's filter follow from the entry. What a format needs, torch included, is imported when it is written.
+A new format takes one entry in `FORMATS` and the function that writes it. The command line's help and the
+dialog's filter follow from the entry. The packages of a format, torch included, are imported when it is
+written.
 """
 
 from __future__ import annotations
@@ -25,18 +26,18 @@ OWN_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """A format that models are exported to.
+    """A file format for exported models.
 
     Attributes
     ----------
     title : str
-        For lists.
+        Name in lists.
     write : callable
-        Writes a model to a file, as a whole or not at all; the file's folder exists.
+        Writes a model to a file, completely or not at all; the file's folder exists.
     needs : tuple of str
-        Modules that must be installed.
+        Modules that must be installed to write it.
     install : str
-        What pip installs them by.
+        Argument of ``pip install`` that installs these modules.
     """
 
     title: str
@@ -64,18 +65,18 @@ FORMATS: dict[str, ExportFormat] = {
         "bioimage.io package", _write_package, needs=("onnx", "onnxruntime", "bioimageio.spec")
     ),
 }
-"""By the suffix of the file, in small letters."""
+"""The formats by the suffix of the file, in lower case."""
 
 
 def export_to(name: str, file: Path) -> Path:
-    """Write a model of the library to a file, in the format that its suffix names.
+    """Write a model of the library to a file, in the format of the file's suffix.
 
     Parameters
     ----------
     name : str
-        Of a model in the library.
+        Name of a model in the library.
     file : Path
-        A suffix that is none of `FORMATS` is part of the name, and ``.safetensors`` follows it.
+        If its suffix is not in `FORMATS`, ``.safetensors`` is appended.
 
     Returns
     -------
@@ -85,7 +86,7 @@ def export_to(name: str, file: Path) -> Path:
     Raises
     ------
     ModelError
-        No such model, the file exists, packages that the format needs are missing, or see `to_onnx`.
+        There is no such model, the file exists, the format needs a missing package, or `to_onnx` fails.
     OSError
         The file cannot be written.
     """
@@ -107,5 +108,5 @@ def export_to(name: str, file: Path) -> Path:
 def _is_installed(module: str) -> bool:
     try:
         return find_spec(module) is not None
-    except ModuleNotFoundError:  # of the package around it
+    except ModuleNotFoundError:  # the parent package is missing
         return False

@@ -1,6 +1,6 @@
-"""The models at hand: the bundled ones, which nobody can overwrite, and the user's own.
+"""The library of models: the bundled ones, which cannot be overwritten, and the user's own.
 
-The user's models live in one folder of the user's data directory, never in the current directory.
+The user's models are in one folder of the user's data directory, never in the current directory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ModelEntry:
     name : str
     path : Path
     bundled : bool
-        Whether it came with the package, and so cannot be changed.
+        Whether the model came with the package and cannot be changed.
     """
 
     name: str
@@ -35,7 +35,7 @@ class ModelEntry:
 
     @property
     def card(self) -> ModelCard:
-        """Its card, read from the file; raises `ModelError` for a damaged one."""
+        """The model's card, read from the file; raises `ModelError` if the file is damaged."""
         return read_card(self.path)
 
 
@@ -45,14 +45,14 @@ def library_dir() -> Path:
 
 
 def bundled_dir() -> Path:
-    """Folder of the bundled models: inside the installed package, or at the top of a checkout."""
+    """Folder of the bundled models: in the installed package, or at the top of a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "pretrained"
     return installed if installed.is_dir() else package.parents[1] / "pretrained"
 
 
 def list_models() -> list[ModelEntry]:
-    """All models, by name; bundled ones first, and of these the default."""
+    """All models, sorted by name: the default first, then the other bundled ones, then the user's."""
     files = sorted(bundled_dir().glob("*.safetensors"), key=lambda path: (path.stem != DEFAULT, path.stem))
     bundled = [ModelEntry(path.stem, path, True) for path in files]
     taken = {entry.name for entry in bundled}
@@ -66,7 +66,7 @@ def load_model(name_or_path: str | Path) -> Model:
     Raises
     ------
     ModelError
-        No such model, or a file that cannot be used.
+        There is no such model, or its file cannot be used.
     """
     return read_model(find_file(name_or_path))
 
@@ -74,10 +74,12 @@ def load_model(name_or_path: str | Path) -> Model:
 def find_file(name_or_path: str | Path) -> Path:
     """The file of a model, by its name in the library or by the file's path.
 
+    A path that ends in ``.safetensors`` is returned even if there is no such file.
+
     Raises
     ------
     ModelError
-        No such model. A path that ends in ``.safetensors`` is given back unasked.
+        There is no such model.
     """
     for entry in list_models():
         if entry.name == str(name_or_path):
@@ -90,12 +92,14 @@ def find_file(name_or_path: str | Path) -> Path:
 
 
 def save_model(model: Model, name: str | None = None) -> ModelEntry:
-    """Save a model to the user's library under its own or another name, replacing an own one of that name.
+    """Save a model to the user's library, by default under its own name.
+
+    It replaces the user's model of that name.
 
     Raises
     ------
     ModelError
-        A name that no file can have, or that of a bundled model.
+        The name is impossible for a file, or is a bundled model's.
     """
     name = model.card.name if name is None else name
     path = own_path(name)
@@ -103,19 +107,19 @@ def save_model(model: Model, name: str | None = None) -> ModelEntry:
 
 
 def note_score(name: str, score: str) -> None:
-    """Write into the card of one of the user's models how good it is; its weights stay as they are.
+    """Write a score into the card of one of the user's models; the weights stay unchanged.
 
     Parameters
     ----------
     name : str
-        Of a model that may have been deleted or renamed since it was measured: then nothing is written.
+        Name of the model. If it was deleted or renamed after it was measured, nothing is written.
     score : str
-        In plain words.
+        How good the model is, in plain words.
 
     Raises
     ------
     ModelError
-        The file is damaged, or cannot be written.
+        The file is damaged or cannot be written.
     """
     path = own_path(name)
     if not path.is_file():
@@ -128,17 +132,17 @@ def note_score(name: str, score: str) -> None:
 
 
 def import_model(file: Path, name: str | None = None) -> ModelEntry:
-    """Copy a model file into the library, after checking that it can be used.
+    """Check that a model file can be used, then copy it into the library.
 
     Raises
     ------
     ModelError
-        The file cannot be used, or the library has a model of that name.
+        The file cannot be used, or the library already has a model of that name.
     """
     name = file.stem if name is None else name
     model = read_model(file)
     if own_path(name).exists():
-        raise ModelError(f"The library has a model '{name}'; delete it first or choose another name.")
+        raise ModelError(f"The library has a model '{name}' already; delete it first or choose another name.")
     return save_model(model, name)
 
 
@@ -148,7 +152,7 @@ def delete_model(name: str) -> None:
     Raises
     ------
     ModelError
-        No such model, or a bundled one.
+        There is no such model, or it is a bundled one.
     """
     entry = _own_entry(name, "deleted")
     entry.path.unlink()
@@ -156,30 +160,30 @@ def delete_model(name: str) -> None:
 
 
 def rename_model(name: str, new_name: str) -> ModelEntry:
-    """Give one of the user's models another name.
+    """Rename one of the user's models.
 
     Raises
     ------
     ModelError
-        No such model, a bundled one, a name that no file can have, or one that is taken.
+        There is no such model, it is a bundled one, or the new name is impossible for a file or taken.
     """
     entry = _own_entry(name, "renamed")
     if new_name == name:
         return entry
     if own_path(new_name).exists():
-        raise ModelError(f"The library has a model '{new_name}'; choose another name.")
+        raise ModelError(f"The library has a model '{new_name}' already; choose another name.")
     renamed = save_model(read_model(entry.path), new_name)
     delete_model(name)
     return renamed
 
 
 def edit_note(name: str, note: str) -> ModelEntry:
-    """Replace the note of one of the user's models.
+    """Replace the note on one of the user's models.
 
     Raises
     ------
     ModelError
-        No such model, or a bundled one.
+        There is no such model, or it is a bundled one.
     """
     model = read_model(_own_entry(name, "edited").path)
     return save_model(replace(model, card=replace(model.card, notes=note)), name)
@@ -201,21 +205,21 @@ def find_entry(name: str) -> ModelEntry:
 
 
 def unused_name(name: str) -> str:
-    """This name, or with a number after it if the user's library has a model of that name."""
+    """This name, with a number appended if the user's library already has a model of that name."""
     taken = (f"{name} ({number})" for number in itertools.count(2))
     return next(free for free in itertools.chain([name], taken) if not own_path(free).exists())
 
 
 def own_path(name: str) -> Path:
-    """Where a model of the user's with this name lies or would lie.
+    """The path of a user's model of this name, whether or not the model exists.
 
     Raises
     ------
     ModelError
-        A name that no file can have, or that of a bundled model.
+        The name is impossible for a file, or is a bundled model's.
     """
     if not re.fullmatch(r"[\w][\w .()+-]*", name):
-        raise ModelError(f"'{name}' cannot name a model: use letters, digits, spaces and . - _ ( ) + only.")
+        raise ModelError(f"'{name}' cannot name a model: use only letters, digits, spaces and . - _ ( ) +.")
     if (bundled_dir() / f"{name}.safetensors").exists():
         raise ModelError(f"'{name}' is a bundled model; choose another name.")
     return library_dir() / f"{name}.safetensors"

@@ -1,7 +1,7 @@
-"""The three losses of the paper, Eq. 3, 4 and 5, and one for what strokes leave out.
+"""The three losses of the paper, Eq. 3, 4 and 5, and a loss for unpainted pixels.
 
-Logits go in, not probabilities, for numerical stability. Sums over pixels Ω are means here, as in the
-authors' code: with them α and β keep their meaning at every crop size.
+All take logits instead of probabilities, for numerical stability. The paper's sums over pixels Ω are means
+here, as in the authors' code, so that α and β mean the same at every crop size.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from torch import Tensor
 
 
 def foreground_weight(target: Tensor, weight: Tensor) -> Tensor:
-    """The w of Eq. 3: background over foreground pixels, for each image of the batch by itself.
+    """The w of Eq. 3: number of background over foreground pixels, for each image of the batch.
 
-    Only annotated pixels count. An image without foreground has no w; it gets 1, which leaves the plain
-    binary cross-entropy of its background. So does an image without background.
+    Only annotated pixels count. An image without foreground or without background gets w = 1: its loss is
+    the plain binary cross-entropy.
 
     Parameters
     ----------
     target, weight : Tensor, float32, (N, 1, H, W)
-        Foreground 0 or 1, and annotated 0 or 1.
+        Whether a pixel is foreground, and whether it is annotated; 0 or 1.
 
     Returns
     -------
@@ -35,7 +35,7 @@ def foreground_weight(target: Tensor, weight: Tensor) -> Tensor:
 def weighted_bce(
     logits: Tensor, target: Tensor, weight: Tensor | None = None, *, balance: float = 1.0
 ) -> Tensor:
-    """Eq. 3, weighted binary cross-entropy, mean over annotated pixels of an image, then over images.
+    """Eq. 3, weighted binary cross-entropy: mean over the annotated pixels of an image, then over images.
 
     L_BCE = −1/|S̃| Σ_(x,y) Σ_ω [ w·y·log y' + (1 − y)·log(1 − y') ],  w = background / foreground of that y.
 
@@ -43,15 +43,15 @@ def weighted_bce(
     ----------
     logits, target : Tensor, float32, (N, 1, H, W)
     weight : Tensor, float32, (N, 1, H, W), optional
-        1 where annotated, 0 elsewhere. Pixels of weight 0 get a gradient of exactly zero; images without
-        any annotated pixel do not count. All annotated by default.
+        1 for annotated pixels, 0 for others; by default all are annotated. The gradient of a pixel of weight
+        0 is exactly zero. Images without annotated pixels do not count.
     balance : float
-        Power of w: 1 is Eq. 3, 0 the plain binary cross-entropy.
+        Power of w: 1 gives Eq. 3, 0 the plain binary cross-entropy.
 
     Returns
     -------
     Tensor, float32, ()
-        Zero where nothing at all is annotated.
+        Zero if nothing is annotated.
     """
     if weight is None:
         weight = torch.ones_like(target)
@@ -63,18 +63,19 @@ def weighted_bce(
 
 
 def doubtful_background(logits: Tensor, unpainted: Tensor) -> Tensor:
-    """Unpainted pixels taken for background, each as far as the network itself does not see a cell there.
+    """Pseudo-label unpainted pixels as background, weighted by the network's own background probability.
 
-    Mean over the unpainted pixels of an image of −(1 − y')·log(1 − y'), then over images. The factor 1 − y'
-    is a weight and has no gradient: strokes leave out most of what looks like a cell and is none, and the
-    cells that were left out as well must not be unlearnt (soft bootstrapping, Reed et al., "Training deep
-    neural networks on noisy labels with bootstrapping", 2015, of the background class alone).
+    Mean of −(1 − y')·log(1 − y') over the unpainted pixels of an image, then over images. Strokes miss most
+    of what resembles a cell and is background, so unpainted pixels count as background. They miss cells too,
+    which the network must not unlearn, so each pixel has the weight 1 − y'. The weight has no gradient. This
+    is soft bootstrapping of the background class alone (Reed et al., "Training deep neural networks on noisy
+    labels with bootstrapping", 2015).
 
     Parameters
     ----------
     logits : Tensor, float32, (N, 1, H, W)
     unpainted : Tensor, float32, (N, 1, H, W)
-        1 where nothing is known, 0 elsewhere. An image without such pixels adds zero.
+        1 for unpainted pixels, 0 for others. The loss of an image without unpainted pixels is zero.
     """
     background = torch.sigmoid(-logits.detach())
     per_pixel = background * F.softplus(logits) * unpainted
@@ -83,15 +84,15 @@ def doubtful_background(logits: Tensor, unpainted: Tensor) -> Tensor:
 
 
 def entropy_regularisation(logits: Tensor, *, full: bool = False) -> Tensor:
-    """Eq. 4, the entropy of predictions on another domain's images, mean over pixels.
+    """Eq. 4, the entropy of predictions on images of another domain: mean over pixels.
 
-    H(y') = −y' log y', the foreground term alone, as printed.
+    H(y') = −y' log y': the foreground term alone, as printed.
 
     Parameters
     ----------
     logits : Tensor, float32, (N, 1, H, W)
     full : bool
-        Add the background term −(1 − y') log(1 − y').
+        If True, add the background term −(1 − y') log(1 − y').
     """
     foreground = torch.sigmoid(logits)
     entropy = foreground * F.softplus(-logits)
@@ -101,19 +102,19 @@ def entropy_regularisation(logits: Tensor, *, full: bool = False) -> Tensor:
 
 
 def distillation(latent_m: Tensor, latent_p: Tensor, *, matched: bool = False) -> Tensor:
-    """Eq. 5, squared distance between the latent codes of two domains, mean over pairs and elements.
+    """Eq. 5, squared distance between the latent codes of two domains: mean over pairs and elements.
 
-    L_D = 1/(|S̃_m||S̃_p|) Σ_i Σ_j ‖f^l(x_i) − f^l(x_j)‖², over all pairs as printed.
+    L_D = 1/(|S̃_m||S̃_p|) Σ_i Σ_j ‖f^l(x_i) − f^l(x_j)‖²: over all pairs, as printed.
 
     Parameters
     ----------
     latent_m : Tensor, float32, (M, C, H, W)
     latent_p : Tensor, float32, (P, C, H, W)
     matched : bool
-        Pair image i with image i only (needs M = P), as in the authors' code.
+        If True, pair image i only with image i, as in the authors' code; this needs M = P.
     """
     if matched:
         return F.mse_loss(latent_m, latent_p)
-    # mean_ij |a_i − b_j|² = mean |a|² + mean |b|² − 2 mean(a)·mean(b): all pairs at the cost of one
+    # mean_ij |a_i − b_j|² = mean |a|² + mean |b|² − 2 mean(a)·mean(b): all pairs for the cost of one
     cross = latent_m.mean(dim=0) * latent_p.mean(dim=0)
     return latent_m.square().mean() + latent_p.square().mean() - 2 * cross.mean()

@@ -1,7 +1,7 @@
-"""A model is a network and its card: everything that is needed to use, cite and repeat it.
+"""A model: a network and its card, which together are all one needs to use, cite and reproduce the model.
 
-On disk a model is ``NAME.safetensors`` with the card in the file's header, so that a single file is complete,
-and ``NAME.json``, the same card for people to read. Safetensors can hold no code, unlike pickles.
+On disk, a model is two files. ``NAME.safetensors`` is complete, with the card in its header. ``NAME.json`` is
+the same card for people to read. Unlike a pickle, a safetensors file cannot contain code.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from .networks import SegmentationNetwork
 
 CANONICAL_DIAMETER = 28.0
-"""Pixels that a typical object spans when the networks see it; B39's nuclei at their own resolution."""
+"""Pixels that a typical object spans in a network's input: the size of B39's nuclei at native scale."""
 
-N_WEIGHTS = 13
-"""One bias and twelve features."""
+N_REFINEMENT_WEIGHTS = 13
+"""Weights of a border refinement: one bias and twelve features."""
 
 BatchNorm = Literal["support", "image", "running"]
-"""Whose statistics prediction uses; see `recipe.Recipe`."""
+"""Which batch-norm statistics prediction uses; see `finetune.recipe.Recipe`."""
 
 
 def _checked_source(source: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -35,57 +35,63 @@ def _checked_source(source: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 Source = Annotated[Mapping[str, Any], AfterValidator(_checked_source)]
+RefinementWeights = Annotated[
+    tuple[Finite, ...], Field(min_length=N_REFINEMENT_WEIGHTS, max_length=N_REFINEMENT_WEIGHTS)
+]
 Diameter = Annotated[float, Field(ge=1, le=2000)]
 CanonicalDiameter = Annotated[float, Field(ge=4, le=200)]
-"""Fine-tuning keeps the diameter within 1/4 and 8 times this one."""
+"""Fine-tuning keeps the diameter between 1/4 and 8 times the canonical one."""
 
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a model's weights.
+    """What a model is, where its weights come from, and how prediction uses them.
 
     Attributes
     ----------
     name : str
     architecture : str
-        One of `registry.NETWORKS`.
+        A name in `registry.NETWORKS`.
     sources : tuple of dict
-        Training data: name, licence, images.
+        The training data: name, licence and number of images of each source set.
     licence : str
-        Of the weights.
+        Licence of the weights.
     hyper_parameters : dict
-        Of the meta-training or of the fine-tuning, as its configuration names them.
+        Settings of the meta-training or the fine-tuning, named as in its configuration.
     seed : int
     commit, command, date, machine : str
-        Where the weights come from, so that they can be made again.
+        How the weights were made, so that they can be reproduced.
     normalisation : str
-        How grey values were brought to the network; see `images.normalise`.
+        How grey values were normalised; see `data.plane.normalise`.
     canonical_diameter : float
-        Pixels that a typical object spans at the scale that the network sees.
+        Pixels that a typical object spans in the network's input.
     diameter : float or None
-        Pixels that a typical object spans in the images of the target; None for a meta-trained start. The
-        ratio of the two is the scale of prediction.
+        Pixels that a typical object spans in images of the target; None for a meta-trained start. Prediction
+        scales images by canonical_diameter / diameter.
     batch_norm : {"support", "image", "running"}
-        Whose statistics are used in prediction: the stored ones, plain averages over the support set or
-        exponential ones over the batches of fine-tuning, or each image's own.
+        Batch-norm statistics of prediction: stored plain averages over the support set ("support"), each
+        image's own ("image"), or stored exponential averages over the batches of fine-tuning ("running").
     decision_logit : float
-        Logit above which a pixel is foreground; calibrated on the shots, 0 otherwise.
+        Logit above which a pixel is foreground: calibrated on the shots, or 0.
     views : int
-        Prediction is the mean over the image and its mirror images, so many in all; see `prediction.FLIPS`.
+        Number of mirror images, the image included, that prediction averages over; see
+        `prediction.probability.FLIPS`.
     mix : tuple of float or None
-        Weights of the colour channels in what the network sees, or a single 1 or −1 for grey values; see
-        `channel_mix.mix_channels`. None: grey values as the eye sees them.
+        Weights of the colour channels in the network's input, or a single 1 or −1 for grey values; see
+        `data.channel_mix.mix_channels`. None: the luma of the colours.
     refinement : tuple of float or None
-        What prediction does at full resolution; see `refinement`. None: nothing.
+        Weights of the border refinement at full resolution; see `prediction.border_refinement`. None: no
+        refinement.
     k_shot : int
-        Images that it was fine-tuned on; 0 for a meta-trained start.
+        Number of images in the support set; 0 for a meta-trained start.
     shots : tuple of str
-        Their names.
+        Names of these images.
     parent : str
-        The model that fine-tuning began with.
+        Name of the model that the training started from.
     notes : str
+        Free text.
     score : str
-        How well it does on its own annotations, in plain words; empty where nobody has measured it.
+        How well the model segments its own shots, in plain words; empty if not measured.
     """
 
     name: str
@@ -105,7 +111,7 @@ class ModelCard:
     decision_logit: Finite = 0.0
     views: Annotated[int, Field(ge=1, le=4)] = 1
     mix: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
-    refinement: Annotated[tuple[Finite, ...], Field(min_length=N_WEIGHTS, max_length=N_WEIGHTS)] | None = None
+    refinement: RefinementWeights | None = None
     k_shot: Count = 0
     shots: tuple[str, ...] = ()
     parent: str = ""
@@ -114,13 +120,13 @@ class ModelCard:
 
     @property
     def factor(self) -> float:
-        """Scale at which images are fed to the network; 1 where the object size is not known."""
+        """Factor by which prediction scales images; 1 if the object size is unknown."""
         return 1.0 if self.diameter is None else self.canonical_diameter / self.diameter
 
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A network with its card. Functions that adapt a model return a new one."""
+    """A network with its card. Functions that change a model return a new one."""
 
     card: ModelCard
     network: SegmentationNetwork
@@ -131,7 +137,7 @@ class Model:
 
 
 def weights_sha256(model: Model) -> str:
-    """A fingerprint of a model's weights; it stays when the card gets another name or a score."""
+    """A fingerprint of a model's weights, independent of the card's name and score."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode())

@@ -1,6 +1,6 @@
-"""A model as two files: weights as safetensors, and its card as JSON.
+"""Reads and writes models as two files: the weights as safetensors, and the card as JSON.
 
-The header of the first file holds the card too. Reading it takes no torch, so that models are listed at once.
+The header of the safetensors file holds the card too. It is read without torch, so models are listed at once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CARD_FORMAT = 1
 
-_SMALLEST_FACTOR, _LARGEST_FACTOR = 1 / 16, 8.0  # twice what fine-tuning goes to
+_SMALLEST_FACTOR, _LARGEST_FACTOR = 1 / 16, 8.0  # twice the range of fine-tuning
 
 
 @dataclass(frozen=True)
@@ -35,17 +35,17 @@ class _Header:
 
 
 def write_model(model: Model, path: Path) -> Path:
-    """Write ``path`` (``.safetensors``) and the readable card beside it, each as a whole or not at all.
+    """Write ``path`` (``.safetensors``) and the JSON card beside it, each completely or not at all.
 
     Returns
     -------
     Path
-        The file written; the suffix is added if it is missing.
+        The file written. A missing suffix is appended.
 
     Raises
     ------
     OSError
-        The folder cannot be written or the disk is full; nothing half-written stays.
+        The folder cannot be written to, or the disk is full. No half-written file remains.
     """
     import safetensors.torch
 
@@ -66,7 +66,7 @@ def read_model(path: Path) -> Model:
     Raises
     ------
     ModelError
-        Missing, damaged, written by another program, or with weights that do not fit its architecture.
+        The file is missing, damaged or of another program, or its weights do not fit its architecture.
     """
     card = read_card(path)
     from .batch_norm import learn_affine
@@ -82,12 +82,12 @@ def read_model(path: Path) -> Model:
 
 
 def read_card(path: Path) -> ModelCard:
-    """Read the card of a model file and leave the weights alone.
+    """Read the card of a model file, without its weights.
 
     Raises
     ------
     ModelError
-        Missing, damaged, or written by another program. Whether the weights fit is not asked.
+        The file is missing, damaged or of another program. The weights are not checked.
     """
     if not path.is_file():
         raise ModelError(f"There is no model file '{path}'.")
@@ -95,7 +95,7 @@ def read_card(path: Path) -> ModelCard:
         with safetensors.safe_open(path, framework="np") as file:
             header = file.metadata() or {}
     except safetensors.SafetensorError as error:
-        raise ModelError(f"'{path.name}' is damaged or no model file ({error}).") from error
+        raise ModelError(f"'{path.name}' is damaged or not a model file ({error}).") from error
     except OSError as error:
         raise ModelError(f"'{path}' cannot be read ({error.strerror or error}).") from error
     return _parse_card(header.get("card"), path)
@@ -108,12 +108,14 @@ def _parse_card(text: str | None, path: Path) -> ModelCard:
         content = parse_json(text)
         number = validated(_Header, content).format
         if number > CARD_FORMAT or content.keys() - {"format", *(part.name for part in fields(ModelCard))}:
-            raise ModelError(f"'{path.name}' is from a newer version of napari-fewshot-cells; update it.")
+            raise ModelError(
+                f"'{path.name}' is from a newer version of napari-fewshot-cells; update the package."
+            )
         card = validated(ModelCard, content)
     except InvalidError as error:
         raise ModelError(f"The model card in '{path.name}' is damaged ({error}).") from error
     if card.architecture not in NETWORKS:
-        raise ModelError(f"'{path.name}' holds an unknown network {card.architecture!r:.40}.")
+        raise ModelError(f"'{path.name}' has the unknown network {card.architecture!r:.40}.")
     if not _SMALLEST_FACTOR <= card.factor <= _LARGEST_FACTOR:
         sizes = f"{card.canonical_diameter:g} / {card.diameter:g} px"
         raise ModelError(
@@ -127,6 +129,6 @@ def _load_state(network: SegmentationNetwork, state: Mapping[str, Tensor], path:
     try:
         network.load_state_dict(dict(state))
     except RuntimeError as error:
-        raise ModelError(f"The weights in '{path.name}' do not fit its network.") from error
+        raise ModelError(f"The weights in '{path.name}' do not fit the network of its card.") from error
     if not all(bool(tensor.isfinite().all()) for tensor in network.state_dict().values()):
         raise ModelError(f"The weights in '{path.name}' hold NaN or infinite values.")

@@ -1,17 +1,17 @@
 """The paper's two networks, FCRN and a light U-Net, and the light U-Net at half resolution.
 
-All map ``(N, 1, H, W)`` to logits ``(N, 1, H, W)`` and to the latent code, the deepest feature map,
-which Eq. 5 compares between domains. Any H and W will do: inputs are padded to a multiple of `stride`.
+Each network maps ``(N, 1, H, W)`` to logits ``(N, 1, H, W)`` and to the latent code, the deepest feature map,
+which Eq. 5 compares between domains. H and W are free: inputs are padded to a multiple of `stride`.
 
-Batch norm is where a few-shot method is decided, so its policy is explicit:
+Few-shot results depend strongly on batch norm, so its policy is explicit:
 
-- No scale and shift in meta-training (``affine=False``), as in the paper. `learn_affine` adds them, by
-  default at one and zero, so that the function stays what it was; fine-tuning may then learn them.
-- Training uses the statistics of the batch. Reptile's inner models end with statistics of their last task,
-  so a meta-trained network carries none worth having: it stores ``mean 0, var 1`` until `store_statistics`
-  measures them on the images at hand.
-- ``eval()`` always uses stored statistics. Then the output at a pixel depends on its neighbourhood alone,
-  so that an image can be predicted tile by tile without seams.
+- Meta-training uses no scale and shift (``affine=False``), as in the paper. `learn_affine` adds them for
+  fine-tuning to learn, by default at 1 and 0, which leaves the network's function unchanged.
+- Training uses the statistics of the batch. Reptile's inner models end with the statistics of their last
+  task, which are of no use to another. So a meta-trained network stores mean 0 and variance 1 until
+  `store_statistics` measures the statistics of the images at hand.
+- ``eval()`` always uses the stored statistics. The output at a pixel then depends only on its neighbourhood,
+  so an image can be predicted in tiles without seams.
 
 References
 ----------
@@ -57,8 +57,8 @@ class SegmentationNetwork(nn.Module, ABC):
     stride : int
         Sides of the input are padded to a multiple of this.
     receptive_radius : int
-        A logit depends on no pixel further away than this, in pixels, for inputs cut at multiples of
-        `stride`: the overlap that tiles need, itself such a multiple.
+        A logit depends on no pixel further away than this, in pixels, if inputs are cut at multiples of
+        `stride`. Tiles must overlap by this much; it is a multiple of `stride` too.
     """
 
     stride: ClassVar[int]
@@ -130,16 +130,17 @@ class UNet(SegmentationNetwork):
         full = self.down_1(x)
         half = self.down_2(F.max_pool2d(full, 2))
         latent = self.bottom(F.max_pool2d(half, 2))
-        half = self.up_2(torch.cat([double(latent), half], dim=1))
-        full = self.up_1(torch.cat([double(half), full], dim=1))
+        half = self.up_2(torch.cat([upsample_2x(latent), half], dim=1))
+        full = self.up_1(torch.cat([upsample_2x(half), full], dim=1))
         return self.head(full), latent
 
 
 class HalfUNet(UNet):
     """The light U-Net on blocks of 2 × 2 pixels: four in, four logits out; latent 128 at 1/8.
 
-    A quarter of the light U-Net's time for twice its reach. Sub-pixel logits after Shi et al., "Real-time
-    single image and video super-resolution using an efficient sub-pixel convolutional neural network", 2016.
+    It takes a quarter of the light U-Net's time and has twice its receptive radius. Its sub-pixel logits
+    follow Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+    convolutional neural network", 2016.
     """
 
     stride = 8
@@ -154,30 +155,30 @@ class HalfUNet(UNet):
         return F.pixel_shuffle(logits, 2), latent
 
 
-def double(x: Tensor) -> Tensor:
-    """Twice the size, bilinear."""
+def upsample_2x(x: Tensor) -> Tensor:
+    """Double the height and width, bilinearly."""
     doubled = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
     if doubled.requires_grad:
-        # A part of what was concatenated is contiguous in no format, and takes five times as long from there.
+        # The gradient of half a concatenation is in neither memory format; backward from there is 5x slower.
         channels_last = partial(Tensor.contiguous, memory_format=torch.channels_last)
         doubled.register_hook(channels_last)  # type: ignore[no-untyped-call]
     return doubled
 
 
 def build_network(architecture: str, seed: int) -> SegmentationNetwork:
-    """A randomly initialised network; the caller's random state stays untouched.
+    """Build a randomly initialised network; the caller's random state stays unchanged.
 
     Parameters
     ----------
     architecture : str
-        One of `registry.NETWORKS`.
+        A name in `registry.NETWORKS`.
     seed : int
-        Same seed, same weights (He initialisation).
+        The same seed gives the same weights (He initialisation).
 
     Raises
     ------
     ModelError
-        For another architecture.
+        The architecture is unknown.
     """
     build = find_network(architecture).build
     make = resolve_name(build) if isinstance(build, str) else build
@@ -189,5 +190,5 @@ def build_network(architecture: str, seed: int) -> SegmentationNetwork:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-    # In the other layout, which a file has too, prediction takes 1.3 to 4.5 times as long.
+    # Weights in the default layout, as files have it, make prediction 1.3 to 4.5 times slower.
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]

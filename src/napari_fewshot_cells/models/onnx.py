@@ -1,4 +1,4 @@
-"""A network as ONNX, and the proof that it computes what PyTorch does."""
+"""Exports a network as ONNX, and checks that onnxruntime computes what PyTorch does."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .model import Model
 from .networks import SegmentationNetwork
 
 LARGEST_DIFFERENCE = 1e-4
-"""Between the logits of PyTorch and those of onnxruntime."""
+"""Largest allowed difference between the logits of PyTorch and of onnxruntime."""
 
 OPSET = 17
 
 
 class _Logits(nn.Module):
-    """A network without its latent code, whose padding is traced for any height and width."""
+    """A network that returns logits only, and pads so that tracing allows any height and width."""
 
     def __init__(self, network: SegmentationNetwork) -> None:
         super().__init__()
@@ -39,28 +39,28 @@ class _Logits(nn.Module):
 
 
 def to_onnx(model: Model) -> bytes:
-    """A network as ONNX: from ``image`` to ``logits``, float32, (N, 1, H, W), any N, H and W.
+    """The bytes of an ONNX file: from ``image`` to ``logits``, both float32, (N, 1, H, W), any N, H and W.
 
-    The input is what `prediction.logit_steps` takes: normalised, at the network's scale. Batch-norm
-    statistics are the stored ones. The card is in the metadata, as ``card``, in JSON.
+    The image is that of `prediction.probability.logit_steps`: normalised, at the network's scale. Batch norm
+    uses the stored statistics. The metadata hold the card as JSON, under ``card``.
 
     Raises
     ------
     ModelError
-        Its statistics are measured on each image anew, or onnxruntime's logits are not PyTorch's.
+        The model measures statistics on each image, or the logits of onnxruntime differ from PyTorch's.
     """
     import onnx
 
     if model.card.batch_norm == "image":
         raise ModelError(
-            f"'{model.card.name}' measures its statistics on each image anew, which no other program does: "
-            "fine-tune it, and export the model that comes of it."
+            f"'{model.card.name}' measures its statistics on each image, which other programs cannot do; "
+            "fine-tune it and export the fine-tuned model."
         )
     wrapped = _Logits(model.network).eval()
     names = {0: "batch", 2: "height", 3: "width"}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # The exporter that traces is called deprecated. It takes 1 s, where the other takes 15 to 30, needs
-        # onnxscript, and names axes by expressions. Its remarks on tracing are moot: the result is checked.
+        # PyTorch deprecates its tracing exporter. But it takes 1 s; the new one takes 15 to 30 s, needs
+        # onnxscript, and names axes by expressions. Ignore warnings about tracing: we check the result.
         warnings.simplefilter("ignore")
         file = Path(folder) / "network.onnx"
         torch.onnx.export(
@@ -88,11 +88,13 @@ def _check(content: bytes, network: nn.Module) -> None:
         image = rng.normal(size=shape).astype(np.float32)
         difference = float(np.abs(run_onnx(content, image) - network(torch.from_numpy(image)).numpy()).max())
         if not difference <= LARGEST_DIFFERENCE:
-            raise ModelError(f"The exported network differs from the model's by {difference:g}; not written.")
+            raise ModelError(
+                f"The exported network differs from the model by {difference:g}; no file was written."
+            )
 
 
 def run_onnx(content: bytes, image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Logits that onnxruntime gets from an exported network; (N, 1, H, W) both."""
+    """Run an exported network by onnxruntime; image and logits are (N, 1, H, W)."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])

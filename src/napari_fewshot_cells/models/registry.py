@@ -1,7 +1,7 @@
-"""The networks by name: to add one is one entry in `NETWORKS`, and its class anywhere in Python.
+"""The networks by name. A new one takes one entry in `NETWORKS`, and a class in any Python module.
 
 The choices of the command line, the panel's list, the reports and the messages about a network follow from
-the entry. A class is imported when its network is built: the list itself needs no torch.
+the entry. The class is imported when its network is built, so the list needs no torch.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any
 from ..base.errors import ModelError
 
 DEFAULT = "half-unet"
-"""Fine-tuning begins with it unless another is chosen."""
+"""Network that fine-tuning starts from by default."""
 
 PAPERS_DEFAULT = "fcrn"
-"""The paper's recipe, and the trainings of the paper, begin with it unless another is chosen."""
+"""Default network of the paper's recipe and of meta-training and transfer learning."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """What is known of a network without building it.
+    """What is known about a network before it is built.
 
     Attributes
     ----------
     title : str
-        For lists, tables and figures.
+        Name in lists, tables and figures.
     build : str or callable
         Its class, a `networks.SegmentationNetwork` without arguments: "module:Class", or the class itself.
     good_for : str
-        One sentence.
+        One sentence for help texts.
     remark : str
-        What a person who chooses should know, in a word; shown in brackets after the title.
+        One word of advice for choosing, shown in brackets after the title.
     bundled : bool
-        Whether trained weights come with the package, under the network's name.
+        Whether the package has trained weights, under the network's name.
     of_the_paper : bool
-        Whether the paper's experiment has it.
+        Whether it is part of the paper's experiment.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Network:
 
     @property
     def label(self) -> str:
-        """Title and remark."""
+        """The title with the remark."""
         return f"{self.title} ({self.remark})" if self.remark else self.title
 
 
@@ -56,14 +56,14 @@ NETWORKS: dict[str, Network] = {
     "fcrn": Network(
         "FCRN",
         "napari_fewshot_cells.models.networks:FCRN",
-        "The paper's first; the best of these if cells are only dabbed in their middle.",
+        "The paper's first network; the best one if only the middles of cells are painted.",
         bundled=True,
         of_the_paper=True,
     ),
     "unet": Network(
         "U-Net",
         "napari_fewshot_cells.models.networks:UNet",
-        "The paper's second; takes four times as long as half-unet.",
+        "The paper's second network; takes four times as long as half-unet.",
         remark="slow",
         bundled=True,
         of_the_paper=True,
@@ -71,11 +71,11 @@ NETWORKS: dict[str, Network] = {
     "half-unet": Network(
         "Half U-Net",
         "napari_fewshot_cells.models.networks:HalfUNet",
-        "The most accurate of these, and the fastest.",
+        "The most accurate and the fastest network.",
         bundled=True,
     ),
 }
-"""By the name that files, cards and commands give them, in the order of tables."""
+"""The networks by their name in files, cards and commands, in the order of tables."""
 
 
 def find_network(name: str) -> Network:
@@ -84,7 +84,7 @@ def find_network(name: str) -> Network:
     Raises
     ------
     ModelError
-        There is none; the message names those there are.
+        There is none; the message lists the known networks.
     """
     if name not in NETWORKS:
         raise ModelError(f"There is no network '{name}'; choose from {', '.join(NETWORKS)}.")
@@ -92,5 +92,5 @@ def find_network(name: str) -> Network:
 
 
 def title_of(name: str) -> str:
-    """A network's title; its name if it is not known here, as in another person's results."""
+    """A network's title, or its name if the network is unknown, as in another person's results."""
     return NETWORKS[name].title if name in NETWORKS else name

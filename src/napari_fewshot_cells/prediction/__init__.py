@@ -1,4 +1,4 @@
-"""A model and an image become a probability, objects, measurements and scores.
+"""From a model and an image to a probability, objects, measurements and scores.
 
 Nothing here changes a model.
 """

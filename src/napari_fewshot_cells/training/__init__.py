@@ -1,4 +1,4 @@
 """Meta-training and transfer learning, resumable, on one or more ranks.
 
-It never compares methods; the experiment room does that.
+It never compares methods; `experiment` does.
 """

@@ -1,4 +1,4 @@
-"""Learning curves: a CSV file that a run appends to, and that a resumed run first cuts back."""
+"""Learning curves as a CSV file: a run appends rows, and a resumed run first cuts it back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Append rows; a new file gets its header first, one that is there keeps the columns it began with."""
+    """Append rows. A new file starts with the header; an existing file keeps its columns."""
     is_new = not path.exists() or path.stat().st_size == 0
     columns = header
     if not is_new:
@@ -22,9 +22,9 @@ def append_rows(path: Path, header: Sequence[str], rows: Iterable[Sequence[objec
 
 
 def cut_rows(path: Path, iteration: int) -> None:
-    """Drop the rows of iterations after the checkpoint, because they will be run again.
+    """Drop the rows of iterations after the checkpoint, because these will run again.
 
-    The first column is the iteration. Also drops a last row that a killed process left unfinished.
+    The first column is the iteration. An unfinished last row of a killed process is dropped too.
     """
     if not path.exists() or path.stat().st_size == 0:
         return

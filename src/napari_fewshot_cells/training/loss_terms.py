@@ -1,10 +1,11 @@
-"""The terms of the loss beside L_BCE: to add one is one entry in `LOSS_TERMS` and its function.
+"""The terms of the loss besides L_BCE. A new term takes one entry in `LOSS_TERMS` and its function.
 
-Algorithm 1 minimises L_BCE(θ, S̃_m) + α L_ER(θ, S̃_n) + β L_D(θ, S̃_m, S̃_p). From an entry follow the options
-of ``napari-fewshot-train meta``, the fields of `ReptileConfig`, a column of the learning curves, the words of
-the card, and the method "complete" of the experiment. The functions import torch, the list does not.
+Algorithm 1 minimises L_BCE(θ, S̃_m) + α L_ER(θ, S̃_n) + β L_D(θ, S̃_m, S̃_p). The options of
+``napari-fewshot-train meta``, the fields of `ReptileConfig`, a column of the learning curves, the text of the
+card, and the method "complete" of the experiment all follow from an entry. The functions import torch; the
+list does not.
 
-An entry that is made elsewhere must be made before `training.config` is imported, which reads the list.
+`training.config` reads the list on import, so entries from other modules must be added before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What the network makes of the crops of one set in an inner step.
+    """Output of the network for the crops of one set in an inner step, with their targets.
 
     Attributes
     ----------
@@ -27,7 +28,8 @@ class Output:
     latent : Tensor, float32, (N, C, h, w)
         The deepest feature map.
     target, weight : Tensor, float32, (N, 1, H, W), or None
-        Foreground and annotated, 0 or 1; of S̃_m alone, whose masks are used.
+        Whether a pixel is foreground, and whether it is annotated; 0 or 1. Only S̃_m has them: only its masks
+        are used.
     """
 
     logits: Tensor
@@ -43,23 +45,24 @@ class LossTerm:
     Attributes
     ----------
     symbol : str
-        As in the paper.
+        Its symbol in the paper.
     function : callable
-        Takes an `Output` for each of `sets`, and `variant` by keyword if there are any; returns a scalar.
+        Takes an `Output` for each of `sets`, and the keyword `variant` if there are any; returns a scalar.
     sets : tuple of {"m", "n", "p"}
-        Which of S̃_m, S̃_n and S̃_p it looks at, in the order of the function's parameters. A set that no term
-        with a weight looks at is neither drawn nor passed through the network.
+        Which of S̃_m, S̃_n and S̃_p the term needs, in the order of the function's parameters. A set that no
+        weighted term needs is neither drawn nor passed through the network.
     weight_name : str
-        Of the option and the field that weigh it.
+        Name of its option and its field.
     weight : float
-        In the complete loss, and by default.
+        Its weight in the complete loss, and by default.
     meaning : str
-        Where it is defined or what it is, for the help.
+        Its equation or its meaning, for help texts.
     variants : tuple of str
-        The first is the default. The option and the field that choose among them have the term's own name.
+        The first is the default. Their option and their field have the name of the term.
     variants_help : str
+        Help text of that option.
     paired : str
-        The variant that pairs crop i of one set with crop i of another, and so needs as many of each.
+        The variant that pairs crop i of one set with crop i of another, which needs as many crops of each.
     """
 
     symbol: str
@@ -73,7 +76,7 @@ class LossTerm:
     paired: str = ""
 
     def __call__(self, outputs: Mapping[str, Output], variant: str | None) -> Tensor:
-        """The term for what the network made of the sets, by their letters."""
+        """Compute the term from the outputs of the sets, by their letters."""
         chosen = {"variant": variant} if self.variants else {}
         return self.function(*(outputs[name] for name in self.sets), **chosen)
 
@@ -99,7 +102,7 @@ LOSS_TERMS: dict[str, LossTerm] = {
         weight=0.01,
         meaning="Eq. 4",
         variants=("printed", "full"),
-        variants_help="L_ER as printed in Eq. 4 or full.",
+        variants_help="L_ER of the foreground, as printed in Eq. 4, or full.",
     ),
     "distillation": LossTerm(
         "L_D",
@@ -109,13 +112,13 @@ LOSS_TERMS: dict[str, LossTerm] = {
         weight=0.01,
         meaning="Eq. 5",
         variants=("pairwise", "matched"),
-        variants_help="L_D over all pairs as in Eq. 5, or crop i with crop i.",
+        variants_help="L_D over all pairs, as in Eq. 5, or of crop i with crop i.",
         paired="matched",
     ),
 }
-"""By the name of the curves' column. They are added up in this order, which decides how sums round."""
+"""The terms by their column in the curves. They are summed in this order, which decides the rounding."""
 
 
 def weight_names() -> tuple[str, ...]:
-    """Of all terms, in their order."""
+    """The weight names of all terms, in their order."""
     return tuple(term.weight_name for term in LOSS_TERMS.values())

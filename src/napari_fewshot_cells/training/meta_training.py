@@ -1,4 +1,4 @@
-"""A whole meta-training run: iterations of Algorithm 1 with checkpoints and curves in one folder."""
+"""A meta-training run: iterations of Algorithm 1, with checkpoints and learning curves in one folder."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ _CHECKPOINT_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class MetaProgress:
-    """After each inner loop; with several ranks those of the others follow at the end of the iteration.
+    """Event after an inner loop. Those of other ranks follow at the end of the iteration.
 
     Attributes
     ----------
     iteration : int
-        The one going on, from 1.
+        The current iteration, counted from 1.
     seconds : float
-        Trained so far, earlier parts of a resumed run included.
+        Training time so far, including the earlier parts of a resumed run.
     losses : InnerLosses
     """
 
@@ -56,7 +56,7 @@ class MetaProgress:
 def new_card(
     architecture: str, sources: Sequence[SourceSet], config: ReptileConfig, *, command: str, device: str
 ) -> ModelCard:
-    """The card of a run that begins now."""
+    """The card of a new run, dated now."""
     losses = ["L_BCE", *(term.symbol for term in config.terms.values())]
     names = [source.name for source in sources]
     return ModelCard(
@@ -89,20 +89,21 @@ def meta_train(
     device: str = "cpu",
     precision: str = "32-true",
 ) -> Generator[MetaProgress, None, Model]:
-    """Train until the budget is spent, in a folder that always holds the last checkpoint.
+    """Meta-train until the budget is spent, in a folder that always holds the last checkpoint.
 
-    A run in a folder with a checkpoint goes on from there: on one machine with the same number of threads
-    the result is that of a run that never stopped, bit for bit (annealed by time, it depends on the clock).
-    Closing the generator, also by Ctrl-C, keeps the last complete iteration. A part of a run may have
-    another ε than the one before, all else must be the same; the card has the last.
+    If the folder holds a checkpoint, the run resumes from it. On one machine with the same number of threads,
+    the result is bit for bit that of an unbroken run, unless ε is annealed by time. Closing the generator,
+    also by Ctrl-C, keeps the last complete iteration. A resumed run may have another ε; all other settings
+    must be the same. The card holds the last ε.
 
-    Under ``torchrun`` each iteration's tasks are divided over the ranks, and rank 0 alone reads and writes
+    Under ``torchrun``, the tasks of an iteration are divided over the ranks, and only rank 0 reads and writes
     the folder. All ranks stop together: when the budget of one is spent, or after the iteration in which one
-    was sent SIGINT or SIGTERM; then each raises KeyboardInterrupt.
+    receives SIGINT or SIGTERM. After a signal, each rank raises KeyboardInterrupt.
 
     Parameters
     ----------
     folder : Path
+        Folder of the run.
     card : ModelCard
         See `new_card`.
     tasks : sequence of Task
@@ -110,9 +111,10 @@ def meta_train(
     config : ReptileConfig
     budget : Budget
     start : Model, optional
-        Whose θ to begin with, say that of transfer learning on the same sources; by default random.
+        Model whose θ to start from, for instance of transfer learning on the same sources; by default θ is
+        random.
     device, precision : str
-        See `fabric.open_fabric`.
+        See `ranks.open_fabric`.
 
     Yields
     ------
@@ -126,15 +128,15 @@ def meta_train(
     Raises
     ------
     ModelError
-        The folder's checkpoint was made with other settings.
+        The checkpoint in the folder was made with other settings, or the start has another architecture.
     DataError
-        Too few source sets for the losses that are on, or the start has seen others.
+        There are too few source sets for the loss, or the start was trained on other sets too.
     FewShotError
         The device or the precision is not available.
     """
     check_sources(config, len(tasks))
     if start is not None:
-        card = _begun_with(start, card)
+        card = _card_with_start(start, card)
     fabric = open_fabric(device, precision)
     writes = fabric.is_global_zero
     if config.episode.mix:
@@ -168,7 +170,7 @@ def meta_train(
                     saved, last_save = iteration, time.perf_counter()
         finally:
             if writes:
-                cut_rows(folder / CURVES_FILE, iteration)  # Ctrl-C may have come between rows and their θ
+                cut_rows(folder / CURVES_FILE, iteration)  # Ctrl-C may come between the rows and their θ
             if writes and (saved < iteration or iteration == 0):
                 _save(folder, network, theta, card, iteration, trained)
     if share == math.inf:
@@ -177,24 +179,24 @@ def meta_train(
 
 
 def describe_machine(fabric: Fabric, precision: str) -> str:
-    """Processor, device, precision and ranks in one line."""
+    """Processor, device, precision and number of ranks in one line."""
     ranks = f", {fabric.world_size} ranks" if fabric.world_size > 1 else ""
     return provenance.machine(str(fabric.device), choose_precision(precision, fabric.device)) + ranks
 
 
-def _begun_with(start: Model, card: ModelCard) -> ModelCard:
-    """The card of a run that begins with another model's weights."""
+def _card_with_start(start: Model, card: ModelCard) -> ModelCard:
+    """The card of a run that starts from another model's weights."""
     if start.card.architecture != card.architecture:
         raise ModelError(
             f"'{start.card.name}' is a {start.card.architecture}, not a {card.architecture}; "
-            "choose --arch like it."
+            f"add --arch {start.card.architecture}."
         )
     known = [source["name"] for source in card.sources]
     others = [source["name"] for source in start.card.sources if source["name"] not in known]
     if others:
         raise DataError(
             f"'{start.card.name}' was trained on {', '.join(others)} too, which this run leaves out; "
-            "begin with one that was not."
+            "choose a start that was not."
         )
     return replace(card, parent=start.card.name, notes=f"{card.notes} Begun with '{start.card.name}'.")
 
@@ -209,18 +211,20 @@ def _start_or_resume(
     model = read_model(path)
 
     def settings(of: ModelCard) -> tuple[object, ...]:
-        free = ("iterations", "seconds", "meta_lr")  # ε may fall from one part of a run to the next
+        free = ("iterations", "seconds", "meta_lr")  # ε may change when a run resumes
         values = {k: v for k, v in of.hyper_parameters.items() if k not in free}
-        # an older checkpoint knows fewer of them, and was trained without the terms that it does not know
+        # an older checkpoint lacks newer settings, and was trained without newer loss terms
         values = {**ReptileConfig().as_dict(), **dict.fromkeys(weight_names(), 0.0), **values}
         return of.architecture, of.parent, [(s["name"], s["images"]) for s in of.sources], values
 
     if settings(model.card) != settings(card):
-        raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")
+        raise ModelError(
+            f"'{path}' was trained with other settings; give the same settings or another --out folder."
+        )
     return model.network, replace(
         model.card,
         hyper_parameters={**model.card.hyper_parameters, "meta_lr": config.meta_lr},
-        sources=card.sources,  # what is known of a licence may have been corrected since
+        sources=card.sources,  # a licence may have been corrected since
         command=card.command,
         commit=card.commit,
     )

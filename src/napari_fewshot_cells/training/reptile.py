@@ -1,4 +1,4 @@
-"""Algorithm 1: Reptile with the three losses."""
+"""Algorithm 1: Reptile with the three losses of the paper."""
 
 from __future__ import annotations
 
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
 Theta = dict[str, Tensor]
-"""Parameters by name; batch-norm statistics are none of them."""
+"""Parameters by name, without batch-norm statistics."""
 
 LOSS_COLUMNS = ("bce", *LOSS_TERMS, "last_bce")
-"""What an inner loop is said to have lost, in this order."""
+"""The losses that an inner loop reports, in this order."""
 
 
 @dataclass(frozen=True)
 class InnerLosses:
-    """What one inner loop has lost.
+    """The losses of one inner loop.
 
     Attributes
     ----------
     task : str
+        Name of the task.
     values : mapping of str to float
-        By `LOSS_COLUMNS`: means over the steps, before they are weighted, and the L_BCE of the last step.
+        By `LOSS_COLUMNS`: unweighted means over the steps, and the L_BCE of the last step.
     """
 
     task: str
@@ -64,32 +65,33 @@ def meta_step(
     *,
     share: float = 0.0,
 ) -> Generator[InnerLosses, None, None]:
-    """One iteration of Algorithm 1 over all source sets; changes the network in place.
+    """Run one iteration of Algorithm 1 over all source sets; changes the network in place.
 
-    Every task of every iteration has its own random stream, so that a run goes on bit for bit from a
-    checkpoint of θ alone, and so that it does not matter which rank computes the task. The ranks exchange
-    each task's θ'_m − θ by itself (zeros from those that did not compute it) and add up afterwards: then
-    rounding does not depend on their number. Were it to, runs would part at once, since Adam's first step is
-    η · sign(gradient), also where the gradient is all but zero.
+    Each task of each iteration has its own random stream. So a run resumes bit for bit from a checkpoint of θ
+    alone, and any rank may compute any task. The ranks exchange each task's θ'_m − θ separately (zeros from
+    the ranks that did not compute it) and sum over tasks afterwards, so rounding does not depend on the
+    number of ranks. If it did, runs would diverge at once, because Adam's first step is η · sign(gradient)
+    even if the gradient is almost zero.
 
     Parameters
     ----------
     network : SegmentationNetwork
         θ, the same on every rank.
     tasks : sequence of Task
-        All source sets, on every rank: any of them may be another task's S̃_n or S̃_p.
+        All source sets, on every rank: each may serve as S̃_n or S̃_p of another task.
     config : ReptileConfig
     iteration : int
-        From 0.
+        Counted from 0.
     fabric : Fabric
-        The ranks among which the tasks are divided.
+        Divides the tasks among its ranks.
     share : float
-        Part of the budget that is spent, 0 to 1, for annealing.
+        Spent share of the budget, 0 to 1, for annealing.
 
     Yields
     ------
     InnerLosses
-        After each inner loop, then those of the other ranks: |S| of them. θ is updated after the last.
+        |S| events: one after each inner loop of this rank, then those of the other ranks. θ is updated after
+        the last.
     """
     theta = get_theta(network)
     changes = {name: value.new_zeros(len(tasks), *value.shape) for name, value in theta.items()}
@@ -116,15 +118,14 @@ def inner_loop(
 ) -> tuple[Theta, tuple[float, ...]]:
     """θ'_m = g(L_BCE(θ, S̃_m) + α L_ER(θ, S̃_n) + β L_D(θ, S̃_m, S̃_p)): several Adam steps from θ.
 
-    α and β are the weights of `LOSS_TERMS`, which may hold more terms. The three sets go through the network
-    one by one, each normalised by its own batch statistics; a set that no term with a weight looks at does
-    not go through it at all.
+    α and β are the weights of `LOSS_TERMS`, which may hold more terms. The network takes the three sets one
+    by one, so batch norm uses the statistics of each set alone. It skips a set that no weighted term needs.
 
     Returns
     -------
     theta_m : dict of Tensor
     losses : tuple of float
-        By `LOSS_COLUMNS`: mean L_BCE, L_ER, L_D, … of the steps, and the L_BCE of the last.
+        By `LOSS_COLUMNS`: mean L_BCE, L_ER, L_D, … over the steps, and the L_BCE of the last step.
     """
     set_theta(network, theta)
     reset_statistics(network)

@@ -257,7 +257,9 @@ def _finished(folder: Path, card: ModelCard, budget: Budget) -> Model | None:
 
 def _check_settings(settings: str, card: ModelCard, path: Path) -> None:
     if settings != _settings(card):
-        raise ModelError(f"'{path}' was trained with other settings; give them, or another --out folder.")
+        raise ModelError(
+            f"'{path}' was trained with other settings; give the same settings or another --out folder."
+        )
 
 
 def _save(folder: Path, card: ModelCard, checkpoint: Checkpoint) -> None:

@@ -44,7 +44,7 @@ def test_a_matrix_from_a_file(config, tmp_path: Path, five_sources: Path) -> Non
     assert "16 of 16 fine-tunings" in result.stdout
 
 
-def test_flags_have_the_last_word(config, tmp_path: Path, five_sources: Path) -> None:
+def test_flags_override_the_file(config, tmp_path: Path, five_sources: Path) -> None:
     text = PROTOCOL.format(data=five_sources, out=tmp_path / "out")
     result = config(text, "protocol", "--target", "B5", "--k-shot", 3)
     assert result.exit_code == 0, result.output
@@ -70,17 +70,17 @@ def test_a_training_from_a_file_keeps_what_it_says(config, tmp_path: Path, five_
     """
     result = config(text, "meta", "--seed", 7)
     assert result.exit_code == 0, result.output
-    told = read_model(tmp_path / "run" / "model.safetensors").card.hyper_parameters
-    found = {name: told[name] for name in ("k_shot", "entropy", "mix", "rescale", "seed")}
+    settings = read_model(tmp_path / "run" / "model.safetensors").card.hyper_parameters
+    found = {name: settings[name] for name in ("k_shot", "entropy", "mix", "rescale", "seed")}
     assert found == {"k_shot": 2, "entropy": "full", "mix": False, "rescale": False, "seed": 7}
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("[meta]\nsteps = 3", "'steps', which is no option of 'meta'"),
-        ("[train]\nsteps = 3", "but not 'train'"),
-        ("meta = 3", "but not 'meta'"),
+        ("[meta]\nsteps = 3", "'steps', which is not an option of 'meta'"),
+        ("[train]\nsteps = 3", "'train' in the configuration"),
+        ("meta = 3", "'meta' in the configuration"),
         ("[meta]\nk-shot = [1, 3]", "'k-shot' of 'meta'"),
         ("[meta]\nk-shot = 'many'", "'--k-shot'"),
         ("[meta]\nk-shot = 0", "'--k-shot'"),

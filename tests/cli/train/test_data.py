@@ -21,7 +21,7 @@ def run(*arguments: str) -> Result:
 
 
 def start(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a person does."""
+    """Run `napari-fewshot-train data` as a user does."""
     code = "from napari_fewshot_cells.cli.train.main import main; main()"
     return subprocess.run(
         [sys.executable, "-c", code, "data", *arguments],
@@ -82,7 +82,7 @@ def test_errors_are_one_line_and_exit_code_2(two_sets: Path, tmp_path: Path):
 def test_list_fetches_nothing_and_fetching_without_a_network_says_so(own_home: Path):
     assert_fails(run("--list"), "no folder")
     assert not (own_home / "sources").exists()
-    nowhere = "http://127.0.0.1:9"  # a proxy that is not there: no request leaves this machine
+    nowhere = "http://127.0.0.1:9"  # no such proxy: no request leaves this machine
     result = start("--set", "TNBC", HTTPS_PROXY=nowhere, https_proxy=nowhere, NO_PROXY="", no_proxy="")
     assert_one_line_error(result.returncode, result.stderr, "TNBC_NucleiSegmentation.zip")
     assert not (own_home / "sources" / "TNBC").exists()
@@ -96,7 +96,7 @@ def test_lists_the_real_sets(source_data: Path):
     assert "missing" not in result.stdout
 
 
-# --- sources of one's own -----------------------------------------------------------------------------------
+# --- own sources --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_own_sources_are_measured(lab: Path, own_home: Path):
         ["again", "2", "40×60", "uint16", "23", "16.7%"],
     ]
     assert "note" not in result.stdout
-    assert not (own_home / "sources").exists()  # nothing was fetched
+    assert not (own_home / "sources").exists()  # nothing was downloaded
 
 
 def test_what_is_wrong_with_own_sources_is_listed(lab: Path):

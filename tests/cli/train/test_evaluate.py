@@ -1,4 +1,4 @@
-"""``napari-fewshot-train evaluate``: rows that a person gets, keeps after a kill, and never mixes."""
+"""``napari-fewshot-train evaluate``: its rows are right, survive a kill, and are never mixed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ CARD = ModelCard(
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """Folder of sets, with a simulated EM in it."""
+    """Folder of source sets that holds a simulated EM."""
     folder = tmp_path_factory.mktemp("data")
     for kind in ("images", "masks"):
         (folder / "EM" / kind).mkdir(parents=True)
@@ -69,7 +69,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory) -> Path:
-    """What a meta-training leaves."""
+    """Folder as a meta-training leaves it."""
     folder = tmp_path_factory.mktemp("run")
     write_model(Model(CARD, build_network("fcrn", 0)), folder / "model.safetensors")
     return folder
@@ -148,7 +148,7 @@ def test_rows_of_other_settings_are_never_mixed(evaluate, more, named):
     assert_one_line(evaluate("--k-shot", 1, "--selections", 2, *more), f"another {named};")
 
 
-def test_nor_those_of_another_start(evaluate, run_folder, tmp_path):
+def test_rows_of_another_start_are_never_mixed(evaluate, run_folder, tmp_path):
     evaluate("--k-shot", 1, "--selections", 1, "--n-test", 1)
     other = read_model(run_folder / "model.safetensors")
     other = replace(other, card=replace(other.card, seed=1))

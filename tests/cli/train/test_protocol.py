@@ -1,4 +1,4 @@
-"""``napari-fewshot-train protocol``: on a Dask cluster that loses a worker, stopped, given wrong input."""
+"""``napari-fewshot-train protocol``: a Dask cluster that loses a worker, a stop, and wrong input."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ fine_tuning = {steps = 1, crops = 2, crop_size = 32}
 
 @pytest.fixture
 def options(tmp_path: Path, five_sources: Path) -> list[str]:
-    """What all commands of a test have in common."""
+    """Options that all commands of a test share."""
     (tmp_path / "tiny.toml").write_text(TINY)
     return [
         *("--data", str(five_sources), "--out", str(tmp_path / "out"), "--n-test", "1"),
@@ -56,7 +56,7 @@ def run_to_end(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def start(*command: str) -> subprocess.Popen[str]:
-    """A process whose group can be sent a signal, as Ctrl-C in a terminal does."""
+    """Start a process in a group of its own, which can get a signal as from Ctrl-C in a terminal."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
 
@@ -70,13 +70,13 @@ def wait(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None:
 
 
 def cells(out: Path) -> dict[str, int]:
-    """Results that are there, and when they were written."""
+    """The existing results, and when each was written."""
     return {file.stem: file.stat().st_mtime_ns for file in (out / "cells").glob("*.json")}
 
 
 @contextmanager
 def cluster(folder: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]]]]:
-    """The address of a scheduler and its two workers by name, all processes of their own on loopback."""
+    """The address of a scheduler, and its two workers by name; each is a process on loopback."""
     file = folder / "scheduler.json"
     scheduler = start(
         *(sys.executable, "-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"),
@@ -84,7 +84,7 @@ def cluster(folder: Path) -> Iterator[tuple[str, dict[str, subprocess.Popen[str]
     )
     processes = [scheduler]
     try:
-        # The scheduler opens its file some moments before it writes it.
+        # The scheduler opens its file a moment before it writes to it.
         wait(lambda: file.exists() and file.read_text().endswith("}"), scheduler)
         address = json.loads(file.read_text())["address"]
         workers = {
@@ -150,7 +150,7 @@ def test_stopped_by_ctrl_c_it_goes_on_where_it_was(tmp_path: Path, options: list
     finally:
         stopped.kill()  # if the signal did not end it
     assert stopped.returncode == 130, stderr
-    assert stderr.strip().splitlines()[-1] == "stopped: the same command goes on from there"
+    assert stderr.strip().splitlines()[-1] == "stopped: run the same command to resume"
     assert "Traceback" not in stderr
     before = cells(out)
     assert 2 <= len(before) < 10
@@ -172,10 +172,10 @@ def test_what_fails_is_said_at_the_end(tmp_path: Path, options: list[str], five_
     assert result.returncode == 1
     lines = result.stderr.strip().splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
-    # EM has B39 among its sources; B39's start is trained, but none of its cells can be read
+    # EM's start cannot read its source B39; B39's own start is trained, but none of its cells can be read
     assert errors[0].startswith("error: fcrn-EM-bce: '3.png' is constant")
     assert "Traceback" not in result.stderr
-    assert errors[-1].endswith("failed or could not run; the same command tries again.")
+    assert errors[-1].endswith("failed or could not run; run the same command to try again.")
     assert (tmp_path / "out" / "starts" / "fcrn-B39-bce" / "model.safetensors").exists()
 
 

@@ -33,7 +33,7 @@ TINY = ("--batch", "2", "--crop-size", "32")
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two own sources: nuclei with numbered masks in TIFF, EM with binary masks in PNG."""
+    """Two own sources: nuclei with instance masks as TIFF, EM with binary masks as PNG."""
     folder = tmp_path_factory.mktemp("lab")
     for name, simulate in (("nuclei", fluorescent_cells), ("em", electron_microscopy)):
         for part in ("images", "masks"):
@@ -62,7 +62,7 @@ def start(*arguments: object, program: tuple[str, ...] = TRAIN) -> subprocess.Co
 
 
 def fail(*arguments: object) -> str:
-    """The one line that a wrong command leaves."""
+    """Run a wrong command; return the one line of its error."""
     result = run(*arguments)
     assert result.exit_code == 2, result.stderr
     (line,) = result.stderr.strip().splitlines()
@@ -100,8 +100,8 @@ def test_switches_are_in_the_card(lab: Path, tmp_path: Path):
     own = ("--sources", lab / "nuclei", "--sources", lab / "em")
     done = run("transfer", *own, "--out", tmp_path, "--steps", 2, *TINY, *switches)
     assert done.exit_code == 0, done.stderr
-    told = read_model(tmp_path / "model.safetensors").card.hyper_parameters
-    found = [told[name] for name in ("by_set", "balance", "anneal", "mix", "rescale")]
+    settings = read_model(tmp_path / "model.safetensors").card.hyper_parameters
+    found = [settings[name] for name in ("by_set", "balance", "anneal", "mix", "rescale")]
     assert found == [True, 0.5, True, False, False]
 
 
@@ -129,7 +129,7 @@ def test_errors_are_one_line(lab: Path, tmp_path: Path):
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_and_on(lab: Path, tmp_path: Path):
+def test_the_same_command_resumes_after_ctrl_c(lab: Path, tmp_path: Path):
     arguments = ("transfer", "--sources", str(lab / "em"), "--out", str(tmp_path), *TINY)
     process = subprocess.Popen(
         [*TRAIN, *arguments, "--steps", "100000"],
@@ -148,7 +148,7 @@ def test_ctrl_c_and_on(lab: Path, tmp_path: Path):
         process.kill()  # if the signal did not end it
     assert process.returncode == 130
     assert b"Traceback" not in stderr
-    assert b"The same command goes on from there" in b" ".join(stderr.split())
+    assert b"Run the same command to resume" in b" ".join(stderr.split())
     done = read_model(tmp_path / "model.safetensors").card.hyper_parameters["iterations"]
     assert done >= 1
     resumed = run(*arguments, "--steps", done + 1)

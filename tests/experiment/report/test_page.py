@@ -1,4 +1,4 @@
-"""The report: its numbers against NumPy, its verdicts, its pictures, and the page in a browser."""
+"""The report: its numbers agree with NumPy; its verdicts, its pictures, and the page in a browser."""
 
 from __future__ import annotations
 
@@ -25,7 +25,12 @@ from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
 from napari_fewshot_cells.experiment import matrix, methods
 from napari_fewshot_cells.experiment.report import tables
-from napari_fewshot_cells.experiment.report.comparisons import difference, spread, summarise, where
+from napari_fewshot_cells.experiment.report.comparisons import (
+    paired_differences,
+    rows_with,
+    spread,
+    summarise,
+)
 from napari_fewshot_cells.experiment.report.figures import COLOURS, DARK_COLOURS, bars_figure, for_page
 from napari_fewshot_cells.experiment.report.overlays import beside, overlay
 from napari_fewshot_cells.experiment.report.page import markdown, report
@@ -61,7 +66,7 @@ def fine_tuning(**fields: object) -> FineTuning:
 
 
 def whole_matrix(schedule: str = "cpu") -> list[FineTuning]:
-    """Results as the paper would like them, with a spread that shrinks with K."""
+    """Results that confirm the paper's claims, with a spread that shrinks with K."""
     rng = np.random.default_rng(0)
     rows = []
     for arch, target, k, selection in product(ARCHITECTURES, LEVEL, K_SHOTS, range(10)):
@@ -77,13 +82,13 @@ def whole_matrix(schedule: str = "cpu") -> list[FineTuning]:
 
 
 def store(rows: list[FineTuning], folder: Path) -> Path:
-    """Lay rows out as `protocol` does, with a training of two tasks and an overlay."""
+    """Store rows as `protocol` does, with a training of two tasks and an overlay."""
     (folder / "cells").mkdir(parents=True)
     for row in rows:
         (folder / "cells" / f"{row.key}.json").write_text(json.dumps({**row.__dict__, "settings": {}}))
     for name, text in {
         "fcrn-EM-complete": "iteration,seconds,task,bce\n1,1.0,B5,0.8\n1,2.0,B39,0.6\n2,3.0,B5,0.4\n"
-        "2,4.0,B39,0.2\n3,5.0,B5",  # a training that goes on
+        "2,4.0,B39,0.2\n3,5.0,B5",  # a training in progress
         "fcrn-EM-transfer": "iteration,seconds,bce\n"
         + "".join(f"{i},{i}.0,{1 - i / 40}\n" for i in range(1, 29)),
     }.items():
@@ -175,24 +180,24 @@ def test_differences_are_paired_and_count_a_selection_once() -> None:
         for (m, t, k, s), iou in zip(product(*axes), ious.ravel(), strict=True)
     ]
     a, b = {"method": "complete"}, {"method": "transfer"}
-    found = difference(rows, a, b)
+    found = paired_differences(rows, a, b)
     expected = (ious[0] - ious[1]).mean(axis=1)
     assert found == pytest.approx(
         {(t, s, 0): expected[i, s] for i, t in enumerate(("B5", "EM")) for s in range(4)}
     )
-    # Without its partner at K = 10 a selection has its other two; without any it has no difference.
+    # Without its partner at K = 10, a selection has the other two; without any partner, no difference.
     fewer = [r for r in rows if not (r.method == "transfer" and r.selection == 3 and (r.k_shot == 10))]
     fewer = [r for r in fewer if not (r.method == "complete" and r.selection == 2 and r.target == "EM")]
-    found = difference(fewer, a, b)
+    found = paired_differences(fewer, a, b)
     assert ("EM", 2, 0) not in found
     assert found["B5", 3, 0] == pytest.approx((ious[0] - ious[1])[0, :2, 3].mean())
 
 
 def test_no_pairs_across_schedules_or_seeds() -> None:
     rows = [fine_tuning(method="complete", seed=1), fine_tuning(method="transfer", seed=0)]
-    assert difference(rows, {"method": "complete"}, {"method": "transfer"}) == {}
+    assert paired_differences(rows, {"method": "complete"}, {"method": "transfer"}) == {}
     rows = [fine_tuning(method="complete", schedule="paper"), fine_tuning(method="transfer")]
-    assert difference(rows, {"method": "complete"}, {"method": "transfer"}) == {}
+    assert paired_differences(rows, {"method": "complete"}, {"method": "transfer"}) == {}
 
 
 # --- the paper's statements --------------------------------------------------------------------------------
@@ -413,7 +418,7 @@ def test_overlay_in_the_page_and_beside_its_image(page: Path) -> None:
 
 
 def test_without_overlays_no_pixel_of_the_data_is_written(stored: Path, page: Path, tmp_path: Path) -> None:
-    rows = where(read_results([stored]).rows, arch="fcrn", target="EM")
+    rows = rows_with(read_results([stored]).rows, arch="fcrn", target="EM")
     results = replace(read_results([stored]), rows=tuple(rows), curves={})
     written = report(results, tmp_path / "report", overlays=False)
     assert not (written.parent / "overlay-images").exists()
@@ -433,7 +438,7 @@ def test_bars_are_as_high_as_the_means_and_their_errors_are_the_sds(monkeypatch:
     monkeypatch.setattr(Axes, "bar", noted)
     rows = [row for row in whole_matrix() if row.arch == "unet"]
     bars_figure(rows, ["EM", "B5"], [1, 10])
-    assert len(drawn) == 3 * len(METHODS)  # EM, B5, their mean
+    assert len(drawn) == 3 * len(METHODS)  # EM, B5 and their mean
     ious = {(r.target, r.method, r.k_shot, r.selection): r.iou for r in rows}
     for (heights, errors), (targets, method) in zip(
         drawn, product((["EM"], ["B5"], ["EM", "B5"]), METHODS), strict=True
@@ -448,7 +453,7 @@ def test_a_missing_bar_is_a_cross_and_not_a_zero() -> None:
     svg = bars_figure(rows, ["B5"], [1])
     lines = svg.splitlines()
     bars = {m: sum(f'style="fill: {COLOURS[m]}"/>' in line for line in lines) for m in ("bce", "complete")}
-    assert bars == {"bce": 0, "complete": 2}  # of the target and of the mean
+    assert bars == {"bce": 0, "complete": 2}  # one of the target, one of the mean
     assert sum("<use" in line and COLOURS["bce"] in line for line in lines) == 2
     table = tables.summary_table(rows)
     assert {row[2:] for row in table.rows if row[1] == METHODS["bce"]} == {("–",) * 6}
@@ -543,7 +548,7 @@ def test_csv_tables(page: Path) -> None:
         bars = list(csv.DictReader(file))
     assert len(bars) == 250
     rows = read_results([page.parent]).rows
-    values = [r.iou for r in where(rows, arch="fcrn", target="B5", method="transfer", k_shot=1)]
+    values = [r.iou for r in rows_with(rows, arch="fcrn", target="B5", method="transfer", k_shot=1)]
     assert float(bars[0]["iou_mean"]) == pytest.approx(np.mean(values), abs=1e-4)
     assert float(bars[0]["iou_sd"]) == pytest.approx(np.std(values, ddof=1), abs=1e-4)
     assert (bars[0]["n"], bars[0]["schedule"], bars[0]["commit"]) == ("10", "cpu", "0123abc")
@@ -600,7 +605,7 @@ def test_page_fits_a_laptop_screen_offline(page: Path, browser: list[str], tmp_p
     assert title is not None
     seen = json.loads(title[1])
     assert seen["page"] <= 1366
-    assert seen["tables"] == 0  # none scrolls sideways in its box
+    assert seen["tables"] == 0  # no table scrolls sideways in its box
     assert seen["broken"] == 0
     assert len(seen["plots"]) == 3
     assert all(300 < height < 768 for height in seen["plots"])

@@ -1,4 +1,4 @@
-"""``napari-fewshot-train``, one file a sub-command.
+"""The command ``napari-fewshot-train``, with one file per sub-command.
 
-It never holds any science and never opens a window.
+It never computes anything itself, and never opens a window.
 """

@@ -1,4 +1,4 @@
-"""``python -m napari_fewshot_cells.cli.train`` is ``napari-fewshot-train``: torchrun starts it so."""
+"""``python -m napari_fewshot_cells.cli.train`` is ``napari-fewshot-train``, as torchrun can start it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``--config FILE.toml``: a command's options from a file, in place of flags or beside them."""
+"""``--config FILE.toml``: reads a command's options from a file, instead of flags or along with them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def configure(
     config: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE.toml", help='Options by command: [meta] arch = "unet". Flags have the last word.'
+            metavar="FILE.toml", help='File of options by command: [meta] arch = "unet". Flags override it.'
         ),
     ] = None,
 ) -> None:
@@ -27,7 +27,7 @@ def configure(
     Raises
     ------
     FewShotError
-        The file cannot be read, or names a command or an option that there is not.
+        The file cannot be read, or names an unknown command or option.
     """
     if config is not None:
         context.default_map = _read(config, context.command.commands)  # type: ignore[attr-defined]
@@ -38,21 +38,25 @@ def _read(path: Path, commands: dict[str, Any]) -> dict[str, dict[str, Any]]:
     for name, table in tables.items():
         if name not in commands or not isinstance(table, dict):
             raise FewShotError(
-                f"The configuration '{path}' may hold tables for {', '.join(commands)}, but not '{name}'."
+                f"'{name}' in the configuration '{path}' is not a command's table; use {', '.join(commands)}."
             )
     return {name: _options(path, name, table, commands[name].params) for name, table in tables.items()}
 
 
 def _options(path: Path, command: str, table: dict[str, Any], parameters: list[Any]) -> dict[str, Any]:
-    """By the names of the parameters; what may be repeated as a list, also where the file has one value."""
+    """Options by parameter name; a repeatable option is a list even if the file has a single value."""
     by_name = {parameter.name: parameter for parameter in parameters}
     options = {}
     for key, value in table.items():
         name = key.replace("-", "_")
         if name not in by_name:
-            raise FewShotError(f"The configuration '{path}' has '{key}', which is no option of '{command}'.")
+            raise FewShotError(
+                f"The configuration '{path}' has '{key}', which is not an option of '{command}'."
+            )
         repeated = by_name[name].multiple or by_name[name].nargs == -1
         if isinstance(value, dict) or (isinstance(value, list) and not repeated):
-            raise FewShotError(f"'{key}' of '{command}' in the configuration '{path}' must be one value.")
+            raise FewShotError(
+                f"'{key}' of '{command}' in the configuration '{path}' must be a single value."
+            )
         options[name] = [value] if repeated and not isinstance(value, list) else value
     return options

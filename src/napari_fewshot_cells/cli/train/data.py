@@ -1,4 +1,4 @@
-"""``napari-fewshot-train data``: fetch the source sets, list what is there, check one's own."""
+"""``napari-fewshot-train data``: downloads the source sets, lists them, and checks a person's own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def data(
     data: Annotated[
         Path | None,
         typer.Option(
-            "--data", help="Folder with <set>/{images,masks}/NAME.png; else the user's data folder."
+            "--data", help="Folder with <set>/{images,masks}/NAME.png (default: the user's data folder)."
         ),
     ] = None,
     names: Annotated[
@@ -35,7 +35,8 @@ def data(
     fetch: Annotated[
         bool | None,
         typer.Option(
-            "--fetch/--list", help="Download missing sets, or only list. Fetches unless --data is given."
+            "--fetch/--list",
+            help="Download missing sets, or only list (default: download, unless --data is given).",
         ),
     ] = None,
     keep_archives: Annotated[bool, typer.Option(help="Keep the downloaded archives.")] = False,
@@ -43,14 +44,14 @@ def data(
         list[str] | None,
         typer.Option(
             "--sources",
-            help="Check a source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated. "
-            "Alone, nothing else is listed or fetched.",
+            help="Check a source of your own: DIR or NAME=DIR, with folders images/ and masks/; repeatable. "
+            "Without other options, nothing else is listed or downloaded.",
         ),
     ] = None,
 ) -> None:
-    """Fetch the five source sets from their official addresses, or list those in a folder.
+    """Download the five source sets from their official addresses, or list those in a folder.
 
-    With --sources, check sources of your own and say what is wrong with them.
+    With --sources, check sources of your own and list their faults.
     """
     from ...datasets.five_sets import SOURCE_NAMES, check_names, data_folder, find_sources, sources_present
 
@@ -66,7 +67,10 @@ def data(
     else:
         present = sources_present(folder)
         if folder.is_dir() and not present:
-            raise DataError(f"'{folder}' holds none of the source sets {', '.join(SOURCE_NAMES)}.")
+            raise DataError(
+                f"'{folder}' holds none of the source sets {', '.join(SOURCE_NAMES)}; "
+                "add --fetch to download them."
+            )
         sources = find_sources(folder, present)
     _show(folder, sources, wanted)
     if own:
@@ -74,12 +78,12 @@ def data(
 
 
 def check_own(own: list[str]) -> None:
-    """List sources of one's own and all that is wrong with them.
+    """List sources of a person's own and all their faults.
 
     Raises
     ------
     DataError
-        One of them cannot be used.
+        A source cannot be used.
     """
     from ...datasets.own_sets import check_source
 
@@ -95,7 +99,7 @@ def check_own(own: list[str]) -> None:
             console.print(f"{one.source.name}: {mark}: {problem.text}", markup=False, soft_wrap=True)
     unusable = [one.source.name for one in checked if not one.is_usable]
     if unusable:
-        raise DataError(f"Put right what is listed as error, then check again: {', '.join(unusable)}.")
+        raise DataError(f"Correct the errors listed above, then check again: {', '.join(unusable)}.")
 
 
 def _fetch(folder: Path, names: tuple[str, ...], keep_archives: bool) -> dict[str, SourceSet]:
@@ -161,4 +165,4 @@ def _console() -> Console:
     from rich.console import Console
 
     console = Console()
-    return console if console.is_terminal else Console(width=140)  # a file or pipe has no width of its own
+    return console if console.is_terminal else Console(width=140)  # a file or pipe has no width

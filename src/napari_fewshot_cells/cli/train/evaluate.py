@@ -1,4 +1,4 @@
-"""``napari-fewshot-train evaluate``: one trained start, fine-tuned on selections of a target and tested."""
+"""``napari-fewshot-train evaluate``: fine-tunes one start on selections of a target, and tests it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Statistics(StrEnum):
-    """Whose batch-norm statistics prediction uses."""
+    """Batch-norm statistics that prediction uses."""
 
     support = "support"
     image = "image"
@@ -39,11 +39,11 @@ class Statistics(StrEnum):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What the fine-tunings of one file have in common."""
+    """What all fine-tunings in one file share."""
 
     start: Model
     target: Task
-    schedule: Schedule  # of the fine-tuning; how the start was trained its card says
+    schedule: Schedule  # of the fine-tuning; the start's card holds its training
     selections: str  # "seeded", or the name and hash of a file
     n_test: int | None
     seed: int
@@ -51,7 +51,7 @@ class Evaluation:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What must be the same for all rows of a file, as JSON gives it back."""
+        """What must be equal for all rows of a file, as the plain values of JSON."""
         settings = {
             "start": asdict(self.start.card),
             "target": self.target.name,
@@ -67,50 +67,57 @@ class Evaluation:
 
 
 @one_line_errors()
-@stoppable("the rows in the file are whole; the same command goes on from there.")
+@stoppable("the rows in the file are complete; run the same command to resume.")
 def evaluate(
     start: Annotated[
-        str, typer.Argument(metavar="START", help="Folder of a run, a model file, or a name in the library.")
+        str,
+        typer.Argument(
+            metavar="START", help="The start: folder of a run, model file, or name in the library."
+        ),
     ],
     target: Annotated[
         str,
         typer.Option(metavar="SET|DIR", help="One of the five sets, or a folder with images/ and masks/."),
     ],
     out: Annotated[
-        Path, typer.Option(metavar="FILE.csv", help="One row a fine-tuning; those that are there are kept.")
+        Path, typer.Option(metavar="FILE.csv", help="One row per fine-tuning; existing rows are kept.")
     ],
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
+        typer.Option(help="Folder with <set>/{images,masks}/NAME.png (default: the downloaded sets)."),
     ] = None,
     k_shot: Annotated[
-        list[int] | None, typer.Option(min=1, max=10, help="K; may be repeated (default: 1 3 5 7 10).")
+        list[int] | None,
+        typer.Option(min=1, max=10, help="Images to fine-tune on; repeatable (default: 1 3 5 7 10)."),
     ] = None,
     selections: Annotated[
         str,
-        typer.Option(metavar="N|FILE.json", help="So many seeded selections, or a file of published ones."),
+        typer.Option(metavar="N|FILE.json", help="Number of seeded selections, or a file of published ones."),
     ] = "10",
     schedule: Annotated[
-        str, typer.Option(metavar="NAME|FILE.toml", help="How to fine-tune: paper, cpu, or a file.")
+        str, typer.Option(metavar="NAME|FILE.toml", help="How to fine-tune: paper, cpu, or a TOML file.")
     ] = "cpu",
     batch_norm: Annotated[
-        Statistics | None, typer.Option(help="Statistics of prediction, other than the schedule's.")
+        Statistics | None,
+        typer.Option(help="Batch-norm statistics of prediction, instead of the schedule's."),
     ] = None,
-    n_test: Annotated[int | None, typer.Option(min=1, help="Test on so many images only.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of the crops; the selection's number is added.")] = 0,
+    n_test: Annotated[
+        int | None, typer.Option(min=1, help="Test on this many images only (default: all others).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the crops, plus the selection's number.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads (default: all).")] = None,
 ) -> None:
-    """Fine-tune a trained start on selections of a target and test it on the rest at full resolution."""
+    """Fine-tune a start on selections of a target, then test it on the other images at full resolution."""
     if out.suffix != ".csv":
-        raise DataError(f"'{out}' must end in .csv; what its rows have in common goes beside it, as .json.")
+        raise DataError(f"'{out}' must end in .csv; its settings go beside it, as .json.")
     from ...base.devices import check_device_name, choose_device
     from ...experiment.schedules import get_schedule
 
     check_device_name(device)
     k_shots = sorted(set(k_shot or (1, 3, 5, 7, 10)))
     chosen = _with_statistics(get_schedule(schedule), batch_norm)
-    if not selections.isdecimal():  # selection 1 of a file has other images than the seeded one
+    if not selections.isdecimal():  # selection 1 of a file differs from seeded selection 1
         chosen = replace(chosen, name=f"{chosen.name}, selections of {Path(selections).stem}")
     source = _find_target(target, data)
     model = _find_start(start)
@@ -123,7 +130,10 @@ def evaluate(
         torch.set_num_threads(threads)
     task = load_task(source)
     if task.name in {source["name"] for source in model.card.sources}:
-        typer.echo(f"note: '{model.card.name}' was trained on {task.name}; this says nothing new.", err=True)
+        typer.echo(
+            f"note: '{model.card.name}' was trained on {task.name}, so this is no few-shot test.",
+            err=True,
+        )
     splits, origin = _splits(selections, task, k_shots, n_test)
     evaluation = Evaluation(model, task, chosen, origin, n_test, seed, where)
     rows = _run(evaluation, splits, out)
@@ -132,17 +142,17 @@ def evaluate(
 
 
 def method_of(card: ModelCard) -> str:
-    """The method that trained a start: one of `methods.METHODS`, or what tells it from these."""
+    """The method that trained a start: one of `methods.METHODS`, or its settings."""
     from ...experiment.methods import META_TRAINED
     from ...training.loss_terms import weight_names
 
-    told = card.hyper_parameters
-    weights = {name: told[name] for name in weight_names() if name in told}
+    settings = card.hyper_parameters
+    weights = {name: settings[name] for name in weight_names() if name in settings}
     if weights:
         known = [name for name, method in META_TRAINED.items() if method.trains_with(weights)]
         parts = known[:1] or [" ".join(f"{name} {weight:g}" for name, weight in weights.items())]
     else:
-        by_set, balance = told.get("by_set", False), told.get("balance", 1.0)
+        by_set, balance = settings.get("by_set", False), settings.get("balance", 1.0)
         parts = ["transfer"] + ["by set"] * by_set + [f"balance {balance:g}"] * (balance != 1)
     return " ".join(parts + [f"after {card.parent}"] * bool(card.parent))
 
@@ -161,7 +171,7 @@ def _find_start(text: str) -> Model:
 
     model = read_model(model_file(str(Path(text) / MODEL_FILE) if Path(text).is_dir() else text))
     if model.card.k_shot:
-        raise ModelError(f"'{text}' is fine-tuned already; give the start that it was made from.")
+        raise ModelError(f"'{text}' is fine-tuned already; give the start that it was fine-tuned from.")
     return model
 
 
@@ -179,7 +189,7 @@ def _find_target(text: str, data: Path | None) -> Any:
 
 
 def _splits(text: str, task: Task, k_shots: list[int], n_test: int | None) -> tuple[list[Split], str]:
-    """The splits, and where they come from."""
+    """The splits, and their source."""
     from ...experiment.selections import load_selections, named_splits, seeded_splits
 
     if text.isdecimal():
@@ -194,7 +204,7 @@ def _splits(text: str, task: Task, k_shots: list[int], n_test: int | None) -> tu
 
 
 def _run(evaluation: Evaluation, splits: Sequence[Split], out: Path) -> list[FineTuning]:
-    """Run the fine-tunings that are not in the file yet; returns all that were asked for."""
+    """Run the fine-tunings that the file lacks; return the rows of all requested ones."""
     from ...experiment.few_shot_test import few_shot_steps
 
     make_writable(out.parent)
@@ -221,7 +231,7 @@ def _run(evaluation: Evaluation, splits: Sequence[Split], out: Path) -> list[Fin
 
 
 def _resume(evaluation: Evaluation, out: Path) -> dict[tuple[int, int], FineTuning]:
-    """The rows that are there, by K and selection; writes what they have in common beside them."""
+    """The existing rows by K and selection; writes the shared settings beside a new file."""
     from ...base.atomic_files import write_atomically
     from ...experiment.report.results import read_results
 
@@ -231,7 +241,7 @@ def _resume(evaluation: Evaluation, out: Path) -> dict[tuple[int, int], FineTuni
             write_atomically(beside, (json.dumps(evaluation.settings, indent=2) + "\n").encode())
         return {}
     if not beside.exists():
-        raise DataError(f"'{out}' is there, but not '{beside.name}' beside it; give another --out file.")
+        raise DataError(f"'{out}' has lost its settings, '{beside.name}'; give another --out file.")
     there, here = json.loads(beside.read_text(encoding="utf-8")), evaluation.settings
     different = [key for key in here if there.get(key) != here[key]]
     if different:
@@ -269,7 +279,7 @@ def _row(evaluation: Evaluation, split: Split, iou: float, plain_iou: float, sec
 
 
 def _write(rows: Sequence[FineTuning], out: Path) -> None:
-    """All rows, as a whole or not at all: they are few, and a killed run leaves no half of one."""
+    """Write all rows as a whole or not at all: they are few, and a killed run leaves no half row."""
     from ...base.atomic_files import write_atomically
 
     text = io.StringIO()

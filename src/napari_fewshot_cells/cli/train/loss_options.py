@@ -1,4 +1,4 @@
-"""The options of a training that follow from the terms of its loss: the weight of each, and which variant."""
+"""Options of a training that follow from the terms of its loss: the weight and the variant of each."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from ...training.loss_terms import LOSS_TERMS
 
 
 def with_loss_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command these options in the place of its parameter `losses`, which gets their values by name.
+    """Replace the parameter `losses` of a command by these options; it gets their values by name.
 
-    Their names are those of the fields of `ReptileConfig`.
+    The options are named like the fields of `ReptileConfig`.
     """
     options = [*_weights(), *_variants()]
     signature = inspect.signature(command, eval_str=True)

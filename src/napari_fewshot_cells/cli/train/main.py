@@ -1,4 +1,4 @@
-"""``napari-fewshot-train``: the source sets, and the trainings on them."""
+"""The command ``napari-fewshot-train``: gets the source sets and trains on them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ app.command()(report)
 
 
 def main() -> None:
-    """Console entry point; exits with 0 done, 2 wrong input or usage, 130 stopped."""
+    """Console entry point. Exit codes: 0 done, 1 partly done, 2 wrong input or usage, 130 stopped."""
     keep_all_freed_memory()
     run(app, "napari-fewshot-train")

@@ -1,4 +1,4 @@
-"""``napari-fewshot-train meta``: Algorithm 1 from the command line."""
+"""``napari-fewshot-train meta``: meta-trains a network by Algorithm 1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...base.errors import FewShotError
-from ..choices import PAPERS_FIRST, WHAT_FOR, Architecture, Precision, Target
+from ..choices import DEFAULT_ARCHITECTURE, NETWORKS_HELP, Architecture, Precision, Target
 from ..console import one_line_errors
 from .loss_options import with_loss_options
 from .progress_bar import show_training
@@ -22,52 +22,54 @@ if TYPE_CHECKING:
 @one_line_errors()
 @with_loss_options
 def meta(
-    out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. A run in it goes on.")],
-    arch: Annotated[Architecture, typer.Option(help=f"Network. {WHAT_FOR}")] = PAPERS_FIRST,
-    target: Annotated[Target, typer.Option(help="Set to leave out of the sources.")] = Target.none,
+    out: Annotated[Path, typer.Option(help="Folder of the run: model, card, curves. Resumes a run in it.")],
+    arch: Annotated[Architecture, typer.Option(help=f"Network. {NETWORKS_HELP}")] = DEFAULT_ARCHITECTURE,
+    target: Annotated[Target, typer.Option(help="Source set to leave out.")] = Target.none,
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
+        typer.Option(help="Folder with <set>/{images,masks}/NAME.png (default: the downloaded sets)."),
     ] = None,
     sources: Annotated[
         list[str] | None,
-        typer.Option(help="Source of your own, DIR or NAME=DIR, laid out images/ masks/; may be repeated."),
+        typer.Option(help="Source of your own: DIR or NAME=DIR, with images/ and masks/; repeatable."),
     ] = None,
     *,
     losses: dict[str, Any],  # options: see `with_loss_options`
     meta_lr: Annotated[float, typer.Option(min=0, max=1, help="ε of Eq. 2.")] = 1.0,
     lr: Annotated[float, typer.Option(min=0, help="Adam's learning rate in the inner loop.")] = 1e-3,
-    k_shot: Annotated[int, typer.Option(min=1, help="Images of a task that an episode draws.")] = 5,
-    inner_steps: Annotated[int, typer.Option(min=1, help="Adam steps of an inner loop.")] = 8,
-    crops: Annotated[int, typer.Option(min=1, help="Annotated crops in an inner step.")] = 5,
-    other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain in a step.")] = 1,
+    k_shot: Annotated[int, typer.Option(min=1, help="Images that an episode draws from a task.")] = 5,
+    inner_steps: Annotated[int, typer.Option(min=1, help="Adam steps per inner loop.")] = 8,
+    crops: Annotated[int, typer.Option(min=1, help="Annotated crops per inner step.")] = 5,
+    other_crops: Annotated[int, typer.Option(min=1, help="Crops of each other domain per inner step.")] = 1,
     crop_size: Annotated[int, typer.Option(min=32, help="Side of a crop in pixels.")] = 96,
-    scale_jitter: Annotated[float, typer.Option(min=1, help="Scale varies by up to this factor.")] = 1.25,
+    scale_jitter: Annotated[float, typer.Option(min=1, help="Vary the scale by up to this factor.")] = 1.25,
     grey: Annotated[
-        bool, typer.Option(help="Show grey values, not the mix of channels in which objects are bright.")
+        bool, typer.Option(help="Feed grey values, not the mix of channels in which objects are bright.")
     ] = False,
-    native_scale: Annotated[bool, typer.Option(help="Do not bring objects to one diameter first.")] = False,
-    distinct_others: Annotated[bool, typer.Option(help="S̃_n and S̃_p are never of the same domain.")] = False,
-    anneal: Annotated[bool, typer.Option(help="ε falls linearly to 0 over the run.")] = False,
+    native_scale: Annotated[
+        bool, typer.Option(help="Keep the native scale: do not rescale objects to one diameter.")
+    ] = False,
+    distinct_others: Annotated[bool, typer.Option(help="Draw S̃_n and S̃_p from different domains.")] = False,
+    anneal: Annotated[bool, typer.Option(help="Lower ε linearly to 0 over the run.")] = False,
     meta_steps: Annotated[int | None, typer.Option(min=0, help="Iterations of Algorithm 1.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this time.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Stop after this many minutes.")] = None,
     start: Annotated[
-        Path | None, typer.Option(help="Model to begin with, say of 'transfer'; by default random weights.")
+        Path | None, typer.Option(help="Model to start from, e.g. of 'transfer' (default: random weights).")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights and episodes.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights and episodes.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "cpu",
     precision: Annotated[
-        Precision, typer.Option(help="auto: bfloat16 where the device likes it.")
+        Precision, typer.Option(help="auto: bfloat16 if the device computes it natively.")
     ] = Precision.full,
-    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads; all by default.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Processor threads (default: all).")] = None,
 ) -> None:
     """Meta-train a network: Reptile with weighted BCE, entropy regularisation and distillation.
 
-    The folder holds a checkpoint at any time; Ctrl-C keeps it, and the same command goes on from it. Started
-    by torchrun, one training is spread over all ranks.
+    The folder always holds a checkpoint. Ctrl-C keeps it, and the same command resumes from it. Under
+    torchrun, one training is spread over all ranks.
     """
     if meta_steps is None and minutes is None:
-        raise FewShotError("Say how long to train: --meta-steps or --minutes.")
+        raise FewShotError("No length of training is given; add --meta-steps or --minutes.")
     from ...base.devices import check_device_name, choose_device
     from ...training.budget import Budget
     from ...training.config import EpisodeShape, ReptileConfig, check_sources

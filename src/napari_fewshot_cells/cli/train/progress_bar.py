@@ -1,4 +1,4 @@
-"""What a training shows on the command line: how far it is, its loss, the time that is left."""
+"""What a training shows on the command line: its progress, its loss, the remaining time."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class TrainingProgress(Protocol):
-    """Where a run is."""
+    """How far a run is."""
 
     @property
     def iteration(self) -> int:
-        """The one going on or just done."""
+        """The iteration in progress, or the last one done."""
 
     @property
     def seconds(self) -> float:
-        """Trained so far."""
+        """Time trained so far."""
 
 
 Event = TypeVar("Event", bound=TrainingProgress)
@@ -38,10 +38,10 @@ def show_training(
     title: str,
     describe: Callable[[Event], str],
 ) -> None:
-    """Run with a progress bar; what is left on screen says where the model is.
+    """Run a training behind a progress bar, then print the path of its model.
 
-    Ctrl-C closes the run, which keeps its checkpoint, and ends the command with 130. Of several ranks the
-    first alone shows anything.
+    Ctrl-C closes the run, which keeps its checkpoint, and ends the command with 130. Of several ranks, only
+    the first prints.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ def show_training(
     title : str
         Shown until the first event.
     describe : callable
-        What to show of an event.
+        Gives the text to show for an event.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     from ...training.ranks import is_first_rank
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems stop a job by SIGTERM
     console = Console(stderr=True, quiet=not is_first_rank())
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     try:
@@ -70,9 +70,7 @@ def show_training(
                 bar.update(row, description=describe(event), completed=share)
     except KeyboardInterrupt:
         steps.close()
-        console.print(
-            f"Stopped; the last complete iteration is in {out}. The same command goes on from there."
-        )
+        console.print(f"Stopped; the last complete iteration is in {out}. Run the same command to resume.")
         raise typer.Exit(STOPPED) from None
     if is_first_rank():
         typer.echo(out / "model.safetensors")

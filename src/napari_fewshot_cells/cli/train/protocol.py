@@ -1,4 +1,4 @@
-"""``napari-fewshot-train protocol``: the paper's whole experiment, or a part of it, on a Dask cluster."""
+"""``napari-fewshot-train protocol``: runs the paper's experiment, or a part of it, on a Dask cluster."""
 
 from __future__ import annotations
 
@@ -35,52 +35,57 @@ RESULTS_FILE = "results.csv"
 
 @one_line_errors()
 def protocol(
-    out: Annotated[Path, typer.Option(help="Folder of the results. What is there is not run again.")],
+    out: Annotated[Path, typer.Option(help="Folder of the results. Existing results are not run again.")],
     data: Annotated[
         Path | None,
-        typer.Option(help="Folder laid out <set>/{images,masks}/NAME.png; fetched sets by default."),
+        typer.Option(help="Folder with <set>/{images,masks}/NAME.png (default: the downloaded sets)."),
     ] = None,
     arch: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only this network of {', '.join(NETWORKS)}; repeatable. The paper's by default."),
+        typer.Option(help=f"Only this network; repeatable. {', '.join(NETWORKS)} (default: the paper's)."),
     ] = None,
     target: Annotated[list[str] | None, typer.Option(help="Only this set as the target; repeatable.")] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option(help=f"Only this method of {', '.join(METHODS)}; repeatable."),
+        typer.Option(help=f"Only this method; repeatable. {', '.join(METHODS)} (default: all)."),
     ] = None,
     k_shot: Annotated[
-        list[int] | None, typer.Option(min=1, max=10, help="Only this K; repeatable. 1, 3, 5, 7, 10.")
+        list[int] | None, typer.Option(min=1, max=10, help="Only this K; repeatable (default: 1 3 5 7 10).")
     ] = None,
-    selections: Annotated[int, typer.Option(min=1, help="Random selections of the K images.")] = 10,
+    selections: Annotated[int, typer.Option(min=1, help="Number of random selections of K images.")] = 10,
     n_test: Annotated[
-        int | None, typer.Option(min=1, help="Test on so many images; all that are left by default.")
+        int | None, typer.Option(min=1, help="Test on this many images only (default: all others).")
     ] = None,
-    schedule: Annotated[str, typer.Option(help="paper, cpu, or a TOML file.")] = "cpu",
+    schedule: Annotated[
+        str, typer.Option(help="How to train and fine-tune: paper, cpu, or a TOML file.")
+    ] = "cpu",
     minutes: Annotated[
-        float | None, typer.Option(min=0, help="Train each start for so long, whatever the schedule says.")
+        float | None,
+        typer.Option(min=0, help="Train each start for this many minutes instead of the schedule's budget."),
     ] = None,
     scheduler: Annotated[
         str | None,
         typer.Option(
-            help="Address of a Dask scheduler. Its workers must share DATA and OUT, by the same paths, and "
-            "run one job each (--nthreads 1). A cluster on this machine by default."
+            help="Address of a Dask scheduler (default: a cluster on this machine). Its workers must share "
+            "DATA and OUT by the same paths, and run one job each (--nthreads 1)."
         ),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes of the cluster on this machine.")
+        int | None, typer.Option(min=1, help="Number of worker processes on this machine.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Processor threads of a job.")] = 1,
-    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto for the best of a worker.")] = "cpu",
-    precision: Annotated[Precision, typer.Option(help="Of the trainings.")] = Precision.full,
-    seed: Annotated[int, typer.Option(min=0, help="Of weights, episodes and crops.")] = 0,
-    dry_run: Annotated[bool, typer.Option(help="Say what would run and what is there; run nothing.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Processor threads per job.")] = 1,
+    device: Annotated[str, typer.Option(help="cpu, cuda, mps, or auto: the best that a worker has.")] = "cpu",
+    precision: Annotated[Precision, typer.Option(help="Precision of the trainings.")] = Precision.full,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of weights, episodes and crops.")] = 0,
+    dry_run: Annotated[
+        bool, typer.Option(help="List what exists and what would run, and run nothing.")
+    ] = False,
 ) -> None:
-    """Leave each set out, train on the others by each method, fine-tune on K images of it, test on the rest.
+    """Leave out each set: train on the others by each method, fine-tune on K of its images, test on the rest.
 
-    Every training and every fine-tuning keeps its own files in OUT, so that a stopped run goes on where it
-    was by the same command. With --scheduler the jobs run on the workers of that cluster; DATA and OUT must
-    be on a file system that all of them share.
+    Every training and every fine-tuning keeps its own files in OUT, so that the same command resumes a
+    stopped run. With --scheduler, the jobs run on the workers of that cluster; all of them must share the
+    file system of DATA and OUT.
     """
     from ...base.devices import check_device_name
     from ...experiment.plan import Plan
@@ -95,7 +100,7 @@ def protocol(
 
     targets = _chosen(target, tuple(SOURCE_NAMES), "source set")
     folder = (data or data_folder()).resolve()
-    find_sources(folder)  # better said now than by every training
+    find_sources(folder)  # fails here, not in every training
     from ...experiment.matrix import K_SHOTS, matrix
 
     k_shots = sorted(set(k_shot)) if k_shot else K_SHOTS
@@ -112,20 +117,20 @@ def protocol(
         command=shlex.join(["napari-fewshot-train", *sys.argv[1:]]),
     )
     if dry_run:
-        _list(cells, plan)
+        _print_plan(cells, plan)
         return
     make_writable(plan.out)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's end is a Ctrl-C
-    consequence = "the same command goes on from there"
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems stop a job by SIGTERM
+    consequence = "run the same command to resume"
     if scheduler is not None:
-        consequence += "; jobs that the workers have begun come to their end"
+        consequence += "; jobs that the workers have begun will finish"
     with stoppable(consequence), _connect(scheduler, workers, plan) as client:
         failed = _run(cells, plan, client)
     _report(failed, plan)
 
 
 def _run(cells: Sequence[Cell], plan: Plan, client: Client) -> list[JobDone]:
-    """Run what is missing behind two bars; returns what failed."""
+    """Run the missing jobs behind two progress bars; return those that failed."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -138,7 +143,7 @@ def _run(cells: Sequence[Cell], plan: Plan, client: Client) -> list[JobDone]:
         TextColumn("{task.fields[note]}", markup=False),
     )  # fmt: skip
     jobs = run_matrix(missing, plan, client)
-    # jobs may take hours: the pace of all of them counts, not that of the last half minute
+    # jobs may take hours: estimate the pace from all of them, not from the last half minute
     bars = Progress(*columns, console=console, disable=not console.is_terminal, speed_estimate_period=1e9)
     try:
         with bars:
@@ -164,25 +169,25 @@ def _outcome(event: JobDone) -> str:
 
 
 def _report(failed: Sequence[JobDone], plan: Plan) -> None:
-    """Say where the results are and what is missing; exit with 1 if something is."""
+    """Print where the results are and what failed; exit with 1 if anything did."""
     typer.echo(plan.out / RESULTS_FILE)
     starts = {event.start for event in failed if event.cell is None}
     for event in failed:
         if event.cell is not None and event.start in starts:
-            continue  # not run, for its start failed
+            continue  # not run, because its start failed
         if isinstance(event.error, FewShotError):
             typer.echo(f"error: {event.key}: {event.error}", err=True)
         else:
             typer.echo(f"error: {event.key} failed:\n{event.trace}", err=True)
     if failed:
         typer.echo(
-            f"error: {len(failed)} jobs failed or could not run; the same command tries again.", err=True
+            f"error: {len(failed)} jobs failed or could not run; run the same command to try again.", err=True
         )
         raise typer.Exit(PARTLY_DONE)
 
 
-def _list(cells: Sequence[Cell], plan: Plan) -> None:
-    """One line a training: how far it is, and how many of its fine-tunings are there."""
+def _print_plan(cells: Sequence[Cell], plan: Plan) -> None:
+    """Print a line per training: how far it is, and how many of its fine-tunings exist."""
     from ...experiment.matrix import missing_cells, untrained_starts
     from ...experiment.plan import is_trained, iterations
 
@@ -204,7 +209,7 @@ def _list(cells: Sequence[Cell], plan: Plan) -> None:
 
 @contextmanager
 def _connect(scheduler: str | None, workers: int | None, plan: Plan) -> Iterator[Client]:
-    """A client of the scheduler, or of a cluster on this machine that ends with it."""
+    """A client of the scheduler, or of a cluster on this machine that ends with the client."""
     try:
         from distributed import Client, LocalCluster
     except ImportError as error:
@@ -215,29 +220,31 @@ def _connect(scheduler: str | None, workers: int | None, plan: Plan) -> Iterator
         try:
             client = Client(scheduler, timeout=5)
         except (OSError, ValueError) as error:
-            raise FewShotError(f"No Dask scheduler answers at '{scheduler}' ({error}).") from error
+            raise FewShotError(
+                f"No Dask scheduler answers at '{scheduler}' ({error}); check --scheduler."
+            ) from error
         with client:
             yield client
         return
     on_cpu = choose_device(plan.device).type == "cpu"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with _without_ctrl_c():
+    with _ignoring_ctrl_c():
         cluster = LocalCluster(
             n_workers=workers or (max(1, cores // plan.threads) if on_cpu else 1),
             threads_per_worker=1,
             processes=True,
-            memory_limit=0,  # the images of a training are not Dask's to spill or to kill for
-            dashboard_address="127.0.0.1:0",  # another run may have the usual port
+            memory_limit=0,  # Dask must not kill a worker for the images that its training holds
+            dashboard_address="127.0.0.1:0",  # another run may use the default port
             scheduler_kwargs={"dashboard": False},
-            silence_logs=logging.CRITICAL,  # what fails is said at the end
+            silence_logs=logging.CRITICAL,  # failures are reported at the end
         )
     with cluster, Client(cluster) as client:
         yield client
 
 
 @contextmanager
-def _without_ctrl_c() -> Iterator[None]:
-    """Processes started in here never notice Ctrl-C, which a terminal sends to all of them: we end them."""
+def _ignoring_ctrl_c() -> Iterator[None]:
+    """Start processes that ignore Ctrl-C: a terminal sends it to all of them, but we end them in order."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield
@@ -246,7 +253,7 @@ def _without_ctrl_c() -> Iterator[None]:
 
 
 def _with_minutes(schedule: Schedule, minutes: float | None) -> Schedule:
-    """The schedule with both budgets replaced, and a name that says so."""
+    """The schedule with both budgets replaced, and the minutes in its name."""
     from ...training.budget import Budget
 
     if minutes is None:
@@ -257,7 +264,7 @@ def _with_minutes(schedule: Schedule, minutes: float | None) -> Schedule:
 
 
 def _chosen(names: Sequence[str] | None, known: Iterable[str], what: str) -> list[str]:
-    """The names without repetition, in the order of those known; all by default."""
+    """The names without repetition, in the order of `known`; all of them by default."""
     unknown = [name for name in names or () if name not in known]
     if unknown:
         raise FewShotError(f"There is no {what} '{unknown[0]}'; choose from {', '.join(known)}.")

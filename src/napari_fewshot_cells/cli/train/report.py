@@ -1,4 +1,4 @@
-"""``napari-fewshot-train report``: tables, figures and a page from stored results."""
+"""``napari-fewshot-train report``: makes tables, figures and a page from stored results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RESULTS...",
-            help="Folders of 'protocol' or of an earlier report, or results.csv files. Schedules stay apart.",
+            help="Folders of 'protocol' or of a report, or results.csv files. Schedules are not mixed.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for index.html, tables and figures.")],
@@ -25,16 +25,16 @@ def report(
         bool,
         typer.Option(
             "--overlays/--no-overlays",
-            help="Show segmentations on test images. They are pixels of the data sets: not to be published.",
+            help="Show segmentations on test images. Do not publish these: they contain pixels of the data.",
         ),
     ] = True,
     markdown: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the tables to this Markdown file too.")
+        Path | None, typer.Option(metavar="FILE", help="Also write the tables to this Markdown file.")
     ] = None,
 ) -> None:
-    """Tables as CSV, the paper's Figures 3 and 4, learning curves, overlays, and a page that shows them all.
+    """Write CSV tables, the paper's Figures 3 and 4, learning curves, overlays, and a page of them all.
 
-    The page needs no network and no other file. Cells without a result are shown as missing.
+    The page needs no network and no other file. It marks cells without a result as missing.
     """
     from ...experiment.report import page
     from ...experiment.report.results import read_results

@@ -1,4 +1,4 @@
-"""Tables, figures and the page of the paper's matrix.
+"""The report on the paper's experiment: tables, figures and the page.
 
-It computes no results; it reads existing ones.
+It never computes new results; it reads stored ones.
 """

@@ -14,20 +14,20 @@ from scipy.special import stdtrit
 from .results import FineTuning
 
 Measure = Literal["iou", "plain_iou"]
-"""At the calibrated threshold, or at 0.5."""
+"""IoU at the calibrated threshold, or at 0.5."""
 
 Condition = Mapping[str, object]
-"""Fields of a row and what they must be."""
+"""Fields of a row and their required values."""
 
 Unit = tuple[str, int, int]
-"""Target, selection, seed: what is drawn anew, and so what is counted."""
+"""Target, selection, seed: they are drawn independently, so n counts them."""
 
 _MATCHED = ("schedule", "arch", "target", "method", "k_shot", "selection", "seed")
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Some numbers in short.
+    """Summary statistics of some numbers.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Spread:
         Standard deviation with n − 1; NaN for a single number.
     n : int
     low, high : float
-        Of the 95 % interval of the mean by Student's t; NaN for a single number.
+        Limits of the 95 % interval of the mean, by Student's t; NaN for a single number.
     """
 
     mean: float
@@ -47,7 +47,7 @@ class Spread:
 
 
 def spread(values: Iterable[float]) -> Spread | None:
-    """Mean, standard deviation and interval; None of nothing."""
+    """Mean, standard deviation and interval; None if there are no values."""
     numbers = np.fromiter(values, float)
     n = len(numbers)
     if n == 0:
@@ -60,36 +60,36 @@ def spread(values: Iterable[float]) -> Spread | None:
     return Spread(mean, sd, n, mean - half, mean + half)
 
 
-def where(rows: Iterable[FineTuning], **condition: object) -> list[FineTuning]:
-    """Rows with these fields."""
+def rows_with(rows: Iterable[FineTuning], **condition: object) -> list[FineTuning]:
+    """The rows whose fields have these values."""
     names, wanted = tuple(condition), tuple(condition.values())
     return [row for row in rows if tuple(getattr(row, name) for name in names) == wanted]
 
 
-def sides(
+def paired_ious(
     rows: Iterable[FineTuning], conditions: Sequence[Condition], measure: Measure = "iou"
 ) -> dict[Unit, NDArray[np.float64]]:
-    """The IoU under several conditions, on the same selections of the same targets.
+    """The IoUs under several conditions, on the same selections of the same targets.
 
-    Rows that differ in nothing but the conditions are put together; a group that lacks one is left out.
-    A selection's groups (its K, its methods, as far as the conditions leave them open) are averaged, since
-    they share images: each selection counts once.
+    Rows that differ only in the conditions form a group. A group that lacks a condition is left out. The
+    groups of a selection, for instance its K or its methods, are averaged, because they share images: each
+    selection counts once.
 
     Parameters
     ----------
     rows : iterable of FineTuning
     conditions : sequence of mapping
-        All over the same fields.
+        All with the same fields.
     measure : str
 
     Returns
     -------
     dict of (len(conditions),) float
-        For each (target, selection, seed).
+        By (target, selection, seed).
 
     Examples
     --------
-    ``sides(rows, [{"method": "complete"}, {"method": "transfer"}])``
+    ``paired_ious(rows, [{"method": "complete"}, {"method": "transfer"}])``
     """
     names = tuple(conditions[0])
     side = {tuple(condition[name] for name in names): i for i, condition in enumerate(conditions)}
@@ -107,16 +107,16 @@ def sides(
     return {unit: np.mean(values, axis=0) for unit, values in found.items()}
 
 
-def difference(
+def paired_differences(
     rows: Iterable[FineTuning], a: Condition, b: Condition, measure: Measure = "iou"
 ) -> dict[Unit, float]:
-    """How far the IoU under one condition is above that under another, for each selection; see `sides`."""
-    return {unit: float(x - y) for unit, (x, y) in sides(rows, [a, b], measure).items()}
+    """IoU under condition `a` minus IoU under condition `b`, for each selection; see `paired_ious`."""
+    return {unit: float(x - y) for unit, (x, y) in paired_ious(rows, [a, b], measure).items()}
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The fine-tunings of one bar: same schedule, network, target, method and K.
+    """The fine-tunings of one bar of a figure: same schedule, network, target, method and K.
 
     Attributes
     ----------
@@ -145,7 +145,7 @@ def summarise(rows: Sequence[FineTuning]) -> list[Summary]:
     found = []
     for bar, of in bars.items():
         iou, plain = spread(row.iou for row in of), spread(row.plain_iou for row in of)
-        assert iou is not None  # a bar begins with a row
+        assert iou is not None  # a bar has at least one row
         assert plain is not None
         found.append(Summary(*bar, iou, plain, tuple(of)))
     return found
@@ -154,7 +154,7 @@ def summarise(rows: Sequence[FineTuning]) -> list[Summary]:
 def mean_over_targets(
     rows: Sequence[FineTuning], targets: Sequence[str], measure: Measure = "iou"
 ) -> list[float]:
-    """The mean over all these targets, for each selection that all of them have."""
+    """The mean over these targets, for each selection that all of them have."""
     values: dict[tuple[int, int], dict[str, float]] = defaultdict(dict)
     for row in rows:
         values[row.selection, row.seed][row.target] = getattr(row, measure)

@@ -22,7 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 
-from .comparisons import Measure, Spread, mean_over_targets, spread, where
+from .comparisons import Measure, Spread, mean_over_targets, rows_with, spread
 from .paper_claims import ANCHORS, running_mean
 from .results import METHODS, Curve, FineTuning, Start
 
@@ -184,8 +184,10 @@ def _bar_of(
     measure: Measure,
 ) -> Spread | None:
     if target is not None:
-        return spread(getattr(r, measure) for r in where(rows, target=target, method=method, k_shot=k_shot))
-    return spread(mean_over_targets(where(rows, method=method, k_shot=k_shot), targets, measure))
+        return spread(
+            getattr(r, measure) for r in rows_with(rows, target=target, method=method, k_shot=k_shot)
+        )
+    return spread(mean_over_targets(rows_with(rows, method=method, k_shot=k_shot), targets, measure))
 
 
 def _halo(bars: BarContainer) -> None:

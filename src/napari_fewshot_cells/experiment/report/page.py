@@ -23,7 +23,7 @@ from ...datasets.five_sets import SOURCE_NAMES
 from ...models.registry import title_of
 from ...prediction.metrics import iou
 from ..report import tables
-from .comparisons import summarise, where
+from .comparisons import rows_with, summarise
 from .figures import COLOURS, DARK_COLOURS, bars_figure, curves_figure, for_page
 from .overlays import OVERLAY_COLOURS, beside, overlay, read_overlay, shrink
 from .paper_claims import Claim, check_orderings
@@ -146,7 +146,7 @@ def _schedule_part(
     results: Results, schedule: str, out: Path | None = None, overlays: bool = False
 ) -> SchedulePart:
     """Gather one schedule; with `out`, also draw its figures into that folder."""
-    rows = where(results.rows, schedule=schedule)
+    rows = rows_with(results.rows, schedule=schedule)
     curves = {start: curve for start, curve in results.curves.items() if start[0] == schedule}
     is_calibrated = any(row.iou != row.plain_iou for row in rows)
 
@@ -159,7 +159,7 @@ def _schedule_part(
         claims_table=tables.claims_table(claims, rows),
         plain_table=None if plain is None else tables.claims_table(plain, rows),
         networks=tuple(
-            _network_part(where(rows, arch=arch), arch, curves, out)
+            _network_part(rows_with(rows, arch=arch), arch, curves, out)
             for arch in in_order((row.arch for row in rows), ARCHITECTURES)
         ),
         comparisons=tables.comparison_table(rows),

@@ -1,9 +1,9 @@
 """The statements of the paper's text, one by one, checked against the measurements.
 
 The paper shows its results as bar charts; its text names orderings and a few numbers. Each is a `Claim` about
-a mean with a limit. Units are selections of targets (see `comparisons.sides`). So the interval shows how
-certain the mean is *for these trained starts*: another training would move it, and one start cannot show by
-how much.
+a mean with a limit. Units are selections of targets (see `comparisons.paired_ious`). So the interval shows
+how certain the mean is *for these trained starts*: another training would move it, and one start cannot show
+by how much.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from .comparisons import Measure, Spread, Unit, sides, spread, summarise, where
+from .comparisons import Measure, Spread, Unit, paired_ious, rows_with, spread, summarise
 from .results import ARCHITECTURES, METHODS, Curve, FineTuning, Start
 
 ANCHORS = {"B5": 0.90, "B39": 0.90, "EM": 0.70, "TNBC": 0.50}
@@ -95,7 +95,7 @@ def check_orderings(
         Of the same schedule.
     measure : str
     """
-    own = {arch: where(rows, arch=arch) for arch in ARCHITECTURES}
+    own = {arch: rows_with(rows, arch=arch) for arch in ARCHITECTURES}
     pairs = [("complete", other) for other in METHODS if other != "complete"] + [("bce", "transfer")]
     return [
         _networks(rows, measure),
@@ -130,14 +130,14 @@ def common_loss(curves: Sequence[Curve]) -> float:
 
 
 def _networks(rows: Sequence[FineTuning], measure: Measure) -> Claim:
-    both = sides(rows, [{"arch": "unet"}, {"arch": "fcrn"}], measure)
+    both = paired_ious(rows, [{"arch": "unet"}, {"arch": "fcrn"}], measure)
     return _above(
         both, "U-Net is slightly above FCRN", "both", "U-Net − FCRN, mean over targets, methods and K"
     )
 
 
 def _methods(rows: Sequence[FineTuning], arch: str, a: str, b: str, measure: Measure) -> Claim:
-    both = sides(rows, [{"method": a}, {"method": b}], measure)
+    both = paired_ious(rows, [{"method": a}, {"method": b}], measure)
     best = f"The complete loss is best on average: above {METHODS[b]}"
     says = best if a == "complete" else "L_BCE alone is already above transfer learning"
     return _above(both, says, ARCHITECTURES[arch], f"{minus(a, b)}, mean over targets and K")
@@ -149,8 +149,8 @@ def _above(both: Mapping[Unit, NDArray[np.float64]], says: str, network: str, qu
 
 
 def _close_on_b39(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Claim:
-    cells = where(rows, target="B39", k_shot=10)
-    both = sides(cells, [{"method": "complete"}, {"method": "transfer"}], measure)
+    cells = rows_with(rows, target="B39", k_shot=10)
+    both = paired_ious(cells, [{"method": "complete"}, {"method": "transfer"}], measure)
     return Claim(
         "Transfer learning is close on B39 at 10 shots",
         ARCHITECTURES[arch],
@@ -165,7 +165,7 @@ def _close_on_b39(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Cl
 def _only_shots_help(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Claim:
     cells = [row for row in rows if row.target in AROUND_90]
     conditions = [("complete", 1), ("complete", 10), ("transfer", 10)]
-    found = sides(cells, [{"method": method, "k_shot": k} for method, k in conditions], measure)
+    found = paired_ious(cells, [{"method": method, "k_shot": k} for method, k in conditions], measure)
     gains = [ten - one for one, ten, _ in found.values()]
     apart = [abs(ten - other) for _, ten, other in found.values()]
     detail = f"{np.mean(gains):+.3f} against {np.mean(apart):.3f}" if found else ""
@@ -180,7 +180,7 @@ def _only_shots_help(rows: Sequence[FineTuning], arch: str, measure: Measure) ->
 
 
 def _five_shots(rows: Sequence[FineTuning], arch: str, measure: Measure) -> Claim:
-    by_k = sides(where(rows, method="complete"), [{"k_shot": k} for k in (1, 5, 10)], measure)
+    by_k = paired_ious(rows_with(rows, method="complete"), [{"k_shot": k} for k in (1, 5, 10)], measure)
     early, late = ([of[i + 1] - of[i] for of in by_k.values()] for i in (0, 1))
     gains = f"K = 1 → 5 {np.mean(early):+.3f}, K = 5 → 10 {np.mean(late):+.3f}" if by_k else ""
     return Claim(
@@ -245,7 +245,7 @@ def _converges_faster(curves: Mapping[Start, Curve], arch: str) -> Claim:
 
 def _anchor(rows: Sequence[FineTuning], arch: str, target: str, measure: Measure) -> Claim:
     limit = ANCHORS[target]
-    cell = where(rows, target=target, method="complete", k_shot=10)
+    cell = rows_with(rows, target=target, method="complete", k_shot=10)
     return Claim(
         f"{target} reaches {limit:.2f} at 10 shots",
         ARCHITECTURES[arch],

@@ -1,4 +1,4 @@
-"""The tables of a report, as text in cells: a page and a Markdown file are two renderings of them."""
+"""The tables of a report as cells of text, which the page and the Markdown file render."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import numpy as np
 
 from ...datasets.five_sets import SOURCE_NAMES
 from ...models.registry import title_of
-from .comparisons import Measure, Spread, difference, spread, summarise, where
+from .comparisons import Measure, Spread, paired_differences, rows_with, spread, summarise
 from .paper_claims import Claim, minus
 from .results import ARCHITECTURES, K_SHOTS, METHODS, FineTuning, Start, in_order
 
 MATRIX_CELLS = len(ARCHITECTURES) * len(SOURCE_NAMES) * len(METHODS) * len(K_SHOTS) * 10
-"""Fine-tunings of the paper: ten selections each."""
+"""Number of fine-tunings in the paper, with ten selections each."""
 
 COMPARISONS = (
     *(("complete", method) for method in METHODS if method != "complete"),
     ("bce", "transfer"),
 )
-"""Methods that the paper sets against each other."""
+"""Pairs of methods that the paper compares."""
 
 MISSING = "–"
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text.
+    """A table of text cells.
 
     Attributes
     ----------
     header : tuple of str
     rows : tuple of tuple of str
     foot : str
-        Where the numbers come from.
+        Origin of the numbers, shown below the table.
     best : frozenset of (row, column)
-        Cells to be shown as the best of theirs.
+        Cells to highlight as the best of their group.
     n_keys : int
-        Leading columns that say what a row is; the others are numbers.
+        Number of leading columns that identify a row; the others are numbers.
     """
 
     header: tuple[str, ...]
@@ -51,7 +51,7 @@ class Table:
 
     @property
     def spans(self) -> list[int]:
-        """How many lines from each on have its first cell; 0 for those that go on with one."""
+        """Row span of each line's first cell; 0 for a line that repeats the first cell of the line above."""
         firsts = [row[0] for row in self.rows]
         spans = [0] * len(firsts)
         for i, first in enumerate(firsts):
@@ -62,7 +62,7 @@ class Table:
 
 
 def targets_of(rows: Sequence[FineTuning]) -> list[str]:
-    """The paper's five, measured or not, and any others."""
+    """The paper's five targets, measured or not, and any others."""
     return in_order({*SOURCE_NAMES, *(row.target for row in rows)}, SOURCE_NAMES)
 
 
@@ -72,7 +72,7 @@ def k_shots_of(rows: Sequence[FineTuning]) -> list[int]:
 
 
 def origin(rows: Sequence[FineTuning]) -> str:
-    """Seeds, schedules, commits, machines and dates of some rows, in a line."""
+    """Seeds, schedules, commits, machines and dates of some rows, in one line."""
 
     def each(name: str, join: str = ", ") -> str:
         return join.join(sorted({str(getattr(row, name)) for row in rows}))
@@ -87,7 +87,7 @@ def origin(rows: Sequence[FineTuning]) -> str:
 
 
 def claims_table(claims: Sequence[Claim], rows: Sequence[FineTuning]) -> Table:
-    """Paper says, we measured, holds or not, spread, n."""
+    """The paper's claims, our measurements with spread and n, and whether each claim holds."""
     lines = [
         (claim.paper, claim.network, f"{claim.quantity} ({claim.detail})" if claim.detail else claim.quantity,
          *_numbers(claim), claim.verdict)
@@ -117,7 +117,7 @@ def _numbers(claim: Claim) -> tuple[str, str, str, str]:
 
 
 def summary_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Table:
-    """Mean ± standard deviation of one network: a line a target and method, a column a K."""
+    """Mean ± standard deviation for one network: a row per target and method, a column per K."""
     ks = k_shots_of(rows)
     found = {(bar.target, bar.method, bar.k_shot): getattr(bar, measure) for bar in summarise(rows)}
     lines: list[tuple[str, ...]] = []
@@ -138,12 +138,14 @@ def summary_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Table
 
 
 def comparison_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Table:
-    """Methods against each other on the same selections, mean over K: a column a target."""
+    """Paired differences of methods on the same selections, averaged over K: a column per target."""
     targets = targets_of(rows)
     lines = []
     for arch in in_order((row.arch for row in rows), ARCHITECTURES):
         for a, b in COMPARISONS:
-            differences = difference(where(rows, arch=arch), {"method": a}, {"method": b}, measure)
+            differences = paired_differences(
+                rows_with(rows, arch=arch), {"method": a}, {"method": b}, measure
+            )
             cells = [spread(v for unit, v in differences.items() if unit[0] == t) for t in targets]
             lines.append(
                 (title_of(arch), minus(a, b),
@@ -153,14 +155,14 @@ def comparison_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Ta
 
 
 def schedules_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Table:
-    """Schedules against each other in the cells that both have."""
+    """Paired differences of schedules, in the cells that both have."""
     lines = []
     used: set[FineTuning] = set()
     for a, b in combinations(sorted({row.schedule for row in rows}), 2):
         starts = dict.fromkeys((r.arch, r.target, r.method) for r in rows if r.schedule in (a, b))
         for arch, target, method in starts:
-            own = where(rows, arch=arch, target=target, method=method)
-            differences = difference(own, {"schedule": a}, {"schedule": b}, measure)
+            own = rows_with(rows, arch=arch, target=target, method=method)
+            differences = paired_differences(own, {"schedule": a}, {"schedule": b}, measure)
             if differences:
                 used |= {row for row in own if row.schedule in (a, b)}
                 lines.append((f"{a} − {b}", title_of(arch), target, METHODS.get(method, method),
@@ -170,7 +172,7 @@ def schedules_table(rows: Sequence[FineTuning], measure: Measure = "iou") -> Tab
 
 
 def trainings_table(rows: Sequence[FineTuning]) -> Table:
-    """The trained starts behind the rows."""
+    """The trained starts that the rows were fine-tuned from."""
     starts: dict[Start, list[FineTuning]] = {}
     for row in rows:
         starts.setdefault(row.start, []).append(row)
@@ -187,7 +189,7 @@ def trainings_table(rows: Sequence[FineTuning]) -> Table:
 
 
 def mean_and_sd(found: Spread | None) -> str:
-    """``0.612 ± 0.034``; a single number stands alone."""
+    """``0.612 ± 0.034``; without a spread if n = 1."""
     if found is None:
         return MISSING
     return f"{found.mean:.3f}" if np.isnan(found.sd) else f"{found.mean:.3f} ± {found.sd:.3f}"
@@ -201,5 +203,5 @@ def _difference(found: Spread | None) -> str:
 
 
 def _range(values: Sequence[object]) -> str:
-    """Of sorted numbers."""
+    """The range of sorted values, as text."""
     return f"{values[0]}" if len(values) == 1 else f"{values[0]}–{values[-1]}"

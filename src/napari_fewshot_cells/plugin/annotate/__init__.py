@@ -1,4 +1,4 @@
-"""The tools beside napari's own brushes.
+"""Annotation tools in addition to napari's own brushes.
 
 They never train or predict.
 """

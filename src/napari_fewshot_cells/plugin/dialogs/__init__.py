@@ -1,4 +1,4 @@
-"""The windows that open from the panel: batch prediction and the model library.
+"""The windows that the panel opens: batch prediction and the model library.
 
 They never change the session's layers.
 """

@@ -1,4 +1,4 @@
-"""The dock widget, one file a box.
+"""The dock widget, with one file per box.
 
-It never starts a thread and never touches a file.
+It never starts a thread, and never touches a file.
 """

@@ -1,4 +1,4 @@
-"""Autosave and opening a project, seen from the viewer.
+"""Autosave and opening of projects, on the viewer's side.
 
-It never decides how files look; that is `projects`'.
+It never decides on file formats; `projects` does.
 """

@@ -1,4 +1,4 @@
-"""What the panel knows and does.
+"""The state of the panel and its actions.
 
 It never holds a widget.
 """

@@ -1,4 +1,4 @@
-"""Qt parts that more than one box uses.
+"""Qt widgets that several boxes or dialogs use.
 
 They never know the session.
 """
