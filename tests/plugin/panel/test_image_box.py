@@ -106,7 +106,7 @@ def test_painting_changes_the_state_and_a_painted_plane_keeps_its_row(
         return lambda: text(panel, "stack, plane 1", ANNOTATED) == state
 
     qtbot.waitUntil(shows("partly, 1"), timeout=PATIENCE)
-    assert "background" in panel.image_box.table.rows[2].told
+    assert "background" in panel.image_box.table.rows[2].description
     labels.paint((1, 80, 100), 1)
     qtbot.waitUntil(shows("1 cell"), timeout=PATIENCE)
     viewer.dims.set_current_step(0, 0)

@@ -15,7 +15,7 @@ from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.object_refiner import Refiner
 from ..session.session import BATCH, CANCELLING, Session
 from ..widgets.controls import dialog_button, set_enabled
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from .batch_choices import BatchChoices, side_by_side
 from .batch_table import BatchTable
 
@@ -141,7 +141,7 @@ class BatchDialog(QDialog):
             self.message_bar.say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
             self._rest("Stopped by a fault")
-            tell_fault(self.message_bar, outcome.error)
+            report_fault(self.message_bar, outcome.error)
         self._session.choose(running=None)
 
     def _rest(self, text: str) -> None:

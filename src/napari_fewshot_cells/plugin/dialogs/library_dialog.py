@@ -25,7 +25,7 @@ from ..session.messages import DONE, ERROR, INFO
 from ..session.session import Session
 from ..widgets.controls import dialog_button, hint, set_enabled
 from ..widgets.file_dialogs import ask_file, save_dialog
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from .library_table import LibraryTable
 
 
@@ -97,7 +97,7 @@ class LibraryDialog(QDialog):
         if isinstance(outcome, Refused):
             self.message_bar.say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            tell_fault(self.message_bar, outcome.error)
+            report_fault(self.message_bar, outcome.error)
         self._enable()
         if self._again:
             self._again = False

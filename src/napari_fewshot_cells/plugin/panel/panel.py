@@ -27,7 +27,7 @@ from ..session.preference_sync import Settings
 from ..session.rounds import Rounds
 from ..session.session import Session
 from ..widgets.collapsible_box import CollapsibleBox
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from ..widgets.theme_colours import Colours, colours_of, style_sheet
 from .annotation_box import AnnotationBox
 from .finetune_box import FineTuneBox
@@ -185,7 +185,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
-        tell_fault(self.message_bar, error)
+        report_fault(self.message_bar, error)
 
     # --- the screen
 
@@ -199,7 +199,7 @@ class FewShotWidget(QWidget):
         if colours != self._colours:
             self._colours = colours
             self.setStyleSheet(style_sheet(colours))
-            self.finetune_box.curve.dress(colours)
+            self.finetune_box.curve.set_colours(colours)
 
     @Slot(object)
     def _go_to(self, image: Image) -> None:

@@ -1,4 +1,4 @@
 """Qt parts that more than one box uses.
 
-They never know the session.
+They never import a box or a dialog.
 """
