@@ -24,6 +24,7 @@ from qtpy.QtWidgets import QApplication
 from scipy.ndimage import binary_dilation
 
 from napari_fewshot_cells.plugin.annotate.corrections import reject
+from napari_fewshot_cells.plugin.annotate.touch import Touch
 from napari_fewshot_cells.plugin.layers.sample_data import SEED
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -126,14 +127,14 @@ def watch(panel: Any, film: Film) -> None:
 def correct(panel: Any, image: Any, truth: np.ndarray) -> None:
     """Paint merged cells and the background between them; reject objects that are not cells."""
     found = panel.session.results.of(image)
-    plane = panel.session.source(image).plane
     labels = panel.session.annotation.layer
     for value in np.unique(found.data[found.data > 0]):
         cells, areas = np.unique(truth[found.data == value], return_counts=True)
         cells = [c for c, area in zip(cells, areas, strict=True) if c and area > np.sum(truth == c) / 2]
         if not cells:
             where = np.argwhere(found.data == value)
-            reject(labels, found, plane, tuple(where[len(where) // 2]))
+            middle = tuple(found.data_to_world(where[len(where) // 2]))
+            reject(Touch(panel.session, labels, (middle,)))
         for cell in cells if len(cells) > 1 else ():
             labels.data_setitem(np.nonzero(truth == cell), int(labels.data.max()) + 1)
         for one, other in pairwise(cells):

@@ -23,7 +23,7 @@ EXTRAS = {
     "models/export.py": "export",
     "models/onnx.py": "export",
     "models/bioimageio.py": "export",
-    "data/image_files.py": "zarr",
+    "data/readers.py": "zarr",
 }
 """Which rooms and files may import what only an extra installs."""
 

@@ -385,7 +385,7 @@ def test_missing_device(shot: tuple[Path, Path]) -> None:
 def test_stems_that_do_not_pair_and_too_many_shots(tmp_path: Path, shot: tuple[Path, Path]) -> None:
     folders = shot[0].parent, shot[1].parent
     stray = shutil.copy(shot[1], folders[1] / "stray.png")
-    assert_fails(run("finetune", *folders, "--out", "m"), "stray.png", "partner")
+    assert_fails(run("finetune", *folders, "--out", "m"), "stray.png", "no file of the same name")
     Path(stray).unlink()
     for number in range(10):
         for file in shot:
@@ -573,7 +573,7 @@ def test_evaluate_bad_input(tmp_path: Path, shot: tuple[Path, Path]) -> None:
     assert_fails(run("evaluate", tmp_path / "small.tif", truth / "a.tif"), "shape")
     assert_fails(run("evaluate", tmp_path / "none", truth), "none")
     shutil.copy(truth / "a.tif", truth / "b.tif")
-    assert_fails(run("evaluate", shot[1].parent, truth), "b.tif", "partner")
+    assert_fails(run("evaluate", shot[1].parent, truth), "b.tif", "no file of the same name")
     # predictions without a ground truth are not scored, and a note says so
     done = run("evaluate", truth, shot[1].parent)
     assert done.exit_code == 0

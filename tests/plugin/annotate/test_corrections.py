@@ -1,4 +1,4 @@
-"""A person corrects a prediction in the window: real clicks, drags and keys on the canvas and the panel."""
+"""Corrections of a prediction in the window, by real clicks, drags and keys on the canvas and the panel."""
 
 from __future__ import annotations
 
@@ -22,14 +22,16 @@ from napari_fewshot_cells.plugin.session.messages import WARNING
 
 from ..conftest import PATIENCE
 
-KEYS = {tool.name: tool.key for tool in registered_tools() if not tool.key_is_napari_s}
+KEYS = {tool.name: tool.key for tool in registered_tools() if not tool.napari_binds_key}
 
 
 class Canvas:
-    """The canvas of a viewer, addressed by pixels of a layer."""
+    """The canvas of a viewer; positions are pixels of a layer."""
 
     def __init__(self, viewer: Any, layer: Any, qtbot: Any) -> None:
-        self._canvas = viewer.__wrapped__.window._qt_viewer.canvas  # behind the proxy that plugins get
+        self._canvas = (
+            viewer.__wrapped__.window._qt_viewer.canvas
+        )  # behind the proxy that napari gives to plugins
         self._layer, self._qtbot = layer, qtbot
         self.widget: QWidget = self._canvas.native
 
@@ -58,7 +60,7 @@ class Canvas:
 
 @pytest.fixture
 def corrected(open_panel: Any, qtbot: Any, disc_image: Any) -> Any:
-    """A viewer, its panel and canvas, with six discs and their prediction."""
+    """A viewer with six discs and their prediction, its panel and its canvas."""
     viewer, panel = open_panel()
     grey, labels = disc_image
     image = viewer.add_image(grey, name="discs", scale=(0.5, 0.5), translate=(3, 7))
@@ -72,7 +74,7 @@ def corrected(open_panel: Any, qtbot: Any, disc_image: Any) -> Any:
 
 @pytest.fixture
 def quick_clicks() -> Iterator[int]:
-    """A short time (ms) within which two clicks are a double click, so that none has to be waited out."""
+    """Set a double-click interval of 20 ms, so that a test hardly waits between two single clicks."""
     before = QApplication.doubleClickInterval()
     QApplication.setDoubleClickInterval(20)
     yield 20
@@ -102,7 +104,7 @@ def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_ima
     assert np.array_equal(annotation.data, np.where(truth == 2, 2, np.where(truth == 6, 3, 0)))
     status_becomes(qtbot, panel, "1 image: 2 cells, no background yet")
 
-    qtbot.keyClick(buttons[ACCEPT], Qt.Key.Key_R)  # the focus is where the mouse was last
+    qtbot.keyClick(buttons[ACCEPT], Qt.Key.Key_R)  # the focus stays where the last click was
     assert buttons[REJECT].isChecked()
     assert not buttons[ACCEPT].isChecked()
     canvas.click(40, 170)
@@ -114,7 +116,7 @@ def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_ima
     canvas.drag((20, 10), (30, 40), (79, 60))
     ours = np.zeros(truth.shape, bool)
     ours[20:80, 10:61] = True
-    edge = np.zeros(truth.shape, bool)  # a pixel of the screen is about one of the image
+    edge = np.zeros(truth.shape, bool)  # a screen pixel is about one image pixel, so leave out a margin
     edge[18:82, 8:63], edge[22:78, 12:59] = True, False
     assert np.array_equal(annotation.data[~edge], np.where((before == 0) & ours, 1, before)[~edge])
     assert (annotation.data == 2).sum() == (truth == 2).sum()
@@ -127,7 +129,7 @@ def test_accepted_rejected_boxed_and_undone(corrected: Any, qtbot: Any, disc_ima
     status_becomes(qtbot, panel, "1 image: 1 cell, no background yet")
 
 
-def test_a_click_beside_an_object_is_told_until_one_hits(corrected: Any, qtbot: Any) -> None:
+def test_a_click_beside_an_object_is_reported_until_a_click_hits(corrected: Any, qtbot: Any) -> None:
     _, panel, canvas = corrected
     press(qtbot, panel, ACCEPT)
     canvas.click(80, 65)
@@ -176,17 +178,17 @@ def test_removing_the_annotation_layer_ends_the_tool(corrected: Any, qtbot: Any)
     assert not panel.annotation_box.tool_buttons[REJECT].isChecked()
     canvas.click(40, 30)
     assert not annotation.data.any()
-    press(qtbot, panel, REJECT)  # makes another
+    press(qtbot, panel, REJECT)  # makes another layer
     canvas.click(40, 30)
     assert panel.session.annotation.layer.data.any()
 
 
-def test_no_key_is_napari_s_own(corrected: Any) -> None:
+def test_no_key_is_bound_by_napari(corrected: Any) -> None:
     napari_s = {*Labels.class_keymap, *ViewerModel.class_keymap, *napari.Viewer.class_keymap}
     assert {
         KeyBinding.from_str("E"),
         KeyBinding.from_str("V"),
-    } <= napari_s  # E is what the Erase button shows
+    } <= napari_s  # the Erase button shows E
     assert not napari_s & {KeyBinding.from_str(key) for key in KEYS.values()}
 
 

@@ -1,4 +1,4 @@
-"""One entry makes a tool: its button, key, tip and reason, and what it paints."""
+"""One registry entry makes a tool: its button, key, tooltip and reason, and what it paints."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .test_corrections import Canvas
 
 
 def stamp(touch: Touch) -> None:
-    """Five pixels by five, as background."""
-    ((row, column),) = touch.on(touch.labels)
+    """Paint 5 × 5 pixels as background."""
+    ((row, column),) = touch.pixels_on(touch.labels)
     shape = np.zeros(touch.painted.shape, bool)
     shape[round(row) - 2 : round(row) + 3, round(column) - 2 : round(column) + 3] = True
     paint(touch, shape, 1, "the stamp")
@@ -31,7 +31,7 @@ STAMP = Tool("Stamp", "T", "Click where a square of background is to be.", stamp
 
 @pytest.fixture(autouse=True)
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a test registers is forgotten after it."""
+    """Restore the registry after each test."""
     monkeypatch.setattr(tool_registry, "_tools", dict(tool_registry._tools))
 
 
@@ -64,7 +64,7 @@ def test_a_registered_tool_has_a_button_a_key_a_tip_and_a_reason(open_panel: Any
     box.new_button.click()
     qtbot.wait(100)
     assert button.isEnabled()
-    assert button.toolTip() == f"{STAMP.tip}\nKey: T, while the annotation layer is the active one"
+    assert button.toolTip() == f"{STAMP.tip}\nKey: T, while the annotation layer is active"
     assert [label.text() for label in button.findChildren(QLabel)] == ["T"]
 
     canvas, annotation = Canvas(viewer, image, qtbot), panel.session.annotation.layer
@@ -80,5 +80,5 @@ def test_a_registered_tool_has_a_button_a_key_a_tip_and_a_reason(open_panel: Any
     assert not annotation.data.any()
     panel.session.annotations.set_whole_image(image, True)
     assert not button.isEnabled()
-    assert "what is not painted is background" in button.toolTip()
+    assert "unpainted pixels are background" in button.toolTip()
     assert not button.isChecked()

@@ -1,4 +1,4 @@
-"""Brushes and tools for corrections without a window: what a click and a drag paint, and when a tool ends."""
+"""Brushes and correction tools without a window: what clicks and drags paint, and when a tool ends."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from napari_fewshot_cells.plugin.session.session import Session
 
 SHAPE = (40, 50)
 FIRST, SECOND = np.zeros(SHAPE, bool), np.zeros(SHAPE, bool)
-FIRST[5:15, 5:15], SECOND[5:15, 15:25] = True, True  # two objects that touch
+FIRST[5:15, 5:15], SECOND[5:15, 15:25] = True, True  # two touching objects
 
 
 @pytest.fixture
@@ -41,10 +41,10 @@ def tools(session: Session) -> Tools:
 
 
 @pytest.fixture
-def told(tools: Tools) -> list[str]:
-    """What the tools have told."""
+def refusals(tools: Tools) -> list[str]:
+    """Why the tools refused an action, message by message."""
     messages: list[str] = []
-    tools.told.connect(messages.append)
+    tools.refused.connect(messages.append)
     return messages
 
 
@@ -53,14 +53,14 @@ def add_image(viewer: ViewerModel, shape: tuple[int, ...] = SHAPE, **where: Any)
 
 
 def predict(session: Session, image: Image) -> Labels:
-    """The two objects as the prediction of the plane on show."""
+    """Show the two objects as the prediction of the shown plane."""
     found = np.where(FIRST, 1, np.where(SECOND, 2, 0)).astype(np.int32)
     table = {"index": np.array([1, 2]), "area": np.array([100.0, 100.0])}
     return session.show(PlaneResult(session.source(image), found, table, {"model": "mine"}))
 
 
 def send(viewer: ViewerModel, callbacks: Callable[..., None], kind: str, layer: Labels, pixel: Any) -> None:
-    """A mouse event of the canvas for the active layer, on a pixel of `layer`, which is ten on the screen."""
+    """Send a mouse event at a pixel of `layer` to the active layer; one image pixel is ten screen pixels."""
     world = layer.data_to_world(pixel)
     event = SimpleNamespace(
         type=kind,
@@ -93,19 +93,19 @@ def count(session: Session) -> str:
 
 
 def test_accept_makes_the_annotation_layer_and_each_object_a_cell_of_its_own(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     predicted = predict(session, add_image(viewer, scale=(0.5, 0.25), translate=(3, 7)))
     predicted.visible = False
     tools.take(ACCEPT)
     annotation = session.annotation.layer
     assert tools.in_hand == ACCEPT
-    assert predicted.visible  # what is to be clicked on
+    assert predicted.visible  # the user clicks on it
     click(viewer, predicted, 8, 14.4)
     click(viewer, predicted, 8, 14.6)
     assert np.array_equal(annotation.data, np.where(FIRST, 2, np.where(SECOND, 3, 0)))
     assert count(session) == "1 image: 2 cells, no background yet"
-    assert told == []
+    assert refusals == []
     annotation.undo()
     assert np.array_equal(annotation.data, np.where(FIRST, 2, 0))
     annotation.undo()
@@ -136,9 +136,9 @@ def test_on_the_plane_on_show_of_a_stack(
     viewer.dims.set_current_step(0, 1)
     painted.clear()
     viewer.dims.set_current_step(0, 2)
-    assert painted == []  # a step through the stack is no paint
+    assert painted == []  # a step through the stack is not a stroke
     annotation.undo()
-    assert painted  # what is undone is counted
+    assert painted  # undo counts as a change
     assert np.array_equal(annotation.data[2], np.where(FIRST, 2, 0))
 
 
@@ -155,19 +155,19 @@ def test_reject_is_background_and_one_step_of_undo(
 
 
 def test_what_a_person_painted_stays(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     image = add_image(viewer)
     predicted = predict(session, image)
     annotation = session.annotations.create(image)
     annotation.data[5:8, 5:15] = 1  # background
-    annotation.data[10:12, 13:30] = 4  # a cell beside it that reaches in
+    annotation.data[10:12, 13:30] = 4  # a neighbouring cell that reaches into the object
     mine = annotation.data.copy()
     tools.take(ACCEPT)
     click(viewer, predicted, 8, 8)
     assert np.array_equal(annotation.data, np.where((mine == 0) & FIRST, 5, mine))
     click(viewer, predicted, 8, 8)
-    assert told == ["All of this object is annotated already; erase what is to change."]
+    assert refusals == ["All of this object is annotated already; erase what you want to change."]
     tools.take(REJECT)
     click(viewer, predicted, 8, 20)
     assert np.array_equal(annotation.data[mine > 0], mine[mine > 0])
@@ -186,29 +186,29 @@ def test_a_stroke_inside_an_accepted_object_becomes_one_cell_with_it(
 
 
 @pytest.mark.parametrize("pixel", [(30, 30), (-4, 8), (8, 400)])
-def test_a_click_beside_any_object_is_told(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str], pixel: tuple[int, int]
+def test_a_click_beside_any_object_is_reported(
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str], pixel: tuple[int, int]
 ) -> None:
     predicted = predict(session, add_image(viewer))
     tools.take(ACCEPT)
-    taken_back: list[str] = []
-    tools.taken_back.connect(taken_back.append)
+    resolved: list[str] = []
+    tools.resolved.connect(resolved.append)
     click(viewer, predicted, *pixel)
-    assert told == ["There is no predicted object here; click on one of 'cells photo'."]
+    assert refusals == ["There is no predicted object here; click an object of 'cells photo'."]
     assert not session.annotation.layer.data.any()
     click(viewer, predicted, 8, 8)
-    assert taken_back == told
+    assert resolved == refusals
 
 
 def test_a_drag_moves_the_camera_and_accepts_nothing(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     predicted = predict(session, add_image(viewer))
     tools.take(ACCEPT)
     assert session.annotation.layer.mouse_pan
     drag(viewer, predicted, (8, 8), (9, 9), (12, 12))
     assert not session.annotation.layer.data.any()
-    assert told == []
+    assert refusals == []
 
 
 # --- the box
@@ -232,7 +232,7 @@ def test_a_box_fills_what_is_not_painted_and_only_that(
 
 
 def test_a_box_partly_outside_the_image_on_a_plane_of_a_stack(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     annotation = session.annotations.create(add_image(viewer, (3, *SHAPE)))
     viewer.dims.set_current_step(0, 1)
@@ -245,7 +245,7 @@ def test_a_box_partly_outside_the_image_on_a_plane_of_a_stack(
     drag(viewer, annotation, (1, 35, 45), (1, 38, 48))
     drag(viewer, annotation, (1, 3, 3), (1, 3, 3.1))
     assert np.array_equal(annotation.data, expected)
-    outside, painted, clicked = told
+    outside, painted, clicked = refusals
     assert "outside the image" in outside
     assert painted.startswith("All of the box is annotated already")
     assert clicked.startswith("That was a click")
@@ -261,7 +261,7 @@ def test_the_box_is_seen_while_it_is_dragged_and_ends_with_its_tool(
     send(viewer, mouse_move_callbacks, "mouse_move", annotation, (9, 20))
     assert outline.visible
     assert outline.bounds == ((5, 6), (10, 21))
-    tools.take(CELL)  # by its key, the button of the mouse still down
+    tools.take(CELL)  # as by its key, while the mouse button is down
     send(viewer, mouse_move_callbacks, "mouse_move", annotation, (15, 25))
     send(viewer, mouse_release_callbacks, "mouse_release", annotation, (15, 25))
     assert not outline.visible
@@ -307,7 +307,7 @@ def test_paint_of_a_brush_keeps_its_label(viewer: ViewerModel, session: Session,
 def test_a_new_cell_fits_into_the_type_of_the_labels() -> None:
     plane = np.zeros(SHAPE, np.uint8)
     assert free_label(plane) == 2
-    plane[3, 3] = 255  # a mask of another program's
+    plane[3, 3] = 255  # a mask from another program
     assert free_label(plane) == 2
     plane[3, 4] = 2
     assert free_label(plane, besides=3) == 4
@@ -320,13 +320,13 @@ def test_a_new_cell_fits_into_the_type_of_the_labels() -> None:
 
 
 def test_each_tool_says_what_is_missing(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     tools.take(ACCEPT)
     image = add_image(viewer)
     tools.take(ACCEPT)
     tools.take(BOX)
-    assert told == [
+    assert refusals == [
         "Open an image first.",
         "There is no prediction of 'photo' yet: fine-tune or predict first.",
         "Make a new annotation layer first, or choose one.",
@@ -338,7 +338,7 @@ def test_each_tool_says_what_is_missing(
     assert tools.reason_disabled(BOX) is None
     session.annotations.set_whole_image(image, True)
     for name in (BACKGROUND, REJECT, BOX):
-        assert "what is not painted is background" in tools.reason_disabled(name)
+        assert "unpainted pixels are background" in tools.reason_disabled(name)
     assert tools.reason_disabled(ACCEPT) is None
 
 
@@ -351,13 +351,13 @@ def test_three_dimensions_end_a_tool(viewer: ViewerModel, session: Session, tool
 
 
 def test_an_annotation_that_got_another_shape_is_not_painted(
-    viewer: ViewerModel, session: Session, tools: Tools, told: list[str]
+    viewer: ViewerModel, session: Session, tools: Tools, refusals: list[str]
 ) -> None:
     predicted = predict(session, add_image(viewer))
     tools.take(ACCEPT)
     session.annotation.layer.data = np.zeros((20, 20), np.int32)
     click(viewer, predicted, 8, 8)
-    assert "has shape (20, 20), the image 'photo' (40, 50)" in told[0]
+    assert "has shape (20, 20), the image 'photo' (40, 50)" in refusals[0]
     assert not session.annotation.layer.data.any()
 
 

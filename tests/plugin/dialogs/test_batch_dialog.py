@@ -1,4 +1,4 @@
-"""A folder of images through the panel, in a real viewer. The network is replaced: bright is cell."""
+"""Prediction of a folder from the panel, in a real viewer. A fake network takes bright pixels for cells."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def folder(tmp_path: Path, disc_image: Any) -> Path:
 
 @pytest.fixture
 def pace(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
-    """Bright is cell, in ten steps of ``pace["step"]`` seconds each."""
+    """Take bright pixels for cells, in ten steps of ``pace["step"]`` seconds each."""
     pace = {"step": 0.0}
 
     def predicted(_: Any, plane: Any, **__: Any) -> Any:
@@ -77,7 +77,7 @@ def test_a_folder_with_a_bad_file(qtbot: Any, open_dialog: Any, folder: Path, pa
     assert "Choose a folder" in dialog.start_button.toolTip()
     assert not dialog.choices.written.overwrite.value
     dialog.choices.choose_inputs([folder])
-    out = folder.parent / "plate cells"  # suggested, beside the images
+    out = folder.parent / "plate cells"  # the suggested folder, beside the images
     assert dialog.choices.out_line.text() == str(out)
     panel.refiner.choose(ObjectSettings(threshold=0.6, min_size=20))
     dialog.refresh()
@@ -109,7 +109,7 @@ def test_cancel_and_go_on(qtbot: Any, open_dialog: Any, folder: Path, pace: Any)
     dialog.choices.choose_inputs([folder / name for name in ("a.tif", "c.tif", "d.tif")])
     pace["step"] = 0.05
     dialog.start_button.click()
-    qtbot.waitUntil(lambda: len(dialog.table.told) == 1, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: len(dialog.table.reports) == 1, timeout=PATIENCE)
     dialog.cancel_button.click()
     assert "Stopping" in dialog.cancel_button.toolTip()
     wait_done(qtbot, panel)
@@ -147,7 +147,7 @@ def test_the_window_stays_alive(qtbot: Any, open_dialog: Any, folder: Path, pace
     dialog.start_button.click()
     wait_done(qtbot, panel)
     timer.stop()
-    assert len(beats) > 20  # 0.6 s at the least, of which the window had its share
+    assert len(beats) > 20  # in at least 0.6 s, the event loop ran often enough
 
 
 def test_closing_the_window_stops_the_batch(qtbot: Any, open_dialog: Any, folder: Path, pace: Any) -> None:
@@ -185,7 +185,7 @@ def test_the_panel_s_cancel_holds_too_and_closing_the_panel(
     assert sorted(file.name for file in dialog.choices.out.iterdir()) == files
 
 
-def test_what_cannot_be_done_is_told(
+def test_what_cannot_be_done_is_reported(
     qtbot: Any, open_dialog: Any, folder: Path, pace: Any, tmp_path: Path
 ) -> None:
     panel, dialog = open_dialog()

@@ -1,4 +1,4 @@
-"""The table of models, in a real viewer."""
+"""The library dialog in a real viewer."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def names(dialog: Any) -> list[str]:
 
 
 def answer(qtbot: Any, kind: type, act: Callable[[Any], None]) -> None:
-    """Act on the question that is asked next."""
+    """Act on the next question that opens."""
 
     def look() -> None:
         asked = QApplication.activeModalWidget()
@@ -118,7 +118,7 @@ def test_rename_by_the_button(qtbot: Any, open_dialog: Any, scored: Model) -> No
         "nuclei of mice.json",
         "nuclei of mice.safetensors",
     ]
-    # the panel goes on with it
+    # the panel keeps using the model
     assert panel.session.model.name == "nuclei of mice"
     assert panel.predict_box.model_choice.currentText() == "nuclei of mice"
 
@@ -205,7 +205,7 @@ def test_a_damaged_file_is_shown_and_can_be_deleted(qtbot: Any, open_dialog: Any
     assert names(dialog) == ["half-unet", "fcrn", "unet", "ready"]
 
 
-def test_a_fault_is_told(
+def test_an_unexpected_error_is_reported(
     qtbot: Any, open_dialog: Any, scored: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, dialog = open_dialog()

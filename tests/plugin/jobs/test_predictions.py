@@ -20,7 +20,7 @@ from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Prediction, Predictions, make_objects
 from napari_fewshot_cells.plugin.layers.planes import pixel_size
 from napari_fewshot_cells.plugin.widgets.objects_csv import file_name, save_csv
-from napari_fewshot_cells.plugin.widgets.objects_model import TableModel
+from napari_fewshot_cells.plugin.widgets.objects_model import ObjectsModel
 from napari_fewshot_cells.prediction.instances import label_instances
 from napari_fewshot_cells.prediction.measurements import PixelSize
 
@@ -116,7 +116,7 @@ TABLE = pd.DataFrame({"index": [1, 2, 3], "area (µm²)": [10.0, 2.5, 1e5], "pla
 
 
 def test_rows_sort_as_numbers_and_are_found_again(qapp: Any) -> None:
-    model = TableModel()
+    model = ObjectsModel()
     model.show(TABLE)
     model.sort(1, Qt.SortOrder.AscendingOrder)
     assert [model.label(row) for row in range(3)] == [2, 1, 3]

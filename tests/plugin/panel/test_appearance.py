@@ -1,4 +1,4 @@
-"""The panel as a person sees it: on a small screen, in both themes, with a word on every control."""
+"""The panel as a person sees it: on a small screen, in both themes, with a tooltip on every control."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CONTROLS = (
     QAbstractItemView,
     QLineEdit,
 )
-INSIDE = ("QTableCornerButton", "QComboBoxListView", "QHeaderView")  # parts of controls that Qt makes itself
+INSIDE = ("QTableCornerButton", "QComboBoxListView", "QHeaderView")  # parts that Qt itself adds to controls
 
 
 def states(
@@ -52,7 +52,7 @@ def states(
     painted: np.ndarray,
     wait_idle: Callable[..., None],
 ) -> Iterator[str]:
-    """The panel from an empty viewer to a training and its result, one after the other."""
+    """Bring the panel from an empty viewer to a training and its result; yield the name of each state."""
     yield "empty"
     viewer.add_image(image, name="an image with quite a long name, as files of microscopes have")
     yield "image only"
@@ -71,11 +71,11 @@ def states(
     yield "result"
 
 
-# --- a word on everything
+# --- a tooltip on everything
 
 
 def controls_of(window: QWidget) -> list[QWidget]:
-    """What can be clicked, dragged or typed into; not the parts that Qt makes of a control."""
+    """Visible controls that can be clicked, dragged or typed into, without the parts that Qt adds."""
     found = [child for child in window.findChildren(QWidget) if isinstance(child, CONTROLS)]
     return [
         control
@@ -87,8 +87,8 @@ def controls_of(window: QWidget) -> list[QWidget]:
     ]
 
 
-def told_by(control: QWidget, window: QWidget) -> str:
-    """The tooltip that Qt shows: the control's own or that of what it is a part of."""
+def tooltip_of(control: QWidget, window: QWidget) -> str:
+    """The tooltip that Qt shows: the control's own, or else its nearest parent's."""
     while control is not window and not control.toolTip():
         control = control.parentWidget()
     return "" if control is window else control.toolTip()
@@ -99,14 +99,15 @@ def test_every_control_says_what_it_does_or_why_it_does_not(
     open_panel: Any, qtbot: Any, quick_start: Any, disc_image: Any, annotated: Any, wait_idle: Any
 ) -> None:
     viewer, panel = open_panel(recipe=LONG)
-    told: dict[QPushButton, dict[bool, set[str]]] = {}
+    tooltips: dict[QPushButton, dict[bool, set[str]]] = {}
     seen_off: set[str] = set()
 
     def check(state: str, window: QWidget) -> None:
-        silent = [c for c in controls_of(window) if not told_by(c, window).strip()]
+        silent = [c for c in controls_of(window) if not tooltip_of(c, window).strip()]
         assert silent == [], f"{state}: {[(type(c).__name__, c.parentWidget()) for c in silent]}"
         for button in (c for c in controls_of(window) if isinstance(c, QPushButton)):
-            told.setdefault(button, {True: set(), False: set()})[button.isEnabled()].add(button.toolTip())
+            by_state = tooltips.setdefault(button, {True: set(), False: set()})
+            by_state[button.isEnabled()].add(button.toolTip())
             if not button.isEnabled():
                 seen_off.add(button.text())
                 assert button.toolTip().endswith("."), f"{state}: {button.text()}: {button.toolTip()}"
@@ -125,7 +126,7 @@ def test_every_control_says_what_it_does_or_why_it_does_not(
     for row in (0, 2):
         dialog.table.selectRow(row)
         check("library", dialog)
-    for button, tips in told.items():
+    for button, tips in tooltips.items():
         assert tips[True].isdisjoint(tips[False]), button.text()
     assert {"Fine-tune on current annotations", "Predict", "Cancel", "Start", "Rename…", "Reset"} <= seen_off
     wait_idle(panel)
@@ -145,7 +146,7 @@ def test_keys_are_shown_on_the_buttons(open_panel: Any) -> None:
 
 
 def sideways(widget: QWidget) -> bool:
-    """Whether a label or a button has less room than its text needs."""
+    """Whether a label or a button is narrower than its text."""
     if isinstance(widget, QLabel) and widget.wordWrap():
         return widget.heightForWidth(widget.width()) > widget.height()
     return widget.sizeHint().width() > widget.width()
@@ -167,7 +168,7 @@ def test_the_work_fits_on_a_small_screen(
         shown = [w for w in panel.findChildren(QLabel) + panel.findChildren(QPushButton) if w.isVisible()]
         clipped = [(w.text(), w.sizeHint().width(), w.width()) for w in shown if w.text() and sideways(w)]
         assert clipped == [], state
-        if state != "result":  # by then the run is in the history, and nobody has scrolled yet either
+        if state != "result":  # the result adds a run to the history, which may scroll the panel
             assert scroll.verticalScrollBar().value() == 0
         for button in (panel.fine_tune_button, panel.cancel_button):
             corner = button.mapTo(scroll.viewport(), QPoint(0, 0))
@@ -202,7 +203,7 @@ def test_a_box_is_closed_and_opened_by_its_heading(open_panel: Any, qtbot: Any) 
 
 
 def seen_contrast(window: QWidget, widget: QWidget) -> float:
-    """Between the ground of a text and the pixels that differ most from it."""
+    """Contrast between the background of a text and the pixels that differ most from it."""
     corner = widget.mapTo(window, QPoint(0, 0))
     picture = window.grab(QRect(corner, widget.size())).toImage()
     middle = picture.copy(picture.rect().adjusted(3, 3, -3, -3))
@@ -261,8 +262,8 @@ def test_texts_are_readable_in_both_themes_also_when_it_is_switched(
         line = panel.finetune_box.curve.listDataItems()[0].opts["pen"].color().name()
         assert contrast(line, colours.ground) >= 3
         for row in range(3):
-            told = batch.table.data(batch.table.index(row, 1), Qt.ItemDataRole.ForegroundRole)
-            assert contrast(told.name(), colours.ground) >= READABLE, (theme, row)
+            colour = batch.table.data(batch.table.index(row, 1), Qt.ItemDataRole.ForegroundRole)
+            assert contrast(colour.name(), colours.ground) >= READABLE, (theme, row)
 
 
 def test_contrast_is_that_of_the_standard() -> None:

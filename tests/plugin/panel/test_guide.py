@@ -1,4 +1,4 @@
-"""The line at the top of the panel: always the next step, for somebody who has read nothing."""
+"""The guide at the top of the panel shows the next step to a person who has read nothing."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_it_leads_from_an_empty_viewer_to_saved_cells(
     paint(annotated)
     says(f"press {panel.fine_tune_button.text()}")
     panel.fine_tune_button.click()
-    says("It learns")
+    says("Training on")
     wait_idle(panel)
     says("fine-tune again")
     says("select 'cells discs'")

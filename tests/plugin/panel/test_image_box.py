@@ -1,4 +1,4 @@
-"""The table of images in a real viewer: rows, their states, going there, channels, files."""
+"""The table of images in a real viewer: rows and their states, clicks, channels, files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def press(qtbot: Any, panel: Any, name: str) -> None:
 
 @pytest.fixture
 def four(open_panel: Any, disc_image: Any, fine_tuned: Any) -> Any:
-    """A viewer with a grey image, one in colour, a stack and one with channels; and the panel."""
+    """A viewer with a grey image, an RGB image, a stack and an image with channels; and its panel."""
     grey, _ = disc_image
     unit = (grey - grey.min()) / np.ptp(grey)
     viewer, panel = open_panel()
@@ -74,7 +74,7 @@ def test_at_most_five_rows_are_seen_and_none_is_cut_off_sideways(four: Any, qtbo
     assert len(names(panel)) == 10
     assert table.viewport().height() == MOST_ROWS * table.rowHeight(0)
     assert table.horizontalHeader().length() <= table.viewport().width()
-    # the one that came last is in view
+    # the last image added is in view
     assert table.visualRect(table.model().index(9, NAME)).bottom() <= table.viewport().height()
 
 
@@ -106,7 +106,7 @@ def test_painting_changes_the_state_and_a_painted_plane_keeps_its_row(
         return lambda: text(panel, "stack, plane 1", ANNOTATED) == state
 
     qtbot.waitUntil(shows("partly, 1"), timeout=PATIENCE)
-    assert "background" in panel.image_box.table.rows[2].told
+    assert "background" in panel.image_box.table.rows[2].description
     labels.paint((1, 80, 100), 1)
     qtbot.waitUntil(shows("1 cell"), timeout=PATIENCE)
     viewer.dims.set_current_step(0, 0)
@@ -133,7 +133,7 @@ def test_a_click_goes_there(four: Any, qtbot: Any) -> None:
     assert panel.session.image == grey
     assert viewer.layers.selection.active == grey
     assert viewer.camera.center[-2:] == pytest.approx((79.5, 99.5))
-    # what would cover it is put aside
+    # images that would cover it are hidden
     assert [layer for layer in viewer.layers if layer.visible] == [grey]
 
     press(qtbot, panel, painted)
@@ -206,7 +206,7 @@ def test_one_annotation_shows_on_every_channel(four: Any, qtbot: Any) -> None:
     assert panel.session.tally.planes == 1
 
 
-def test_the_channel_row_is_there_only_where_there_are_channels(four: Any) -> None:
+def test_the_channel_row_is_there_only_if_there_are_channels(four: Any) -> None:
     viewer, panel = four
     box = panel.image_box
     for name, options in (
@@ -236,7 +236,7 @@ def test_the_chosen_channel_is_learnt_predicted_and_noted(
     grey, truth = disc_image
     noise = np.random.default_rng(1).normal(0, 0.1, grey.shape).astype(np.float32)
     viewer, panel = open_panel(recipe=Recipe(steps=16, crops=4, crop_size=64))
-    # dark discs on a channel of its own: not to be seen in the mean of the two
+    # dark discs in a channel of their own, which the mean of both channels does not show
     image = viewer.add_image(np.stack([grey, noise - grey]), name="two", axis_labels=("c", "y", "x"))
     combo = panel.image_box.channel_choice
     combo.activated.emit(chosen)
@@ -255,7 +255,7 @@ def test_the_chosen_channel_is_learnt_predicted_and_noted(
     assert noted["channel"] == ("channel 1" if chosen else "best mix from the annotation")
     assert noted["shots"] == ("two [channel 1]" if chosen else "two",)
     found = cells.data[0] > 0
-    # by chance it would be 0.08: that much of the image is discs
+    # chance level is 0.08, the share of the image that discs cover
     assert (found & (truth > 0)).sum() / (found | (truth > 0)).sum() > 0.25
 
 
@@ -325,7 +325,7 @@ def test_files_are_listed_at_once_and_opened_on_click(open_panel: Any, qtbot: An
     qtbot.waitUntil(lambda: not panel.image_box.open_action.isEnabled(), timeout=PATIENCE)
 
 
-def test_a_folder_without_images_is_told(open_panel: Any, qtbot: Any, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_reported(open_panel: Any, qtbot: Any, tmp_path: Path) -> None:
     _, panel = open_panel()
     panel.image_box.files.add([tmp_path])
     qtbot.waitUntil(lambda: panel.message_bar.kind == ERROR, timeout=PATIENCE)

@@ -1,4 +1,4 @@
-"""Sliders, table and its file in a real viewer. The image itself is what the network says of it."""
+"""Sliders, table and CSV file in a real viewer. The image itself serves as the predicted probability."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HOLE = 29  # px
 
 @pytest.fixture
 def chance() -> np.ndarray:
-    """Six discs of 25 px, some surer than others, a hole in the last, and a speck."""
+    """Six discs of 25 px with different probabilities, a hole in the last, and a speck."""
     rows, columns = np.mgrid[:160, :200]
     image = np.full(rows.shape, 0.05, np.float32)
     for (row, column), value in zip(CENTRES, CHANCES, strict=True):
@@ -46,7 +46,7 @@ def chance() -> np.ndarray:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the planes that were predicted; the probability is the image itself."""
+    """Names of the planes predicted so far; the probability is the image itself."""
     names: list[str] = []
 
     def predicted(_: Any, plane: Any, **__: Any) -> Any:
@@ -70,7 +70,7 @@ def predict(qtbot: Any, wait_idle: Any) -> Callable[[Any], None]:
 
 @pytest.fixture
 def settled(qtbot: Any) -> Callable[[Any], None]:
-    """Waits until all objects are made and measured."""
+    """Wait until all objects are made and measured."""
 
     def wait(panel: Any) -> None:
         qtbot.waitUntil(lambda: not panel.refiner.unfinished, timeout=PATIENCE)
@@ -80,7 +80,7 @@ def settled(qtbot: Any) -> Callable[[Any], None]:
 
 @pytest.fixture
 def idle(qtbot: Any) -> Callable[[Any], None]:
-    """Waits until no thread makes or measures objects, and none is about to."""
+    """Wait until no thread makes or measures objects, and none is about to start."""
 
     def is_idle(refiner: Any) -> bool:
         return refiner._making is refiner._measuring is None and not refiner._at_rest.isActive()
@@ -120,7 +120,7 @@ def test_sliders_make_objects_without_the_network(
     before = layer.features
 
     box.threshold.setValue(0.75)
-    assert panel.message_bar.isHidden()  # it told another number
+    assert panel.message_bar.isHidden()  # its number of cells is out of date
     settled(panel)
     assert layer.data.max() == 4
     assert len(layer.features) == 4
@@ -193,7 +193,7 @@ def test_every_plane_of_a_stack_follows_as_far_as_memory_goes(
     assert {plane: planes[plane]["threshold"] for plane in planes} == {(0,): 0.5, (1,): 0.75, (2,): 0.75}
 
 
-def test_what_a_person_changed_is_never_made_anew(
+def test_what_a_person_changed_is_never_made_again(
     open_panel: Any, fine_tuned: Any, chance: Any, calls: Any, predict: Any, idle: Any
 ) -> None:
     viewer, panel = open_panel()
@@ -201,7 +201,7 @@ def test_what_a_person_changed_is_never_made_anew(
     predict(panel)
     layer = result_of(panel, image)
     panel.objects_box.threshold.setValue(0.75)
-    layer.undo()  # there is no stroke to undo
+    layer.undo()  # with no stroke to undo
     layer.paint((5, 5), 9)  # while objects are being made
     mine = layer.data.copy()
     idle(panel)
@@ -216,7 +216,7 @@ def test_what_a_person_changed_is_never_made_anew(
     assert not panel.objects_box.threshold.isEnabled()
     assert list(panel.refiner.predictions) == []
 
-    predict(panel)  # a new layer, to which the sliders belong
+    predict(panel)  # a new layer, which the sliders now change
     again = result_of(panel, image)
     assert again != layer
     assert again.data.max() == 2
@@ -285,7 +285,7 @@ def test_the_window_lives_while_a_slider_is_drawn(
         for value in np.linspace(0.5, 0.98, 25):
             panel.objects_box.threshold.setValue(value)
             qtbot.wait(60)
-        if len(made) > 3:  # else the machine is busy: draw once more
+        if len(made) > 3:  # otherwise the machine is busy: drag again
             break
     settled(panel)
     qtbot.wait(50)
@@ -294,7 +294,7 @@ def test_the_window_lives_while_a_slider_is_drawn(
     print(f"99 % of gaps below {1e3 * np.quantile(gaps, 0.99):.0f} ms, longest {1e3 * gaps.max():.0f} ms")
     print(f"longest work of the window itself {1e3 * work.max():.0f} ms; {len(made)} times new labels")
     assert len(made) > 3
-    # The longest gap counts the pauses of a shared machine's scheduler, the window's own work does not.
+    # The longest gap includes pauses by the scheduler of a shared machine, the window's own work does not.
     assert np.quantile(gaps, 0.99) < 0.1
     assert work.max() < 0.1
     assert noted(layer)["threshold"] == 0.98
@@ -305,7 +305,7 @@ def test_the_window_lives_while_a_slider_is_drawn(
 
 @pytest.fixture
 def tabled(open_panel: Any, fine_tuned: Any, chance: Any, calls: Any, predict: Any) -> Any:
-    """A viewer with a predicted stack in micrometres, its panel, layer and table."""
+    """A viewer with a predicted stack in micrometres, and its panel, layer and table."""
     viewer, panel = open_panel()
     image = viewer.add_image(
         np.stack([chance, chance[::-1]]), name="stack", scale=(2, 0.5, 0.5), units=("um", "um", "um")
@@ -359,9 +359,9 @@ def test_a_click_on_an_object_finds_its_row(tabled: Any) -> None:
     there = int(layer.data[1, 120, 100])
     assert there > 0
     assert click(120, 100) == [there]
-    assert click(120, 170, drag=True) == [there]  # the view was moved, nothing chosen
+    assert click(120, 170, drag=True) == [there]  # a drag moves the view and selects nothing
     assert click(0, 0) == [there]
-    layer.selected_label = 2  # the picker of napari
+    layer.selected_label = 2  # as napari's picker does
     assert [table.model.label(i.row()) for i in table.view.selectionModel().selectedRows()] == [2]
 
 
@@ -387,7 +387,7 @@ def test_the_table_follows_the_sliders_and_the_chosen_image(
 
 
 def answer(path: Path, overwrite: QMessageBox.StandardButton | None) -> list[str]:
-    """Type a path into the dialog that opens, and say whether a file may be overwritten; what was asked."""
+    """Type a path into the next save dialog and answer whether to overwrite; collect what was asked."""
     asked: list[str] = []
 
     def reply() -> None:
@@ -412,7 +412,7 @@ def test_the_table_is_saved_by_a_dialog_that_asks_before_it_overwrites(
 ) -> None:
     _, panel, layer, table = tabled
     file = tmp_path / "mine.csv"
-    answer(tmp_path / "mine", None)  # the dialog adds the ending
+    answer(tmp_path / "mine", None)  # the dialog adds the suffix
     qtbot.mouseClick(table.save_button, Qt.MouseButton.LeftButton)
     assert pd.read_csv(file)["object"].tolist() == layer.features["index"].tolist()
     assert panel.message_bar.kind == DONE
@@ -424,7 +424,7 @@ def test_the_table_is_saved_by_a_dialog_that_asks_before_it_overwrites(
     assert file.read_text() == "precious"
 
 
-def test_a_table_that_cannot_be_written_is_told(tabled: Any, tmp_path: Path) -> None:
+def test_a_table_that_cannot_be_written_is_reported(tabled: Any, tmp_path: Path) -> None:
     _, panel, _, table = tabled
     table.write(tmp_path / "missing" / "table.csv")
     assert panel.message_bar.kind == ERROR

@@ -1,4 +1,4 @@
-"""The panel in a real viewer: what a person does, and what goes wrong while it runs."""
+"""The panel in a real viewer: what a person does, bad input, and what goes wrong during a job."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def click(qtbot: Any, button: QAbstractButton) -> None:
 
 
 def annotate(panel: Any, painted: np.ndarray) -> Any:
-    """New annotation layer by the button, then the pixels."""
+    """Create an annotation layer by the button, then set its pixels."""
     panel.annotation_box.new_button.click()
     labels = panel.session.annotation.layer
     labels.data[...] = painted
@@ -45,7 +45,7 @@ def cells_of(viewer: Any) -> Any:
     return [layer for layer in viewer.layers if layer.name.startswith("cells ")]
 
 
-# --- the way of the work
+# --- annotate, fine-tune, predict
 
 
 @pytest.mark.both_bindings
@@ -64,8 +64,8 @@ def test_paint_press_and_see_cells(
     click(qtbot, panel.annotation_box.tool_buttons["Background"])
     for column in range(20, 180, 5):
         labels.paint((80, column), labels.selected_label)
-    told = "1 image: 2 cells, background painted"
-    qtbot.waitUntil(lambda: panel.annotation_box.status.text() == told, timeout=PATIENCE)
+    status = "1 image: 2 cells, background painted"
+    qtbot.waitUntil(lambda: panel.annotation_box.status.text() == status, timeout=PATIENCE)
 
     assert panel.fine_tune_button.text() == "Fine-tune on current annotations"
     click(qtbot, panel.fine_tune_button)
@@ -79,7 +79,7 @@ def test_paint_press_and_see_cells(
     assert np.array_equal(cells.scale, image.scale)
     assert np.array_equal(cells.translate, image.translate)
     truth, found = disc_image[1] > 0, cells.data > 0
-    assert (truth & found).sum() / (truth | found).sum() > 0.3  # untrained at first: nobody told it of rims
+    assert (truth & found).sum() / (truth | found).sum() > 0.3  # it starts untrained, so rims are inexact
     assert list(cells.features["index"]) == list(np.unique(cells.data[cells.data > 0]))
     assert {"area", "centroid-0", "centroid-1"} <= set(cells.features)
     noted = cells.metadata["napari_fewshot_cells"]
@@ -92,7 +92,7 @@ def test_paint_press_and_see_cells(
     assert panel.session.model == own
     assert panel.predict_box.model_choice.currentText() == own.name
     assert load_model(own.name).card.shots == ("discs",)
-    assert labels.data.max() == 2  # the annotation is as it was
+    assert labels.data.max() == 2  # the annotation did not change
 
 
 def test_predicting_again_updates_the_same_layer(
@@ -126,7 +126,7 @@ def test_a_layer_got_ready_stays_hidden_and_goes_if_no_result_comes(
     assert viewer.layers.selection == {labels}
     assert viewer.layers.selection.active == labels
     assert labels.mode == "paint"
-    outlines = {"polygon", "brush_stroke"}  # napari's own, which the layer needs when somebody corrects it
+    outlines = {"polygon", "brush_stroke"}  # napari's own, needed for corrections on the layer
     qtbot.waitUntil(lambda: all(cells._overlays[name].visible for name in outlines), timeout=PATIENCE)
 
     panel.session.results.keep_ready(())
@@ -217,7 +217,7 @@ def test_a_stack_by_its_current_plane_and_whole(
     (cells,) = cells_of(viewer)
     assert cells.data.shape == (3, *grey.shape)
     assert np.array_equal(cells.scale, (3, 1, 1))
-    # the annotated plane and the one on show
+    # the annotated plane and the shown plane
     assert cells.data[0].max() == 0
     assert set(cells.features["plane-0"]) <= {1, 2}
     panel.session.choose(scope=ALL_PLANES)
@@ -256,7 +256,7 @@ def test_bad_annotations_are_explained(
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (lambda grey: np.where(np.arange(grey.size).reshape(grey.shape) == 9, np.nan, grey), "NaN"),
         (lambda grey: np.where(grey > 1.2, np.inf, grey), "infinite"),
@@ -272,7 +272,7 @@ def test_bad_images_are_explained(
     annotated: Any,
     wait_idle: Any,
     spoil: Any,
-    told: str,
+    message: str,
 ) -> None:
     viewer, panel = open_panel()
     image = viewer.add_image(spoil(disc_image[0]), name="bad", contrast_limits=(0, 1))
@@ -280,7 +280,7 @@ def test_bad_images_are_explained(
     painted[2:4, 2:4], painted[6:8, 2:4] = 1, 2
     annotate(panel, painted)
     text = refuse(panel, qtbot, wait_idle)
-    assert told in text
+    assert message in text
     assert "'bad'" in text
 
 
@@ -338,10 +338,10 @@ def test_every_disabled_control_says_why(open_panel: Any, quick_start: Any, disc
     assert check() > 2
 
 
-# --- while it runs
+# --- while a job runs
 
 
-def test_cancel_keeps_the_model_of_before(
+def test_cancel_keeps_the_previous_model(
     open_panel: Any,
     qtbot: Any,
     quick_start: Any,
@@ -382,7 +382,7 @@ def test_stop_and_keep(
     assert not box.curve.isHidden()
     click(qtbot, box.keep_button)
     assert not box.keep_button.isEnabled()
-    assert panel.cancel_button.isEnabled()  # the prediction that follows can still be cancelled
+    assert panel.cancel_button.isEnabled()  # to cancel the prediction that follows
     wait_idle(panel)
     card = panel.session.model.card
     assert card.k_shot == 1
@@ -391,7 +391,7 @@ def test_stop_and_keep(
     assert len(cells_of(viewer)) == 1
     assert panel.message_bar.kind == DONE
 
-    click(qtbot, panel.fine_tune_button)  # the curve begins anew
+    click(qtbot, panel.fine_tune_button)  # the curve starts again
     qtbot.waitUntil(lambda: 0 < len(box.curve.losses) < 5, timeout=PATIENCE)
     click(qtbot, panel.cancel_button)
     wait_idle(panel)
@@ -421,7 +421,7 @@ def test_layers_deleted_while_training_runs(
     viewer.layers.clear()
     wait_idle(panel)
     assert len(viewer.layers) == 0
-    assert panel.session.model is not None  # the run ended on its copies
+    assert panel.session.model is not None  # the training finished on its own copies
     assert panel.message_bar.kind == WARNING
     assert "'discs' was removed" in panel.message_bar.text
 
@@ -503,8 +503,8 @@ def test_the_window_lives_while_it_trains_and_predicts(
     timer.stop()
     gaps = np.sort(np.diff(beats))
     print(f"99 % of gaps below {1e3 * np.quantile(gaps, 0.99):.0f} ms, longest {1e3 * gaps[-1]:.0f} ms")
-    # On quiet cores only the first press has one stall above 100 ms, where napari adds the result layer
-    # (docs/results/first-light.md); shared cores add the scheduler's own pauses.
+    # On idle cores only the first press stalls once for more than 100 ms, when napari adds the result layer
+    # (docs/results/first-light.md). Shared cores add pauses by the scheduler.
     assert np.quantile(gaps, 0.99) < 0.1
     assert gaps[-1] < 0.4
 
@@ -518,8 +518,8 @@ def test_the_switch_says_that_the_whole_image_is_annotated(
     switch = panel.annotation_box.whole_image_switch
     qtbot.mouseClick(switch, Qt.MouseButton.LeftButton, pos=QPoint(10, switch.height() // 2))
     assert panel.session.annotation.whole_image
-    told = "1 image: 6 cells, background painted"
-    qtbot.waitUntil(lambda: panel.annotation_box.status.text() == told, timeout=PATIENCE)
+    status = "1 image: 6 cells, background painted"
+    qtbot.waitUntil(lambda: panel.annotation_box.status.text() == status, timeout=PATIENCE)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)
     assert panel.message_bar.kind == DONE

@@ -1,4 +1,4 @@
-"""A box is drawn anew for what it shows, and for nothing else."""
+"""A box refreshes if something that it shows changes, and for nothing else."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BOXES = (
 
 @pytest.fixture
 def refreshes(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often each box has been refreshed, from the panel's opening on."""
+    """Number of refreshes of each box since the panel opened."""
     counts: Counter[str] = Counter()
 
     def spied(box: type, refresh: Any) -> Any:

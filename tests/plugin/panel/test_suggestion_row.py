@@ -1,4 +1,4 @@
-"""What to annotate next, in a real viewer: the ranking in the table, the outline, the way there."""
+"""What to annotate next, in a real viewer: the ranking in the table, the outline, *Go there*."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def box_of(outline: Any) -> tuple[float, ...]:
 
 @pytest.fixture
 def asked(open_panel: Any, fine_tuned: Any, disc_image: Any, qtbot: Any, wait_idle: Any) -> Any:
-    """A viewer with a grey image and a stack of channels, and a panel that has been asked."""
+    """A viewer with a grey image and a stack of channels, and a panel that has an answer."""
     grey, _ = disc_image
     viewer, panel = open_panel()
     stack = np.stack([np.stack([grey, grey[::-1]])] * 3)
@@ -51,9 +51,9 @@ def place(panel: Any, image: Any, plane: tuple[int | None, ...], box: Any, score
     return Place(sources[plane], box, score)
 
 
-def tell(panel: Any, *places: Place) -> None:
-    """As if the job had come to this."""
-    panel.image_box.suggestion.take(Suggested(panel.session.model, places))
+def suggest(panel: Any, *places: Place) -> None:
+    """Show places as if the job had found them."""
+    panel.image_box.suggestion.show_places(Suggested(panel.session.model, places))
 
 
 def test_it_asks_for_a_model_first(open_panel: Any, disc_image: Any) -> None:
@@ -74,11 +74,11 @@ def test_the_ranking_is_in_the_table_and_the_first_place_is_outlined(asked: Any)
     assert scores == sorted(scores, reverse=True)
     assert not table.isColumnHidden(NEXT)
     ranks = sorted(text(panel, name, NEXT) for name in names(panel))
-    assert ranks == ["1", "2", "3", "4"]  # the stack's planes have rows of their own
+    assert ranks == ["1", "2", "3", "4"]  # each plane of the stack has its own row
     (outline,) = outlines(viewer)
     assert box_of(outline) == row.current.box
     assert row.current.source.label in row.answer.text()
-    # nobody's image, and the active layer is what it was
+    # the outline belongs to no image, and the active layer did not change
     assert outline not in panel.session.annotations.images
     assert panel.session.image == viewer.layers["grey"]
     assert viewer.layers.selection.active == viewer.layers["grey"]
@@ -88,7 +88,7 @@ def test_the_ranking_is_in_the_table_and_the_first_place_is_outlined(asked: Any)
 def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any) -> None:
     viewer, panel = asked
     row, stack, grey = panel.image_box.suggestion, viewer.layers["stack"], viewer.layers["grey"]
-    tell(
+    suggest(
         panel,
         place(panel, stack, (2, 0, None, None), (0, 100, 80, 200), 0.4),
         place(panel, grey, (None, None), (0, 0, 80, 100), 0.2),
@@ -101,7 +101,7 @@ def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any
     assert viewer.camera.center[-2:] == pytest.approx((39.5 / 2, 149.5 / 2))
     (outline,) = outlines(viewer)
     assert outline.visible
-    for channel in (0, 1):  # it shows on the plane, on all its channels, and on no other plane
+    for channel in (0, 1):  # visible on all channels of the plane, and on no other plane
         viewer.dims.set_current_step(1, channel)
         assert is_drawn(outline)
     viewer.dims.set_current_step(0, 1)
@@ -110,7 +110,7 @@ def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any
 
     panel.annotation_box.new_button.click()
     labels = panel.session.annotation.layer
-    labels.paint((2, 0, 120, 20), 2)  # elsewhere on the plane
+    labels.paint((2, 0, 120, 20), 2)  # on the same plane, outside the place
     qtbot.waitUntil(lambda: text(panel, "stack, plane 2", ANNOTATED) == "partly, 1", timeout=PATIENCE)
     assert row.current.source.layer == stack
     labels.paint((2, 0, 40, 150), 3)
@@ -130,7 +130,7 @@ def test_go_there_then_paint_and_the_next_one_is_outlined(asked: Any, qtbot: Any
 def test_a_click_on_a_ranked_row_outlines_its_place_and_ranks_stay(asked: Any, qtbot: Any) -> None:
     viewer, panel = asked
     stack, grey = viewer.layers["stack"], viewer.layers["grey"]
-    tell(
+    suggest(
         panel,
         place(panel, grey, (None, None), (0, 0, 80, 100), 0.4),
         place(panel, stack, (1, 0, None, None), (80, 0, 160, 100), 0.3),
@@ -146,16 +146,16 @@ def test_the_outline_moves_within_a_layer_of_as_many_axes(asked: Any) -> None:
     viewer, panel = asked
     row, grey = panel.image_box.suggestion, viewer.layers["grey"]
     other = viewer.add_image(grey.data, name="other", scale=(2, 2), translate=(7, 8))
-    tell(panel, place(panel, grey, (None, None), (0, 0, 80, 100), 0.4))
+    suggest(panel, place(panel, grey, (None, None), (0, 0, 80, 100), 0.4))
     (outline,) = outlines(viewer)
-    tell(panel, place(panel, other, (None, None), (80, 100, 160, 200), 0.4))
+    suggest(panel, place(panel, other, (None, None), (80, 100, 160, 200), 0.4))
     assert outlines(viewer) == [outline]
     assert box_of(outline) == (80, 100, 160, 200)
     assert (outline.scale.tolist(), outline.translate.tolist()) == ([2, 2], [7, 8])
     assert len(outline.data) == 1
     panel.session.choose(image=grey)
     assert not outline.visible  # it belongs to another image
-    tell(panel, place(panel, other, (None, None), (0, 0, 80, 100), 0.4))
+    suggest(panel, place(panel, other, (None, None), (0, 0, 80, 100), 0.4))
     assert not outline.visible
     panel.session.choose(image=other)
     assert outline.visible
@@ -166,7 +166,7 @@ def test_it_goes_with_its_image_its_model_and_the_panel(asked: Any, fine_tuned: 
     viewer, panel = asked
     stack, grey = viewer.layers["stack"], viewer.layers["grey"]
     row = panel.image_box.suggestion
-    tell(
+    suggest(
         panel,
         place(panel, grey, (None, None), (0, 0, 80, 100), 0.4),
         place(panel, stack, (1, 0, None, None), (80, 0, 160, 100), 0.3),
@@ -179,18 +179,18 @@ def test_it_goes_with_its_image_its_model_and_the_panel(asked: Any, fine_tuned: 
     panel.session.adopt(model)
     assert outlines(viewer) == []
     assert row.places == []
-    tell(panel, place(panel, stack, (1, 0, None, None), (80, 0, 160, 100), 0.3))
-    viewer.layers.remove(outlines(viewer)[0])  # by the user, who does not want to see it
+    suggest(panel, place(panel, stack, (1, 0, None, None), (80, 0, 160, 100), 0.3))
+    viewer.layers.remove(outlines(viewer)[0])  # as by a user who does not want to see it
     row.refresh()
     assert outlines(viewer) == []
     assert row.go_button.isEnabled()
-    tell(panel, place(panel, stack, (2, 0, None, None), (80, 0, 160, 100), 0.3))
+    suggest(panel, place(panel, stack, (2, 0, None, None), (80, 0, 160, 100), 0.3))
     assert len(outlines(viewer)) == 1
     viewer.window.remove_dock_widget(panel)
     assert outlines(viewer) == []
 
 
-def test_what_is_painted_is_not_suggested_and_bad_images_are_told(
+def test_what_is_painted_is_not_suggested_and_bad_images_are_reported(
     open_panel: Any, fine_tuned: Any, disc_image: Any, wait_idle: Any
 ) -> None:
     grey, labels = disc_image

@@ -15,7 +15,7 @@ import pytest
 from qtpy.QtCore import Qt, QTimer
 
 from napari_fewshot_cells.base import atomic_files
-from napari_fewshot_cells.plugin.panel.project_row import told
+from napari_fewshot_cells.plugin.panel.project_row import describe_offer
 from napari_fewshot_cells.plugin.recovery import autosave
 from napari_fewshot_cells.plugin.session.messages import DONE, WARNING
 from napari_fewshot_cells.projects.label_files import read_labels
@@ -247,7 +247,7 @@ def test_the_offer_is_one_plain_sentence(open_panel: Any, wait_saved: Any, disc_
     for later, day in ((0, "today"), (1, "yesterday"), (30, f"{found.when:%Y-%m-%d}")):
         if now.date() != found.when.date():
             pytest.skip("it is midnight")
-        sentence = told(found, now + timedelta(days=later))
+        sentence = describe_offer(found, now + timedelta(days=later))
         assert sentence == (
             f"The session of {day} {found.when:%H:%M} was not saved as a project: 1 annotated image."
         )

@@ -118,7 +118,7 @@ def test_what_can_be_opened_is_opened_and_nothing_painted_is_replaced(
     assert panel.session.annotations.of(viewer.layers["c"]) is None
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "no project"), ('{"format": 9}', "newer version")])
+@pytest.mark.parametrize(("content", "told"), [(None, "is not a project"), ('{"format": 9}', "newer version")])
 def test_what_is_no_project_is_told(
     open_panel: Any, qtbot: Any, disc_image: Any, tmp_path: Path, content: str | None, told: str
 ) -> None:

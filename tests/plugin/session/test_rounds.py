@@ -132,7 +132,7 @@ def test_two_runs_are_two_entries_and_a_click_compares(
     wait_idle(panel)
     assert np.array_equal(objects(panel), before)
     assert panel.session.model.name == second  # looking changes nothing
-    assert "On show is the run of" in panel.history_box.shown_line.text()
+    assert "Shown: the run of" in panel.history_box.shown_line.text()
     assert panel.session.results.of(panel.session.image).metadata["napari_fewshot_cells"]["model"] == first
     click_run(qtbot, panel, 0)
     wait_idle(panel)
@@ -217,7 +217,7 @@ def test_one_shot_is_told_as_what_it_is(annotated_image: Any, press: Any) -> Non
     name = press(panel)
     told = panel.rounds.history.runs[-1].score
     assert scores(panel) == [re.search(r"\d+ %", told).group(), ""]
-    assert "agrees with" in panel.image_box.table.rows[0].told
+    assert "agrees with" in panel.image_box.table.rows[0].description
     assert told.startswith("Agrees with ")
     assert told.endswith("% of what you painted (that says little: it was trained on it)")
     assert told in panel.history_box.score_line.text()
@@ -247,7 +247,9 @@ def test_two_shots_are_left_out_in_turn_after_the_masks(
     assert float(re.search(r"[01]\.\d\d", told).group()) == pytest.approx(
         np.mean([float(score) for score in each]), abs=0.006
     )
-    assert f"an IoU of {each[0]}, left out" in panel.image_box.table.rows[0].told
+    assert (
+        f"an IoU of {each[0]}, after a short training without it" in panel.image_box.table.rows[0].description
+    )
     viewer.layers.remove("discs 0")
     assert scores(panel) == each[1:]
     assert len(panel.session.scores) == 1

@@ -1,4 +1,4 @@
-"""Annotation tools in addition to napari's own brushes.
+"""Annotation tools: napari's brushes and the tools for corrections.
 
 They never train or predict.
 """

@@ -1,6 +1,6 @@
-"""Corrections that take one move of the mouse: a predicted object accepted or rejected, a box annotated.
+"""Corrections by one click or drag: accept or reject a predicted object, annotate a box.
 
-Each paints what is not annotated yet and leaves what is: a person's own paint wins. Each is one step of
+Each correction paints only pixels that are not annotated yet: a person's own paint stays. Each is one step of
 napari's undo.
 """
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 
 def accept(touch: Touch) -> None:
-    """Paint the whole shape of the predicted object that was clicked on as a cell.
+    """Paint the predicted object that was clicked on as a cell.
 
-    A cell of the annotation that lies mostly inside the shape, such as a stroke through it, is completed;
-    otherwise the cell is a new one.
+    If most of an annotated cell, such as a stroke, lies inside the object, that cell is completed. Otherwise
+    the object becomes a new cell.
 
     Raises
     ------
     AnnotationError
-        There is no object, nothing of it is left to paint, or no label is free.
+        There is no object at the click, all of it is annotated already, or no label is free.
     """
     shape = _object_at(touch)
     painted = touch.painted
@@ -38,12 +38,12 @@ def accept(touch: Touch) -> None:
 
 
 def reject(touch: Touch) -> None:
-    """Paint the whole shape of a predicted object as background; errors as of `accept`."""
+    """Paint the predicted object that was clicked on as background; raises as `accept` does."""
     paint(touch, _object_at(touch), BACKGROUND_LABEL, "this object")
 
 
 def annotate_box(touch: Touch) -> None:
-    """Paint what is left of a box as background.
+    """Paint the pixels of a box that are not annotated yet as background.
 
     Raises
     ------
@@ -51,15 +51,15 @@ def annotate_box(touch: Touch) -> None:
         The box lies outside the image, or all of it is annotated.
     """
     inside = np.zeros(touch.painted.shape, np.bool_)
-    corner, opposite = touch.on(touch.labels)
+    corner, opposite = touch.pixels_on(touch.labels)
     inside[box_between(corner, opposite)] = True
     if not inside.any():
-        raise AnnotationError("The box lies outside the image; drag it over what is annotated.")
+        raise AnnotationError("The box lies outside the image; drag it over the image.")
     paint(touch, inside, BACKGROUND_LABEL, "the box")
 
 
 def paint(touch: Touch, shape: Mask, number: int, what: str) -> None:
-    """Paint what is not annotated yet of a shape, as one step of napari's undo.
+    """Paint the pixels of a shape that are not annotated yet, as one step of napari's undo.
 
     Parameters
     ----------
@@ -67,9 +67,9 @@ def paint(touch: Touch, shape: Mask, number: int, what: str) -> None:
     shape : ndarray, bool, (H, W)
         On the plane that was touched.
     number : int
-        The label: 1 for background, 2 and more for a cell; see also `layers.brushes.free_label`.
+        The label: 1 for background, 2 and more for a cell; see `layers.brushes.free_label`.
     what : str
-        What the shape is called, for the message: "the box".
+        Name of the shape in the error message, such as "the box".
 
     Raises
     ------
@@ -80,25 +80,25 @@ def paint(touch: Touch, shape: Mask, number: int, what: str) -> None:
     indices = [next(rows_columns) if place is None else place for place in touch.plane]
     pixels = tuple(np.broadcast_arrays(*indices))
     if not pixels[0].size:
-        raise AnnotationError(f"All of {what} is annotated already; erase what is to change.")
+        raise AnnotationError(f"All of {what} is annotated already; erase what you want to change.")
     touch.labels.data_setitem(pixels, number)
 
 
 def _object_at(touch: Touch) -> Mask:
     predicted = touch.session.results.of(touch.session.image)
-    assert predicted is not None, "the tool is off without a prediction"
+    assert predicted is not None, "the tool is disabled without a prediction"
     objects = predicted.data[window(touch.plane)]
-    (point,) = touch.on(predicted)
+    (point,) = touch.pixels_on(predicted)
     pixel = tuple(round(float(position)) for position in point)
     on_image = all(0 <= position < size for position, size in zip(pixel, objects.shape, strict=True))
     if not on_image or not objects[pixel]:
-        raise AnnotationError(f"There is no predicted object here; click on one of '{predicted.name}'.")
+        raise AnnotationError(f"There is no predicted object here; click an object of '{predicted.name}'.")
     found: Mask = objects == objects[pixel]
     return found
 
 
 def _cell_within(painted: NDArray[np.integer], shape: Mask) -> int | None:
-    """The cell with most pixels in a shape, if most of its own pixels are."""
+    """Label of the cell with most pixels inside a shape, if more than half of that cell is inside."""
     numbers, counts = np.unique(painted[shape & (painted >= FIRST_CELL)], return_counts=True)
     if not numbers.size:
         return None

@@ -1,4 +1,4 @@
-"""A move of the mouse on a labels layer: a click, or a box that is dragged and drawn meanwhile."""
+"""Mouse gestures on a labels layer: a click, or a box that is drawn while it is dragged."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ if TYPE_CHECKING:
 
     Position = tuple[float, ...]
 
-_TREMOR = 3  # px of the screen that the mouse may move during a click
+_TREMOR = 3  # screen px that the mouse may move during a click
 
 
 class Gesture:
-    """Hears the left button on a layer in napari's pan and zoom mode, until it is stopped.
+    """Listens to the left mouse button on a layer in napari's pan-and-zoom mode, until `stop`.
 
     Parameters
     ----------
     layer : Labels
-        Active, and in that mode.
+        The active layer, in pan-and-zoom mode.
     dims : Dims
         The viewer's.
     done : callable
-        Takes two positions in the world, where the button was pressed and where it was let go; None in place
-        of the second for a click.
+        Called with the world coordinates of the press and of the release. For a click the second is None.
     draws_box : bool
-        A drag draws a box; otherwise it moves the camera, as ever.
+        If true, a drag draws a box. Otherwise it moves the camera, as usual.
     """
 
     def __init__(
@@ -51,23 +50,22 @@ class Gesture:
         layer.mouse_drag_callbacks.append(self._on_press)
 
     def stop(self) -> None:
-        """Leave the mouse to napari again, even in the middle of a drag."""
+        """Give the mouse back to napari, even in the middle of a drag."""
         self._stopped = True
         self._layer.mouse_drag_callbacks.remove(self._on_press)
         self._outline.visible = False
-        if self._layer.mode == "pan_zoom":  # napari has set these for any other mode
+        if self._layer.mode == "pan_zoom":  # for every other mode napari has set both already
             self._layer.cursor = "standard"
             self._layer.mouse_pan = True
 
     @property
     def _outline(self) -> Any:
-        return self._layer._overlays[
-            "selection_box"
-        ]  # napari's own, which lies on the layer however it is turned
+        return self._layer._overlays["selection_box"]  # napari's own, which follows the layer's transform
 
     def _on_press(self, layer: Labels, event: Any) -> Iterator[None]:
-        # napari calls it on press and goes on with it on each move and on release, `event` being the newest
-        if event.button != 1 or event.modifiers:  # the modifiers are napari's
+        # napari starts this generator on press and resumes it on each move and on release. `event` always
+        # describes the newest.
+        if event.button != 1 or event.modifiers:  # napari uses clicks with modifiers itself
             return
         pressed, start = np.array(event.pos), event.position
         is_click = True
@@ -86,6 +84,6 @@ class Gesture:
         corners = (self._layer.world_to_data(position)[list(axes)] for position in (start, end))
         box = box_between(*corners)
         first, second = self._dims.displayed[-2:]
-        rows, columns = box if first < second else box[::-1]  # as the view is turned
+        rows, columns = box if first < second else box[::-1]  # the displayed axes may be swapped
         self._outline.bounds = (rows.start, columns.start), (rows.stop, columns.stop)
         self._outline.visible = True

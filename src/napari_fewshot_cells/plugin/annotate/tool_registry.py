@@ -1,4 +1,4 @@
-"""The annotation tools. An entry becomes a button of the panel with a key, a tip, and why it is off."""
+"""The registry of annotation tools: each entry becomes a button with a key and a tooltip."""
 
 from __future__ import annotations
 
@@ -22,47 +22,48 @@ ACCEPT, REJECT, BOX = "Accept object", "Reject object", "Annotate box"
 
 
 def take_pointer(session: Session, labels: Labels) -> None:
-    """Have napari leave the left button on the annotation layer to a tool."""
+    """Activate the annotation layer in pan-and-zoom mode, in which a tool can use the left mouse button."""
     bring_forward(session.viewer, labels)
     labels.mode = "pan_zoom"
 
 
 def take_pointer_on_prediction(session: Session, labels: Labels) -> None:
-    """The same, with the prediction in view."""
+    """Do what `take_pointer` does, and show the prediction."""
     take_pointer(session, labels)
     predicted = session.results.of(session.image)
-    assert predicted is not None, "the tool is off without a prediction"
+    assert predicted is not None, "the tool is disabled without a prediction"
     predicted.visible = True
 
 
 @dataclass(frozen=True)
 class Tool:
-    """A button of the panel under *Annotate*, and the key that does the same.
+    """A tool under *Annotate* in the panel: a button and a key that does the same.
 
     Attributes
     ----------
     name : str
-        On the button.
+        Text of the button.
     key : str
-        Works while the annotation layer is the active one; no other tool may have it, and none of napari's.
+        Works while the annotation layer is active. Neither napari nor another tool may use it.
     tip : str
-        What the tool does; where it paints, what becomes of the paint that is there.
+        Tooltip: what the tool does. If it paints, also what happens to existing paint.
     paint : callable, optional
-        Takes a `Touch` and paints; raises `AnnotationError` with what the person is to do instead. None for a
-        brush of napari's.
+        Called with a `Touch`; paints. Raises `AnnotationError` that says what to do instead. None for one of
+        napari's brushes.
     draws_box : bool
-        `paint` gets a box, not a click.
+        If true, `paint` gets a box, otherwise a click.
     reason_disabled : callable
-        Takes the session and returns why the tool cannot be taken, None where it can. That an annotation
-        layer cannot be painted on is found without it.
+        Called with the session; returns why the tool is disabled, or None. It need not check whether the
+        annotation layer can be painted on: `Tools` does.
     paints_background : bool
-        Off, too, where the whole image is annotated: background is what is not painted there.
+        If true, the tool is also disabled if the whole image is annotated: there, unpainted pixels are the
+        background.
     take : callable
-        Takes the session and the annotation layer and gets the viewer ready.
-    key_is_napari_s : bool
-        napari's own key does the same already.
+        Called with the session and the annotation layer; prepares the viewer for the tool.
+    napari_binds_key : bool
+        If true, napari's own binding of the key does the same, and the tool adds none.
     row : int
-        Of the buttons.
+        Row of the button, counted from 0.
     """
 
     name: str
@@ -73,25 +74,25 @@ class Tool:
     reason_disabled: Callable[[Session], str | None] = reason_brush_disabled
     paints_background: bool = False
     take: Callable[[Session, Labels], None] = take_pointer
-    key_is_napari_s: bool = False
+    napari_binds_key: bool = False
     row: int = 3
 
     @property
     def tooltip(self) -> str:
-        """Its tip and its key."""
-        return f"{self.tip}\nKey: {self.key}, while the annotation layer is the active one"
+        """The tip and the key."""
+        return f"{self.tip}\nKey: {self.key}, while the annotation layer is active"
 
 
 _tools: dict[str, Tool] = {}
 
 
 def register_tool(tool: Tool) -> None:
-    """Add a tool to every panel that is opened from now on.
+    """Add a tool to every panel opened from now on.
 
     Raises
     ------
     ValueError
-        Another tool has its name or its key.
+        Another tool has the same name or the same key.
     """
     for other in _tools.values():
         if tool.name == other.name or tool.key == other.key:
@@ -102,7 +103,7 @@ def register_tool(tool: Tool) -> None:
 
 
 def registered_tools() -> tuple[Tool, ...]:
-    """All tools in the order of their buttons."""
+    """All tools, in the order of their buttons."""
     return tuple(sorted(_tools.values(), key=lambda tool: tool.row))
 
 
@@ -111,7 +112,7 @@ def _brush(name: str) -> Callable[[Session, Labels], None]:
 
 
 def _reason_no_prediction(session: Session) -> str | None:
-    """Why there is no predicted object to click on; there need be no annotation layer yet."""
+    """Why there is no predicted object to click, or None. An annotation layer is not required yet."""
     if session.image is None:
         return reason_brush_disabled(session)
     predicted = session.results.of(session.image)
@@ -122,39 +123,39 @@ def _reason_no_prediction(session: Session) -> str | None:
 
 _on_prediction = partial(Tool, reason_disabled=_reason_no_prediction, take=take_pointer_on_prediction, row=2)
 
-# The keys are all under the left hand, and none that napari uses on a labels layer
+# All keys are under the left hand. Except E, napari uses none of them on a labels layer.
 for _tool in (
     Tool(
         CELL,
         "C",
-        "Paint a cell; press again before the next cell that touches one already painted",
+        "Paint a cell. Press again before you paint a cell that touches a painted one.",
         take=_brush(CELL),
         row=0,
     ),
     Tool(
         BACKGROUND,
         "G",
-        "Paint what is no cell: a few strokes, also between cells that touch",
+        "Paint background: a few strokes, also between touching cells.",
         paints_background=True,
         take=_brush(BACKGROUND),
         row=0,
     ),
-    Tool(ERASE, "E", "Make pixels 'not annotated' again", take=_brush(ERASE), key_is_napari_s=True, row=0),
+    Tool(ERASE, "E", "Make pixels 'not annotated' again.", take=_brush(ERASE), napari_binds_key=True, row=0),
     Tool(
         CONTOUR,
         "D",
-        "Draw around a cell, and all inside becomes a cell; every contour is a new one.\n"
+        "Draw the outline of a cell. It is filled as a new cell.\n"
         "Click from point to point; double-click or press Enter to close the contour.\n"
-        "Right-click takes the last point back, Esc drops the contour.\n"
-        "It paints over what is there, unless napari's 'preserve labels' is on (key B).",
+        "Right-click removes the last point, Esc removes the contour.\n"
+        "It paints over existing paint, unless napari's 'preserve labels' is on (key B).",
         take=_brush(CONTOUR),
         row=1,
     ),
     Tool(
         BOX,
         "S",
-        "Drag a box in which you have annotated every cell: all else in it becomes background,\n"
-        "predicted cells that you have not accepted too. What you painted stays.",
+        "Drag a box in which you have annotated every cell. Everything else in it becomes background,\n"
+        "also predicted cells that you have not accepted. What you painted stays.",
         annotate_box,
         draws_box=True,
         paints_background=True,
@@ -163,14 +164,14 @@ for _tool in (
     _on_prediction(
         ACCEPT,
         "A",
-        "Click on predicted objects that are right: each becomes a cell of the annotation.\n"
-        "What you painted stays; a stroke of a cell inside the object becomes part of it.",
+        "Click predicted objects that are right. Each becomes a cell of the annotation.\n"
+        "What you painted stays. A cell stroke inside the object becomes part of the new cell.",
         accept,
     ),
     _on_prediction(
         REJECT,
         "R",
-        "Click on predicted objects that are no cells: each becomes background.\nWhat you painted stays.",
+        "Click predicted objects that are not cells. Each becomes background.\nWhat you painted stays.",
         reject,
         paints_background=True,
     ),

@@ -1,4 +1,4 @@
-"""What is in hand for annotating, taken by a button or a key: a brush, or a tool for corrections."""
+"""Which annotation tool is in hand: buttons and keys take a brush or a tool for corrections."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def _reason_disabled(session: Session, tool: Tool) -> str | None:
-    """Why a tool cannot be taken; None where it can."""
+    """Why a tool cannot be taken, or None if it can."""
     reason = tool.reason_disabled(session)
     image, annotation = session.image, session.annotation
     if reason is not None or image is None or annotation is None:
@@ -35,36 +35,36 @@ def _reason_disabled(session: Session, tool: Tool) -> str | None:
             "make a new annotation layer for this image."
         )
     if not layer.editable:
-        return f"napari lets nobody paint on '{layer.name}'; make a new annotation layer for this image."
+        return f"'{layer.name}' cannot be edited in napari; make a new annotation layer for this image."
     if annotation.whole_image and tool.paints_background:
-        return "'Whole image annotated' is on: what is not painted is background. Erase what is no cell."
+        return "'Whole image annotated' is on: unpainted pixels are background. Erase what is not a cell."
     return None
 
 
 class Tools:
-    """Takes the tools of the registry in hand, one at a time.
+    """Takes tools of the registry in hand, one at a time.
 
-    A brush is a mode of napari's. The other tools work in napari's pan and zoom mode of the annotation layer,
-    and are put down when it leaves that mode or is no longer the active layer.
+    A brush is one of napari's modes. The other tools need the annotation layer active and in pan-and-zoom
+    mode. If either changes, the tool is put down.
 
     Attributes
     ----------
     known : dict of str to Tool
-        The tools by their names, as registered when this one was made.
+        The tools by name, as registered when this object was made.
 
     Signals
     -------
     changed
-        Something else is in hand.
-    told
-        Why something was not done.
-    taken_back
-        What was told last no longer holds.
+        Another tool is in hand, or none.
+    refused : str
+        Why an action was not done.
+    resolved : str
+        The last refusal, which no longer holds because the next action was done.
     """
 
     changed = Signal()
-    told = Signal(str)
-    taken_back = Signal(str)
+    refused = Signal(str)
+    resolved = Signal(str)
 
     def __init__(self, session: Session) -> None:
         self.known = {tool.name: tool for tool in registered_tools()}
@@ -72,7 +72,7 @@ class Tools:
         self._layer: Labels | None = None
         self._tool: Tool | None = None
         self._gesture: Gesture | None = None
-        self._last_told = ""
+        self._last_refusal = ""
         self._activity = session.viewer.layers.selection.events.active
         self._activity.connect(self._on_in_hand)
         self._followed = session.any_of("image", "layers", "results", "view")
@@ -80,24 +80,24 @@ class Tools:
         self._on_session()
 
     def close(self) -> None:
-        """Put down what is in hand and listen to nobody any more; closing twice is fine."""
+        """Put the tool down and disconnect from the viewer and the session; closing twice is fine."""
         self._activity.disconnect(self._on_in_hand)
         self._followed.disconnect(self._on_session)
         self._follow(None)
 
     @property
     def in_hand(self) -> str | None:
-        """Name of the tool that the mouse would work with now."""
+        """Name of the tool that the left mouse button uses now; None for none."""
         if self._tool is not None:
             return self._tool.name
         return None if self._layer is None else brush_in_hand(self._session.viewer, self._layer)
 
     def reason_disabled(self, name: str) -> str | None:
-        """Why a tool cannot be taken; None where it can."""
+        """Why a tool cannot be taken, or None if it can."""
         return _reason_disabled(self._session, self.known[name])
 
     def take(self, name: str) -> None:
-        """Take a tool; the one that is in hand is put down by this."""
+        """Take a tool and put down the one in hand; taking a correction tool again only puts it down."""
         tool, held = self.known[name], self._tool
         self._put_down()
         if tool != held:
@@ -107,10 +107,10 @@ class Tools:
     def _take(self, tool: Tool) -> None:
         session = self._session
         self._check(tool)
-        assert session.image is not None, "every tool is off without an image"
+        assert session.image is not None, "every tool is disabled without an image"
         annotation = session.annotation
         layer = session.annotations.create(session.image) if annotation is None else annotation.layer
-        layer._overlays["polygon"].points = []  # napari would leave a contour that is not closed standing
+        layer._overlays["polygon"].points = []  # otherwise napari keeps an unfinished contour
         tool.take(session, layer)
         if tool.paint is not None:
             self._tool = tool
@@ -132,8 +132,8 @@ class Tools:
     ) -> None:
         self._check(tool)
         if tool.draws_box and end is None:
-            raise AnnotationError("That was a click; press in one corner of the box, let go in the opposite.")
-        if tool.draws_box or end is None:  # else a drag has moved the camera
+            raise AnnotationError("That was a click: drag from one corner of the box to the opposite one.")
+        if tool.draws_box or end is None:  # a drag without a box moved the camera
             paint(Touch(self._session, layer, (start,) if end is None else (start, end)))
 
     def _check(self, tool: Tool) -> None:
@@ -142,21 +142,21 @@ class Tools:
             raise AnnotationError(reason)
 
     def _attempt(self, action: Callable[..., None], *given: object) -> None:
-        """Do it, or tell why it cannot be done."""
+        """Run an action; if it is refused, emit why."""
         try:
             action(*given)
         except AnnotationError as error:
-            self._last_told = str(error)
-            self.told.emit(self._last_told)
+            self._last_refusal = str(error)
+            self.refused.emit(self._last_refusal)
         else:
-            told, self._last_told = self._last_told, ""
-            if told:
-                self.taken_back.emit(told)
+            refusal, self._last_refusal = self._last_refusal, ""
+            if refusal:
+                self.resolved.emit(refusal)
 
-    # --- what the session, the viewer and the annotation layer tell
+    # --- signals of the session, the viewer and the annotation layer
 
     def _follow(self, layer: Labels | None) -> None:
-        """Listen to a layer and to its keys, and no longer to the one of before."""
+        """Connect to a layer and bind its keys; disconnect from the previous layer."""
         if layer is self._layer:
             return
         self._put_down()
@@ -173,7 +173,7 @@ class Tools:
         self._layer = layer
 
     def _with_keys(self) -> list[Tool]:
-        return [tool for tool in self.known.values() if not tool.key_is_napari_s]
+        return [tool for tool in self.known.values() if not tool.napari_binds_key]
 
     def _events(self, layer: Labels) -> list[tuple[Any, Callable[..., None]]]:
         events = layer.events
@@ -198,7 +198,7 @@ class Tools:
 
 
 def _pressed(take: Callable[[str], None], name: str) -> Callable[[Labels], None]:
-    """What napari calls for a key; it asks for the function's name, which a `partial` lacks."""
+    """The function that napari calls for a key. A `partial` would not do: napari needs a `__name__`."""
 
     def press(_: Labels) -> None:
         take(name)

@@ -1,4 +1,4 @@
-"""Where a person clicked, or dragged a box, with a tool in hand."""
+"""Where a person clicked or dragged a box with a tool."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Touch:
     Attributes
     ----------
     session : Session
-        The chosen image is the one that is annotated.
+        Its chosen image is the annotated one.
     labels : Labels
-        Its annotation.
+        The annotation layer of that image.
     positions : tuple of tuple of float
-        In the world: the place of a click, or two opposite corners of a box.
+        World coordinates: one position for a click, two opposite corners for a box.
     """
 
     session: Session
@@ -40,23 +40,23 @@ class Touch:
 
     @property
     def plane(self) -> PlaneIndex:
-        """The plane of the annotation that the viewer shows."""
+        """The plane of the annotation layer that the viewer shows."""
         return current_plane(self.labels, self.session.viewer.dims)
 
     @property
     def painted(self) -> NDArray[np.integer]:
-        """What is annotated on it now, (H, W)."""
+        """The labels on that plane now, (H, W)."""
         plane: NDArray[np.integer] = self.labels.data[window(self.plane)]
         return plane
 
-    def on(self, layer: Labels) -> list[NDArray[np.floating]]:
-        """Row and column of each position on the plane of a layer, in pixels."""
+    def pixels_on(self, layer: Labels) -> list[NDArray[np.floating]]:
+        """Row and column of each position on the shown plane of a layer, in pixels, not rounded."""
         axes = list(plane_axes(layer, self.session.viewer.dims))
         return [layer.world_to_data(position)[axes] for position in self.positions]
 
 
 def box_between(corner: Point, opposite: Point) -> tuple[slice, ...]:
-    """Rows and columns of all pixels that a box touches, none of them negative."""
+    """Rows and columns of all pixels that a box touches; negative ones are cut off."""
     ends = np.round([corner, opposite]).astype(int)
     first, last = ends.min(axis=0), ends.max(axis=0)
     return tuple(slice(max(0, low), max(0, high + 1)) for low, high in zip(first, last, strict=True))

@@ -1,4 +1,4 @@
-"""What goes into a batch, where its results go, and what is written."""
+"""The choices of a batch: its images, the folder of its results, and what is written."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from ...prediction.predict_files import BatchSettings
 
 _WAIT = "Wait until the batch is done, or press Cancel."
-_MOST_NAMES = 20  # in a tooltip
+_MOST_NAMES = 20  # file names in a tooltip
 _WRITTEN = {
-    "probability": ("Probability", "Write NAME_probability.tif too, float32"),
-    "measurements": ("Measurements", "Write NAME_objects.csv too: area, shape and intensity of each object"),
-    # never remembered: what is overwritten is asked for each time
+    "probability": ("Probability", "Also write NAME_probability.tif, float32"),
+    "measurements": ("Measurements", "Also write NAME_objects.csv: area, shape and intensity of each object"),
+    # not remembered in the preferences: overwriting is chosen anew each time
     "overwrite": (
-        "Overwrite results that are there",
-        "Make results anew that are there; otherwise only missing ones are made",
+        "Overwrite existing results",
+        "On: segment every image again. Off: skip images that have results",
     ),
 }
 
@@ -88,18 +88,18 @@ class BatchChoices(QWidget):
         )
 
     def settings(self, objects: ObjectSettings) -> BatchSettings:
-        """What is chosen here, with the panel's choice of objects."""
+        """The settings chosen here, with the panel's settings of objects."""
         chosen: BatchSettings = self.written(**asdict(objects))
         return chosen
 
     def reason_missing(self) -> str | None:
-        """What must still be chosen."""
+        """What must still be chosen before a batch can start, or None."""
         if not self.inputs:
             return "Choose a folder or files first."
         return None if self.out is not None else "Choose a folder for the results first."
 
     def choose_inputs(self, paths: Sequence[Path]) -> None:
-        """Take files or a folder; results go beside the folder unless another place was chosen."""
+        """Take files or a folder. Results go beside that folder, unless a folder was chosen for them."""
         self.inputs = tuple(paths)
         if self.inputs and self.out is None:
             folder = self.inputs[0] if self.inputs[0].is_dir() else self.inputs[0].parent
@@ -107,12 +107,12 @@ class BatchChoices(QWidget):
         self.changed.emit()
 
     def choose_out(self, folder: Path) -> None:
-        """Take a folder for the results; it is made if it is missing."""
+        """Take a folder for the results; the batch creates it if it is missing."""
         self.out = folder
         self.changed.emit()
 
     def show_choices(self, model: str | None, objects: ObjectSettings, *, running: bool) -> None:
-        """Show what is chosen here and in the panel."""
+        """Show the choices made here and in the panel; disable those made here while a batch runs."""
         self.model_name.setText(model or "none chosen in the panel")
         least = "a tenth of a typical cell" if objects.min_size is None else f"{objects.min_size} px"
         holes = f", holes up to {objects.max_hole} px filled" if objects.max_hole else ""
@@ -120,12 +120,14 @@ class BatchChoices(QWidget):
         self.inputs_line.setText("; ".join(map(str, self.inputs[:_MOST_NAMES])))
         self.inputs_line.setToolTip("\n".join(map(str, self.inputs[:_MOST_NAMES])) or "The images")
         self.out_line.setText("" if self.out is None else str(self.out))
-        self.out_line.setToolTip("Where NAME.tif, int32 labels, and report.csv are written")
+        self.out_line.setToolTip(
+            "The folder of the results: NAME.tif (int32 labels) for each image, and report.csv"
+        )
         wait = _WAIT if running else None
         for widget, tip in (
             (
                 self.folder_button,
-                f"All images of a folder: {', '.join(READERS)}; no sub-folders",
+                f"All images of a folder, without its sub-folders: {', '.join(READERS)}",
             ),
             (self.files_button, "Choose single images"),
             (self.out_button, "Choose where the results go"),
@@ -156,7 +158,7 @@ class BatchChoices(QWidget):
 
 
 def side_by_side(*widgets: QWidget) -> QWidget:
-    """Widgets in a row; lines and the empty widget take what room there is."""
+    """Widgets in a row. Buttons and check boxes keep their size; the others share the remaining width."""
     row = QWidget()
     layout = QHBoxLayout(row)
     layout.setContentsMargins(0, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""A folder of images into a folder of results, with the panel's model."""
+"""The batch dialog: segments a folder of images with the panel's model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.object_refiner import Refiner
 from ..session.session import BATCH, CANCELLING, Session
 from ..widgets.controls import dialog_button, set_enabled
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from .batch_choices import BatchChoices, side_by_side
 from .batch_table import BatchTable
 
-_STEPS = 100  # of the bar, for each file
+_STEPS = 100  # steps of the progress bar for each file
 
 
 class BatchDialog(QDialog):
-    """What goes in, where it goes, how far it is, and what became of each file."""
+    """The choices of a batch, its progress, and the result for each file."""
 
     def __init__(
         self, session: Session, refiner: Refiner, runner: Runner, parent: QWidget | None = None
@@ -39,14 +39,14 @@ class BatchDialog(QDialog):
         self.start_button = dialog_button("Start", self.start)
         self.cancel_button = dialog_button("Cancel", self.cancel)
         self.close_button = dialog_button("Close", self.close)
-        self.close_button.setToolTip("Close this window; a batch that runs is cancelled")
+        self.close_button.setToolTip("Close this window and cancel a running batch")
         self.progress = QProgressBar()
         self.progress.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self.table = BatchTable(session, self)
         self.message_bar = MessageBar()
         view = self._view = QTableView()
         view.setModel(self.table)
-        view.setToolTip("What became of each file; the same is in report.csv among the results")
+        view.setToolTip("The result for each file, as in report.csv beside the results")
         view.verticalHeader().hide()
         view.horizontalHeader().setStretchLastSection(True)
         for column, width in enumerate((230, 75, 70, 70)):
@@ -58,7 +58,7 @@ class BatchDialog(QDialog):
         )
         layout.addWidget(view, 1)
         layout.addWidget(self.message_bar)
-        self._rest("Ready")
+        self._show_idle("Ready")
         runner.happened.connect(self._on_happened)
         runner.ended.connect(self._on_ended)
         session.any_of("model", "running", "loading").connect(self.refresh)
@@ -67,7 +67,7 @@ class BatchDialog(QDialog):
 
     @Slot()
     def refresh(self) -> None:
-        """Follow the panel; a Cancel pressed there holds here too."""
+        """Follow the panel. If Cancel was pressed there, cancel the batch."""
         session, running = self._session, self._running
         cancelling = running and session.running == CANCELLING
         if cancelling:
@@ -78,17 +78,17 @@ class BatchDialog(QDialog):
         set_enabled(
             self.start_button,
             reason_batch_disabled(session) or self.choices.reason_missing(),
-            "Segment all of the images",
+            "Segment all these images",
         )
         stop = "Stopping after the step that is under way." if cancelling else None
         set_enabled(
             self.cancel_button,
             stop if running else "Nothing is running.",
-            "Stop after the step that is under way; what is done stays",
+            "Stop after the step that is under way. Finished results stay.",
         )
 
     def start(self) -> None:
-        """Begin with the panel's model and settings."""
+        """Start the batch with the panel's model and settings."""
         settings = self.choices.settings(self._refiner.settings)
         self._running = True
         self.table.begin(())
@@ -101,7 +101,7 @@ class BatchDialog(QDialog):
         self._session.choose(running=CANCELLING)
 
     def done(self, result: int) -> None:
-        """As Qt's; a window that is closed stops its batch."""
+        """As Qt's; closing the window also cancels its batch."""
         if self._running and not self._session.closed:
             self.cancel()
         super().done(result)
@@ -130,27 +130,27 @@ class BatchDialog(QDialog):
         self._running = False
         self.table.mark("not done")
         if isinstance(outcome, Done):
-            self._rest("Done")
-            good = all(row.status in ("done", "exists") for row in self.table.told)
+            self._show_idle("Done")
+            good = all(row.status in ("done", "exists") for row in self.table.reports)
             self.message_bar.say(DONE if good else WARNING, self._summary())
         elif isinstance(outcome, Cancelled):
-            self._rest("Cancelled")
-            self.message_bar.say(INFO, f"Cancelled. {self._summary()} Start again to go on where it was.")
+            self._show_idle("Cancelled")
+            self.message_bar.say(INFO, f"Cancelled. {self._summary()} Press Start to continue.")
         elif isinstance(outcome, Refused):
-            self._rest("Ready")
+            self._show_idle("Ready")
             self.message_bar.say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            self._rest("Stopped by a fault")
-            tell_fault(self.message_bar, outcome.error)
+            self._show_idle("Stopped by an error")
+            report_fault(self.message_bar, outcome.error)
         self._session.choose(running=None)
 
-    def _rest(self, text: str) -> None:
+    def _show_idle(self, text: str) -> None:
         self.progress.setRange(0, 1)
         self.progress.setValue(0)
         self.progress.setFormat(text)
 
     def _summary(self) -> str:
-        counts = Counter(row.status for row in self.table.told)
+        counts = Counter(row.status for row in self.table.reports)
         known = ("done", "exists", "skipped", "failed")
         parts = [f"{counts[status]} {status}" for status in known if counts[status]] or ["nothing done"]
         images = f"{self.table.rowCount()} images: {', '.join(parts)}"

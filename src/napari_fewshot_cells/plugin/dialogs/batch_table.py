@@ -1,4 +1,4 @@
-"""The files of a batch and what has become of each, as Qt sees them."""
+"""The Qt model of the batch table: each file and its result."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ Index = QModelIndex | QPersistentModelIndex
 
 
 class BatchTable(QAbstractTableModel):
-    """One row a file, thousands of them if need be: nothing is made for a row that is not on show."""
+    """One row for each file. Rows are computed only if they are visible, so thousands cost nothing."""
 
     def __init__(self, session: Session, parent: Any = None) -> None:
         super().__init__(parent)
         self._viewer = session.viewer
         self._files: tuple[Path, ...] = ()
-        self._told: list[FileReport] = []
-        self._now = ""
+        self._reports: list[FileReport] = []
+        self._status = ""  # of the files without a report
 
     def begin(self, files: tuple[Path, ...]) -> None:
-        """Show files of which nothing is known yet."""
+        """Show files that have no results yet."""
         self.beginResetModel()
-        self._files, self._told, self._now = files, [], ""
+        self._files, self._reports, self._status = files, [], ""
         self.endResetModel()
 
     def mark(self, status: str) -> None:
-        """Say what happens to the next file, or has happened to all that are left."""
-        self._now = status
-        self._tell(len(self._told), len(self._files) - 1)
+        """Set the status of the next file; 'not done' applies to all files that are left."""
+        self._status = status
+        self._emit_changed(len(self._reports), len(self._files) - 1)
 
     def add(self, row: FileReport) -> None:
-        """Take the report of the next file."""
-        self._told.append(row)
-        self._now = ""
-        self._tell(len(self._told) - 1, len(self._told) - 1)
+        """Add the report of the next file."""
+        self._reports.append(row)
+        self._status = ""
+        self._emit_changed(len(self._reports) - 1, len(self._reports) - 1)
 
     @property
-    def told(self) -> tuple[FileReport, ...]:
+    def reports(self) -> tuple[FileReport, ...]:
         """The reports so far."""
-        return tuple(self._told)
+        return tuple(self._reports)
 
-    def _tell(self, first: int, last: int) -> None:
+    def _emit_changed(self, first: int, last: int) -> None:
         if first <= last:
             self.dataChanged.emit(self.index(first, 0), self.index(last, len(_HEADS) - 1))
 
@@ -81,8 +81,9 @@ class BatchTable(QAbstractTableModel):
 
     def _texts(self, number: int) -> tuple[str, ...]:
         name = self._files[number].name
-        if number >= len(self._told):
-            return name, self._now if number == len(self._told) or self._now == "not done" else "", "", "", ""
-        row = self._told[number]
+        if number >= len(self._reports):
+            pending = number == len(self._reports) or self._status == "not done"
+            return name, self._status if pending else "", "", "", ""
+        row = self._reports[number]
         objects = "" if row.objects is None else str(row.objects)
         return name, row.status, objects, f"{row.seconds:.1f}", row.message

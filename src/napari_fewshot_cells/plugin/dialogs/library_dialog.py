@@ -1,4 +1,4 @@
-"""The user's models: rename, note, delete, import, export."""
+"""The library dialog: rename, note, delete, import and export models."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from ..session.messages import DONE, ERROR, INFO
 from ..session.session import Session
 from ..widgets.controls import dialog_button, hint, set_enabled
 from ..widgets.file_dialogs import ask_file, save_dialog
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from .library_table import LibraryTable
 
 
 class LibraryDialog(QDialog):
-    """A table of all models and what can be done with the one that is chosen in it."""
+    """A table of all models, and buttons that act on the selected one."""
 
     def __init__(self, session: Session, runner: Runner, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -65,16 +65,16 @@ class LibraryDialog(QDialog):
         session.any_of("models").connect(self.refresh)
         self._enable()
 
-    # --- what is shown
+    # --- the table
 
     def refresh(self) -> None:
-        """Read the library again if the panel has a model that the table lacks, or the other way round."""
+        """Read the library again if the panel and the table hold different models."""
         entries = tuple(row.entry for row in self.table.rows)
         if self.isVisible() and set(entries) != set(self._session.models):
             self.reload()
 
     def reload(self) -> None:
-        """Read the library."""
+        """Read the library, now or after the job that runs."""
         if self._busy:
             self._again = True
         else:
@@ -97,7 +97,7 @@ class LibraryDialog(QDialog):
         if isinstance(outcome, Refused):
             self.message_bar.say(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            tell_fault(self.message_bar, outcome.error)
+            report_fault(self.message_bar, outcome.error)
         self._enable()
         if self._again:
             self._again = False
@@ -111,7 +111,7 @@ class LibraryDialog(QDialog):
         for button, done, tip in (
             (self.rename_button, "renamed", "Give the model another name"),
             (self.note_button, "edited", "Write down what the model is for"),
-            (self.delete_button, "deleted", "Delete the model's files; you are asked first"),
+            (self.delete_button, "deleted", "Delete the model's files, after asking"),
         ):
             fixed = f"'{row.entry.name}' came with the package and cannot be {done}." if row else None
             damaged = fault if button is not self.delete_button else ""
@@ -120,7 +120,7 @@ class LibraryDialog(QDialog):
         set_enabled(self.export_button, reason or fault or None, formats)
         set_enabled(self.import_button, wait, "Check a model file and copy it into your library")
 
-    # --- what is done
+    # --- actions
 
     def rename(self, name: str, new_name: str) -> None:
         """Give a model another name."""
@@ -131,7 +131,7 @@ class LibraryDialog(QDialog):
         self._start(partial(note, name, text))
 
     def delete(self, name: str) -> None:
-        """Delete a model, without asking."""
+        """Delete a model without asking."""
         self._start(partial(delete, name))
 
     def import_file(self, file: Path) -> None:
@@ -139,7 +139,7 @@ class LibraryDialog(QDialog):
         self._start(partial(import_file, file))
 
     def export_file(self, name: str, file: Path) -> None:
-        """Write a model to a file, in the format that its suffix names."""
+        """Write a model to a file, in the format of the file's suffix."""
         self._start(partial(export_file, name, file))
 
     def _start(self, act: Callable[[], str] | None, renamed: tuple[str, str] | None = None) -> None:
@@ -149,7 +149,7 @@ class LibraryDialog(QDialog):
         self._enable()
         self._runner.start(library_job, act, renamed)
 
-    # --- what is asked
+    # --- questions
 
     def _ask_rename(self) -> None:
         row = self.table.chosen
@@ -192,18 +192,18 @@ class LibraryDialog(QDialog):
             return
         name = row.entry.name
         dialog = save_dialog(self._session, self, "Export the model", name, ";;".join(_filters()))
-        # a file that exists is refused, and the message says so: no question that promises another thing
+        # export refuses an existing file, so Qt must not offer to overwrite it
         dialog.setOption(QFileDialog.Option.DontConfirmOverwrite)
         if dialog.exec():
-            # not by a default suffix: Qt takes the end of a date in a name for one
+            # not setDefaultSuffix: Qt mistakes the end of a date in the name for a suffix
             self.export_file(name, _with_suffix(Path(dialog.selectedFiles()[0]), dialog.selectedNameFilter()))
 
 
 def _filters() -> dict[str, str]:
-    """The suffix of each format, by what the dialog calls the format."""
+    """The suffix of each format, by the format's name in the file dialog."""
     return {f"{known.title} (*{suffix})": suffix for suffix, known in FORMATS.items()}
 
 
 def _with_suffix(file: Path, chosen: str) -> Path:
-    """A file with the suffix of the format that was chosen, unless it has that of any."""
+    """The file with the suffix of the chosen format, unless it already has a known suffix."""
     return file if file.suffix.lower() in FORMATS else file.with_name(file.name + _filters()[chosen])

@@ -7,11 +7,11 @@ from qtpy.QtWidgets import QAbstractItemView, QTableWidget, QTableWidgetItem, QW
 from ..jobs.library_job import LibraryRow
 
 _HEADS = ("Name", "From", "Shots", "Score", "Date", "Note")
-_WIDTHS = (210, 150, 50, 150, 85)  # px; the last column takes what is left
+_WIDTHS = (210, 150, 50, 150, 85)  # px; the last column takes the remaining width
 
 
 class LibraryTable(QTableWidget):
-    """One row a model, one of which can be chosen."""
+    """One row for each model; one row can be selected."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(0, len(_HEADS), parent)
@@ -20,7 +20,7 @@ class LibraryTable(QTableWidget):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setToolTip("Choose a model, then a button below")
+        self.setToolTip("Choose a model, then press a button below")
         self.verticalHeader().hide()
         self.horizontalHeader().setStretchLastSection(True)
         for column, width in enumerate(_WIDTHS):
@@ -28,7 +28,7 @@ class LibraryTable(QTableWidget):
 
     @property
     def chosen(self) -> LibraryRow | None:
-        """The model that is selected."""
+        """The row of the selected model."""
         selected = self.selectionModel().selectedRows()
         return self.rows[selected[0].row()] if selected else None
 
@@ -39,7 +39,7 @@ class LibraryTable(QTableWidget):
                 self.selectRow(number)
 
     def show_rows(self, rows: tuple[LibraryRow, ...], renamed: tuple[str, str] | None) -> None:
-        """Take other rows; the model that was chosen stays so, under its new name if it has one."""
+        """Replace the rows. The selected model stays selected, also under a new name."""
         name = self.chosen.entry.name if self.chosen else ""
         if renamed and renamed[0] == name and any(row.entry.name == renamed[1] for row in rows):
             name = renamed[1]

@@ -1,4 +1,4 @@
-"""The dock widget, with one file per box.
+"""The dock widget; each box has its own file.
 
-It never starts a thread, and never touches a file.
+It never trains or predicts itself; `session` and `jobs` do.
 """

@@ -1,4 +1,4 @@
-"""2 Annotate: the annotation layer of the image, the brushes and the tools for corrections."""
+"""Box "2 Annotate": the image's annotation layer, the brushes and the tools for corrections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..widgets.controls import button_with_key, choice, fill, form, group, set_e
 
 
 class AnnotationBox(QWidget):
-    """Makes or chooses the annotation layer, hands out brushes and tools, tells what is painted."""
+    """Creates or chooses the annotation layer, takes tools in hand and shows what is painted."""
 
     refused = Signal(str)
 
@@ -78,8 +78,8 @@ class AnnotationBox(QWidget):
         set_enabled(
             self.whole_image_switch,
             reason_whole_image_disabled(session),
-            "On: every cell of this image is painted, and all that is not painted is background.\n"
-            "Off: what is not painted is left out of the training.",
+            "On: you have painted every cell of this image; unpainted pixels are background.\n"
+            "Off: training ignores unpainted pixels.",
         )
         self.whole_image_switch.setChecked(annotation is not None and annotation.whole_image)
         self.status.setText(str(session.tally))

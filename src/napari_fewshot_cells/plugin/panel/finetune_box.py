@@ -1,4 +1,4 @@
-"""3 Fine-tune: the button, how far it is, and how the loss falls."""
+"""Box "3 Fine-tune": the button, the progress bar and the loss curve."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from ..widgets.controls import choice, fill, form, group, set_enabled
 from ..widgets.loss_curve import LossCurve
 
 _SHOWN = ("models", "start", "model", "diameter", "continued", "preview", "loading", "running")
-_NEEDED = ("image", "layers", "view")  # to train at all
+_NEEDED = ("image", "layers", "view")  # before training can start
 
 
 class FineTuneBox(QWidget):
-    """Starts and cancels; shows progress, loss and remaining time of whatever runs."""
+    """Requests fine-tuning and cancelling; shows progress, loss and remaining time of the running job."""
 
     fine_tune_requested = Signal()
     keep_requested = Signal()
@@ -51,14 +51,14 @@ class FineTuneBox(QWidget):
         self.diameter.setDecimals(0)
         self.diameter.setSuffix(" px")
         self.diameter.setSpecialValueText("auto")
-        self.diameter.setToolTip("Diameter of a typical cell; auto (0) takes it from what you painted")
+        self.diameter.setToolTip("Diameter of a typical cell. Auto (0): measured on what you painted.")
         self.diameter.valueChanged.connect(self._choose_diameter)
         self.continue_check = QCheckBox("Continue from the last model")
         self.continue_check.toggled.connect(self._choose_continued)
         self.preview_check = QCheckBox("Preview while training")
         self.preview_check.setToolTip(
-            "Show every few seconds what the model in training makes of what is in view, "
-            "in a layer that goes when the training ends; it takes a tenth of the time"
+            "Every few seconds, show what the model would predict in the visible part of the image. "
+            "The preview layer is hidden when the training ends. Previews take a tenth of the time."
         )
         self.preview_check.toggled.connect(self._choose_preview)
         self.fine_tune_button = QPushButton("Fine-tune on current annotations")
@@ -83,9 +83,9 @@ class FineTuneBox(QWidget):
         layout.addWidget(self.fine_tune_button)
         layout.addWidget(self.progress)
         layout.addLayout(ends)
-        layout.addWidget(self.curve)  # last: it comes with a training and must not move a button away
+        layout.addWidget(self.curve)  # last: it appears when training starts and must not move a button
         layout.addWidget(self.options)
-        self.rest(IDLE)
+        self.show_idle(IDLE)
         outer = QVBoxLayout(self)
         outer.setContentsMargins(0, 0, 0, 0)
         outer.addWidget(box)
@@ -103,7 +103,7 @@ class FineTuneBox(QWidget):
         network = self.start_choice.currentText() or "no network"
         self.options.summarise(f"{network}, cell diameter {size}")
         loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
-        set_enabled(self.start_choice, loading, "The network that fine-tuning begins with, each time anew")
+        set_enabled(self.start_choice, loading, "The network that every training starts from")
         for check, chosen in (
             (self.continue_check, session.continued),
             (self.preview_check, session.preview),
@@ -114,27 +114,27 @@ class FineTuneBox(QWidget):
         set_enabled(
             self.continue_check,
             reason_continue_disabled(session),
-            "Begin with the model in use, not with the network above. Mistakes that it has learnt may stay; "
-            "without this every training begins anew with all annotations",
+            "On: start from the model in use. Mistakes that it has learnt may stay.\n"
+            "Off: start from the network above, with all annotations.",
         )
         set_enabled(
             self.fine_tune_button,
             reason_fine_tune_disabled(session),
-            "Train on everything that is painted, on all images; your annotations stay as they are",
+            "Train on everything you painted, on all images. Your annotations do not change.",
         )
         set_enabled(
             self.keep_button,
             reason_keep_disabled(session),
-            "The loss falls no more: stop here, keep what has been learnt, and predict with it",
+            "If the loss no longer falls: stop the training, keep the model so far and predict with it",
         )
         set_enabled(
             self.cancel_button,
             reason_cancel_disabled(session),
-            "Stop after the step that is under way; the model of before stays",
+            "Stop after the step that is under way. The previous model stays in use.",
         )
 
     def show_progress(self, step: Progress) -> None:
-        """Move the bar and say loss and remaining time."""
+        """Move the bar; show stage, loss and remaining time."""
         if step.loss is not None:
             self.curve.add(step.done, step.loss)
         words = [step.stage.capitalize()]
@@ -144,15 +144,15 @@ class FineTuneBox(QWidget):
             words.append(f"loss {step.loss:.3f}")
         if step.remaining:
             words.append(f"{max(1, round(step.remaining))} s left")
-        self._tell(" · ".join(words), step.done, step.total)
+        self._set_bar(" · ".join(words), step.done, step.total)
 
-    def rest(self, text: str) -> None:
-        """Nothing runs: empty the bar and say how it ended."""
-        self._tell(text, 0, 1)
+    def show_idle(self, text: str) -> None:
+        """Empty the bar and show how the last job ended."""
+        self._set_bar(text, 0, 1)
 
-    def _tell(self, text: str, done: int, total: int) -> None:
-        # in the bar, not in a label: a label lays out the whole panel anew at every step (30 ms)
-        # and drawn with the rest: Qt draws a new value at once, and the whole window with it
+    def _set_bar(self, text: str, done: int, total: int) -> None:
+        # The text is in the bar because a label would lay out the whole panel at every step (30 ms).
+        # Updates are off because Qt repaints the bar, and the whole window, at every new value.
         self.progress.setUpdatesEnabled(False)
         self.progress.setFormat(text.replace("%", "%%"))
         if total != self.progress.maximum():
@@ -176,5 +176,5 @@ class FineTuneBox(QWidget):
 
 
 def _label(entry: ModelEntry) -> str:
-    """What the list calls a model: a bundled one by its network's title."""
+    """The name in the list: the network's title for a bundled model, otherwise the model's name."""
     return NETWORKS[entry.name].label if entry.bundled and entry.name in NETWORKS else entry.name

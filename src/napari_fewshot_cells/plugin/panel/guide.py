@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 _MARGIN = 5  # px
 _LONGEST_NAME = 24
 _RUNNING = {
-    FINE_TUNING: "It learns from what you painted; the cells appear when it is done. You can go on painting.",
-    FINISHING: "Stopping after the step that is under way; the cells appear then.",
+    FINE_TUNING: "Training on what you painted. The cells appear when it is done. You can go on painting.",
+    FINISHING: "Stopping after the step that is under way. Then the cells appear.",
     CANCELLING: "Stopping after the step that is under way.",
-    BATCH: "A folder is being predicted: see its window.",
-    COMPARING: "Showing the prediction of a run again.",
+    BATCH: "Predicting a folder: its window shows how far it is.",
+    COMPARING: "Showing the prediction of an earlier run.",
 }
 
 
 def next_step(session: Session, rounds: Rounds) -> str:
-    """What a person who knows nothing of the panel should do now."""
+    """The next step, in words for a person who does not know the panel."""
     image, annotation, count = session.image, session.annotation, session.tally
     if session.running is not None:
         return _RUNNING.get(session.running, "Predicting: the cells appear plane by plane.")
@@ -35,22 +35,24 @@ def next_step(session: Session, rounds: Rounds) -> str:
     if in_the_way is not None:
         return in_the_way
     if rounds.history.offered is not None:
-        return "Next: under History, click on both runs to compare them, then keep one."
+        return "Next: under History, click both runs to compare them, then keep one."
     found = session.results.of(image)
     if found is not None and session.model is not None:
         return (
-            "Wrong somewhere? Correct it and fine-tune again. Right? Predict other images, "
+            "Something wrong? Correct it and fine-tune again. All right? Predict other images, "
             f"or select '{_shortened(found.name)}' and press File › Save Selected Layers."
         )
     if annotation is None and session.model is not None:
-        return "Next: press Predict to find the cells of this image, or New annotation layer to teach more."
+        return (
+            "Next: press Predict to find the cells of this image, or New annotation layer to train further."
+        )
     if annotation is None and not count.cells:
         return "Next: press New annotation layer."
     if not count.cells:
         return "Next: with the Cell brush (C), paint a few whole cells."
     if not count.background:
-        return "Next: with the Background brush (G), paint some of what is no cell, also close to cells."
-    return "Next: press Fine-tune on current annotations. A few cells are enough to begin with."
+        return "Next: with the Background brush (G), paint some background, also close to cells."
+    return "Next: press Fine-tune on current annotations. A few cells are enough for a start."
 
 
 def _shortened(name: str) -> str:
@@ -58,7 +60,7 @@ def _shortened(name: str) -> str:
 
 
 class Guide(QLabel):
-    """Follows the session; as high as its usual texts, so that the panel does not jump."""
+    """Shows the next step. It is always at least two lines high, so that the panel does not jump."""
 
     def __init__(self, session: Session, rounds: Rounds) -> None:
         super().__init__()
@@ -68,14 +70,14 @@ class Guide(QLabel):
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setAlignment(Qt.AlignmentFlag.AlignVCenter)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
-        self.setMargin(_MARGIN)  # one of a style sheet is forgotten where Qt asks how high a text is
+        self.setMargin(_MARGIN)  # Qt ignores a style sheet's margin when it computes the height of a text
         self.setMinimumHeight(2 * (self.fontMetrics().lineSpacing() + _MARGIN))
         shown = session.any_of("image", "layers", "results", "model", "tally", "running", "view")
         shown.connect(self.refresh)
         rounds.history.changed.connect(self.refresh)
 
     def refresh(self) -> None:
-        """Say what is next now."""
+        """Show the next step."""
         text = next_step(self._session, self._rounds)
-        if text != self.text():  # a label lays out the whole panel anew
+        if text != self.text():  # a new text lays out the whole panel
             self.setText(text)

@@ -1,4 +1,4 @@
-"""History: the runs of this session, each one click away, and how good their models are."""
+"""Box "History": the runs of this session and the scores of their models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MODEL = Qt.ItemDataRole.UserRole
 
 
 class HistoryBox(QWidget):
-    """Hidden until there is a run. A click shows what it predicted; *Restore* puts its model to use."""
+    """Hidden until there is a run. A click shows a run's prediction; *Restore* makes its model current."""
 
     def __init__(self, session: Session, rounds: Rounds) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class HistoryBox(QWidget):
 
     @property
     def chosen(self) -> str | None:
-        """The model of the row that is chosen."""
+        """Name of the model in the selected row; None if no row is selected."""
         item = self.list.currentItem()
         return None if item is None else item.data(0, _MODEL)
 
@@ -95,7 +95,7 @@ class HistoryBox(QWidget):
         if not history.runs:
             return
         busy = reason_running(session)
-        set_enabled(self.list, busy, "Click on a run to see its prediction again; the model in use stays")
+        set_enabled(self.list, busy, "Click a run to see its prediction. The model in use does not change.")
         self._fill()
         in_use = session.model.name if session.model else None
         chosen = self.chosen
@@ -106,13 +106,13 @@ class HistoryBox(QWidget):
         idle = None if self._rounds.measuring else "Nothing is being measured."
         set_enabled(self.skip_button, idle, "Leave this model without a score")
         run = history.run(chosen or in_use) or history.runs[-1]
-        _tell(self.score_line, f"{_when(run)}: {self._score(run)}")
+        _set_text(self.score_line, f"{_when(run)}: {self._score(run)}")
         shown = history.run(history.shown)
         elsewhere = shown is not None and in_use is not None and shown.model != in_use
         using = history.run(in_use)
-        _tell(
+        _set_text(
             self.shown_line,
-            f"On show is the run of {_when(shown)}, in use that of {_when(using)}."
+            f"Shown: the run of {_when(shown)}. In use: the run of {_when(using)}."
             if elsewhere and shown and using
             else "",
         )
@@ -123,13 +123,13 @@ class HistoryBox(QWidget):
         self.offer.setVisible(offered is not None)
         if offered is None:
             return
-        _tell(self.offer_line, "The new model agrees less with your annotation. Click on a run to compare.")
-        set_enabled(self.new_button, busy, f"Use '{offered}', and show its prediction")
+        _set_text(self.offer_line, "The new model agrees less with your annotation. Click a run to compare.")
+        set_enabled(self.new_button, busy, f"Use '{offered}' and show its prediction")
         in_use = self._session.model
-        set_enabled(self.old_button, busy, f"Go on with '{in_use.name if in_use else 'none'}'")
+        set_enabled(self.old_button, busy, f"Keep using '{in_use.name if in_use else 'none'}'")
 
     def _fill(self) -> None:
-        """Newest first; the row of what is on show is the chosen one after a change of it."""
+        """List the runs, newest first. If another run is shown than before, select its row."""
         history = self._rounds.history
         in_use = self._session.model.name if self._session.model else None
         rows = [(run, self._texts(run, in_use)) for run in reversed(history.runs)]
@@ -163,7 +163,7 @@ class HistoryBox(QWidget):
     def _score(self, run: Run) -> str:
         newest = run == self._rounds.history.runs[-1]
         if newest and self._rounds.measuring:
-            return f"{self._rounds.measuring} (you can go on meanwhile)"
+            return f"{self._rounds.measuring} (you can go on working)"
         return run.score or "not measured"
 
     def _compare(self, item: QTreeWidgetItem, *_: Any) -> None:
@@ -179,14 +179,14 @@ class HistoryBox(QWidget):
             self._rounds.restore(offered)
 
 
-def _tell(label: Any, text: str) -> None:
-    if label.text() != text:  # a label lays out the whole panel anew
+def _set_text(label: Any, text: str) -> None:
+    if label.text() != text:  # a new text lays out the whole panel
         label.setText(text)
     label.setVisible(bool(text))
 
 
 def _when(run: Run) -> str:
-    """Time of day, and the day where it is another than today's."""
+    """Time of day of a run; with the date if it was not today."""
     if not run.date:
         return run.model
     moment = datetime.fromisoformat(run.date).astimezone()

@@ -1,4 +1,4 @@
-"""1 Images: which there are, how far each is annotated, and what of it the network sees."""
+"""Box "1 Images": the images, how far each is annotated, and the channel that the network sees."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SHOWN = ("image", "layers", "channel", "plane", "view", "tally", "scores", "ran
 
 
 class ImageBox(QWidget):
-    """The table of images, files to be opened, and the choice of a channel where there are several."""
+    """The table of images and listed files, and the choice of a channel if an image has several."""
 
     said = Signal(str, str)
     failed = Signal(object)
@@ -47,11 +47,13 @@ class ImageBox(QWidget):
         self.table = ImageTable(self._thumbnails)
         self.table.chosen.connect(self._on_row)
         self.add_button = QPushButton("Add files…")
-        self.add_button.setToolTip("List image files, or those of a folder; a click on a row opens it")
+        self.add_button.setToolTip(
+            "List image files, or the images of a folder. Click a row to open its file."
+        )
         menu = QMenu(self.add_button)
         menu.addAction("Files…").triggered.connect(self._add_files)
         menu.addAction("Folder…").triggered.connect(self._add_folder)
-        self.open_action = menu.addAction("Open all that are listed")
+        self.open_action = menu.addAction("Open all listed files")
         self.open_action.triggered.connect(self._open_all)
         self.add_button.setMenu(menu)
         self.suggestion = SuggestionRow(session, self.navigator)
@@ -92,8 +94,8 @@ class ImageBox(QWidget):
             set_enabled(
                 self.channel_choice,
                 f"Wait: {session.running} is under way." if session.busy else None,
-                "What of this image the network sees, in fine-tuning and in prediction: the mix of\n"
-                "channels in which the annotated cells stand out, or one of them",
+                "What the network sees of this image in fine-tuning and prediction: one channel,\n"
+                "or the mix of channels in which the annotated cells stand out",
             )
 
     def _current(self, rows: list[Row]) -> int | None:
@@ -110,7 +112,7 @@ class ImageBox(QWidget):
         channels = channels_of(image)
         if channels is not None and channels.chosen is None:
             facts += f", {'colours' if image.rgb else 'channels'} mixed so that cells stand out"
-        numbers = [  # counted from 0, as napari's own sliders do
+        numbers = [  # counted from 0, as on napari's sliders
             f"{number} of 0–{size - 1}"
             for size, number in zip(grid, plane, strict=True)
             if number is not None and size > 1
@@ -121,7 +123,7 @@ class ImageBox(QWidget):
     def _on_row(self, row: Row) -> None:
         if row.path is not None:
             self.files.open(row.path)
-        elif row.plane is not None and row.image in self._session.annotations.images:  # it may be gone by now
+        elif row.plane is not None and row.image in self._session.annotations.images:  # the layer may be gone
             self.suggestion.go_to(row.image, row.plane)
 
     @Slot(object)

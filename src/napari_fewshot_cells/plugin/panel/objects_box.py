@@ -1,4 +1,4 @@
-"""5 Objects: how objects are made of the prediction, live, and the way to their table."""
+"""Box "5 Objects": sliders that make objects from the prediction, and the button of their table."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
 
 _NO_SIZE = 36.0
-"""Pixels across an object where the model does not know: only the sliders' ranges follow from it."""
+"""Diameter of an object in px if the model has none. Only the ranges of the sliders depend on it."""
 
 
 class ObjectsBox(QWidget):
-    """Sliders that act on predictions in memory; nothing is predicted again."""
+    """Sliders that make objects again from predictions in memory; the network does not run."""
 
     said = Signal(str, str)
 
@@ -38,7 +38,7 @@ class ObjectsBox(QWidget):
         self.threshold = QLabeledDoubleSlider(Qt.Orientation.Horizontal)
         self.threshold.setDecimals(2)
         self.threshold.setRange(0.01, 0.99)
-        self.threshold.setSingleStep(0.01)  # type: ignore[arg-type]  # superqt's annotation forgets the fraction
+        self.threshold.setSingleStep(0.01)  # type: ignore[arg-type]  # superqt annotates int, but takes a float
         self.min_size = QLabeledSlider(Qt.Orientation.Horizontal)
         self.max_hole = QLabeledSlider(Qt.Orientation.Horizontal)
         self.threshold.valueChanged.connect(self._choose_threshold)
@@ -89,13 +89,13 @@ class ObjectsBox(QWidget):
             reason,
             "Probability above which a pixel belongs to an object",
         )
-        set_enabled(self.min_size, reason, "Smaller objects are dropped; area in pixels")
-        set_enabled(self.max_hole, reason, "Holes in objects up to this area, in pixels, are filled")
+        set_enabled(self.min_size, reason, "Objects with a smaller area, in pixels, are removed")
+        set_enabled(self.max_hole, reason, "Holes in objects are filled up to this area, in pixels")
         usual = "Nothing has been changed." if refiner.settings == ObjectSettings() else None
         set_enabled(
             self.reset_button,
             reason or usual,
-            "Back to what follows from the annotation",
+            "Back to the values that follow from your annotation",
         )
         set_enabled(
             self.table_button,
@@ -116,14 +116,14 @@ class ObjectsBox(QWidget):
         self._choose(ObjectSettings())
 
     def _choose(self, settings: ObjectSettings) -> None:
-        self.said.emit(INFO, "")  # the number of cells that it told is no longer true
+        self.said.emit(INFO, "")  # the number of cells in the last message is out of date
         self._refiner.choose(settings)
 
     def _show_table(self) -> None:
-        """Open the table below the image, once."""
+        """Open the table below the image, unless it is open."""
         if self.table is None or self.table.closed:
             self.table = ObjectsTable(self._session, self._refiner)
             self.table.refused.connect(partial(self.said.emit, ERROR))
             self.table.saved.connect(partial(self.said.emit, DONE))
-            window = cast("Viewer", self._session.viewer).window  # a panel has a viewer with a window
+            window = cast("Viewer", self._session.viewer).window  # the panel's viewer always has a window
             window.add_dock_widget(self.table, name="Objects", area="bottom")

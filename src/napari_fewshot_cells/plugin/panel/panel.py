@@ -1,4 +1,4 @@
-"""The dock widget: boxes in the order of work, a message, and the wires between them and the jobs."""
+"""The dock widget: boxes in the order of work, a message bar, and the connections to session and jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from ..session.preference_sync import Settings
 from ..session.rounds import Rounds
 from ..session.session import Session
 from ..widgets.collapsible_box import CollapsibleBox
-from ..widgets.message_bar import MessageBar, tell_fault
+from ..widgets.message_bar import MessageBar, report_fault
 from ..widgets.theme_colours import Colours, colours_of, style_sheet
 from .annotation_box import AnnotationBox
 from .finetune_box import FineTuneBox
@@ -47,7 +47,7 @@ _TALLY_DELAY = 250  # ms after the last stroke
 
 
 class FewShotWidget(QWidget):
-    """Annotate, fine-tune, predict: shows a `Session` and wires its boxes to the jobs."""
+    """Shows a `Session` in boxes and connects their signals to the jobs."""
 
     def __init__(self, viewer: napari.viewer.Viewer, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -68,7 +68,7 @@ class FewShotWidget(QWidget):
         self.project_row = ProjectRow(self.session, self.autosave, self.restoring)
         runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
         self._ends = (
-            self.autosave.finish,  # while the layers are known
+            self.autosave.finish,  # first: it needs the session's layers
             self._waiting.stop,
             self.settings.stop,
             *(runner.stop for runner in runners),
@@ -119,7 +119,7 @@ class FewShotWidget(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(2)
-        # What is next and what was said stay in view, wherever the boxes are scrolled to
+        # The guide and the message stay visible while the boxes scroll
         layout.addWidget(self.guide)
         layout.addWidget(scroll, 1)
         layout.addWidget(self.message_bar)
@@ -132,16 +132,16 @@ class FewShotWidget(QWidget):
         self.image_box.failed.connect(self._on_fault)
         self.image_box.suggestion.requested.connect(self._actions.suggest)
         self.annotation_box.refused.connect(partial(self._say, ERROR))
-        self.annotation_box.tools.told.connect(partial(self._say, WARNING))
-        self.annotation_box.tools.taken_back.connect(self.message_bar.take_back)
+        self.annotation_box.tools.refused.connect(partial(self._say, WARNING))
+        self.annotation_box.tools.resolved.connect(self.message_bar.take_back)
         self.finetune_box.fine_tune_requested.connect(self._actions.fine_tune)
         self.finetune_box.keep_requested.connect(self._actions.stop_and_keep)
         self.finetune_box.cancel_requested.connect(self._actions.cancel)
         self.predict_box.predict_requested.connect(self._actions.predict)
         self.objects_box.said.connect(self._say)
-        for teller in (self._actions, self.project_row, self.autosave, self.restoring):
-            teller.said.connect(self._say)
-            teller.failed.connect(self._on_fault)
+        for source in (self._actions, self.project_row, self.autosave, self.restoring):
+            source.said.connect(self._say)
+            source.failed.connect(self._on_fault)
         self._waiting.failed.connect(self._on_fault)
         self.restoring.shown.connect(self._go_to)
         self.settings.said.connect(self._say)
@@ -152,16 +152,16 @@ class FewShotWidget(QWidget):
         self.refiner.failed.connect(self._on_fault)
         self._actions.training_begun.connect(self.finetune_box.curve.begin)
         self._actions.progressed.connect(self.finetune_box.show_progress)
-        self._actions.rested.connect(self.finetune_box.rest)
-        self._actions.suggested.connect(self.image_box.suggestion.take)
-        # The window's end deletes the panel without an event that it could see
+        self._actions.rested.connect(self.finetune_box.show_idle)
+        self._actions.suggested.connect(self.image_box.suggestion.show_places)
+        # If the window closes, Qt deletes the panel without sending it an event
         self.destroyed.connect(partial(_shut, self._ends))
 
-    # --- PyTorch and the count of what is painted: short work in threads
+    # --- short work in threads: importing PyTorch, counting what is painted
 
     def _load(self) -> None:
-        # Importing PyTorch takes seconds. In a thread the window stands still for some 0.2 s of them (the
-        # loader of its libraries holds the interpreter), once, while the panel opens.
+        # Importing PyTorch takes seconds. The dynamic loader holds the GIL for about 0.2 s of them, so even
+        # from a thread the import freezes the window that long, once, while the panel opens.
         if "torch" in sys.modules:
             self.session.set_models(load_library())
         else:
@@ -185,7 +185,7 @@ class FewShotWidget(QWidget):
 
     @Slot(object)
     def _on_fault(self, error: Exception) -> None:
-        tell_fault(self.message_bar, error)
+        report_fault(self.message_bar, error)
 
     # --- the screen
 
@@ -199,7 +199,7 @@ class FewShotWidget(QWidget):
         if colours != self._colours:
             self._colours = colours
             self.setStyleSheet(style_sheet(colours))
-            self.finetune_box.curve.dress(colours)
+            self.finetune_box.curve.set_colours(colours)
 
     @Slot(object)
     def _go_to(self, image: Image) -> None:
@@ -211,15 +211,15 @@ class FewShotWidget(QWidget):
             box.refresh()
 
     def close_session(self) -> None:
-        """Stop the job, wait for its thread, and let go of the viewer; closing twice is fine."""
+        """Stop the job, wait for its thread and disconnect from the viewer; closing twice is fine."""
         self.image_box.suggestion.clear()
         self.predict_box.close_dialogs()
         _shut(self._ends)
 
     def event(self, event: QEvent) -> bool:
-        """As Qt's; a panel that is taken out of its dock has been closed, and its job must end."""
+        """As Qt's. A panel without a parent was removed from its dock: close the session."""
         if event.type() == QEvent.Type.StyleChange and not self.session.closed:
-            QTimer.singleShot(0, self._dress)  # not while Qt is going through the widgets
+            QTimer.singleShot(0, self._dress)  # later: Qt is still updating the widgets
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_session()
         return super().event(event)

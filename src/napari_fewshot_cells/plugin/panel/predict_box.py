@@ -1,4 +1,4 @@
-"""4 Predict: which model, on what."""
+"""Box "4 Predict": the model, and the images to predict."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..widgets.controls import choice, fill, form, group, set_enabled
 
 
 class PredictBox(QWidget):
-    """Chooses among the user's models and starts prediction.
+    """Chooses one of the user's models, requests prediction and opens the two dialogs.
 
     Attributes
     ----------
     runners : tuple of Runner
-        Of the two dialogs; whoever closes the panel stops them.
+        The runners of the two dialogs. The panel stops them when it closes.
     library_dialog, batch_dialog
-        None until they are asked for.
+        None until first opened.
     """
 
     predict_requested = Signal()
@@ -69,7 +69,7 @@ class PredictBox(QWidget):
             f"Your fine-tuned models, the newest first{where}",
         )
         scopes = self._scopes()
-        # "all planes" of an image that has one is that image
+        # an image with one plane has no "all planes"
         known = session.scope in [scope for _, scope in scopes]
         fill(self.scope_choice, scopes, session.scope if known else THIS_IMAGE)
         set_enabled(
@@ -78,17 +78,17 @@ class PredictBox(QWidget):
         set_enabled(
             self.predict_button,
             reason_predict_disabled(session),
-            "Find the cells with this model; the result is a labels layer",
+            "Find the cells with this model. The result is a labels layer.",
         )
         set_enabled(
             self.batch_button,
             None if session.model else reason_batch_disabled(session),
-            "Segment all images of a folder with this model, into files",
+            "Segment all images of a folder with this model and write the results to files",
         )
         set_enabled(
             self.library_button,
             "Wait a moment: PyTorch is being loaded." if session.loading else None,
-            "Rename, delete, annotate, import and export your models",
+            "Rename, describe, delete, import and export your models",
         )
 
     def manage_models(self) -> None:
@@ -100,7 +100,7 @@ class PredictBox(QWidget):
         self.library_dialog.raise_()
 
     def predict_folder(self) -> None:
-        """Open the dialog of the batch."""
+        """Open the batch dialog."""
         if self.batch_dialog is None:
             self.batch_dialog = BatchDialog(self._session, self._refiner, self.runners[1], self)
         self.batch_dialog.refresh()
@@ -108,7 +108,7 @@ class PredictBox(QWidget):
         self.batch_dialog.raise_()
 
     def close_dialogs(self) -> None:
-        """Close both, which cancels what they do; closing twice is fine."""
+        """Close both dialogs, which cancels their jobs; closing twice is fine."""
         if self._session.closed:
             return
         for dialog in (self.library_dialog, self.batch_dialog):

@@ -1,4 +1,4 @@
-"""At the top of the panel: open and save a project, and what to do with a session that was not saved."""
+"""The top row of the panel: open or save a project, restore or dismiss an unsaved session."""
 
 from __future__ import annotations
 
@@ -30,19 +30,21 @@ _OFFER = "QFrame#offer { border: 1px solid #c98a1b; border-radius: 6px; }"
 
 
 class ProjectRow(QWidget):
-    """Two buttons, and a frame with two more while there is something to restore.
+    """Buttons to open and save a project; while a session can be restored, a frame with two more.
 
     Attributes
     ----------
     folder : Path or None
         The project that *Save* writes to.
     saving_to : Path or None
-        The one that is being written.
+        The project that is being written.
 
     Signals
     -------
-    said, failed
-        For the panel's message.
+    said : str, str
+        Kind and text of a message.
+    failed : Exception
+        An unexpected error.
     """
 
     said = Signal(str, str)
@@ -81,7 +83,7 @@ class ProjectRow(QWidget):
         restoring.ended.connect(self._on_restored)
         session.annotations.painted.connect(self._on_painted)
         session.any_of("layers", "loading", "running").connect(self.refresh)
-        self._look()
+        self._find_unsaved()
         self.refresh()
 
     def _lay_out_offer(self) -> None:
@@ -103,7 +105,7 @@ class ProjectRow(QWidget):
         set_enabled(
             self.open_button,
             wait,
-            "Open a folder with images, annotations, models and settings, beside what is open here",
+            "Open a saved project: images, annotations, models and settings. What is open now stays open.",
         )
         saving = f"Wait: '{self.saving_to}' is being saved." if self.saving_to else None
         empty = None if self._session.annotations.images else "Open an image first."
@@ -111,26 +113,26 @@ class ProjectRow(QWidget):
         set_enabled(
             self.save_button,
             saving or empty,
-            f"{where}: images, annotations, models and settings, so that another machine can open them.\n"
-            "What you paint is also kept safe by itself, for the case that napari or the computer stops.",
+            f"{where}: images, annotations, models and settings. Any machine can open them.\n"
+            "What you paint is also saved automatically, in case napari or the computer stops.",
         )
-        set_enabled(self.save_as_button, saving or empty, "Save to another folder, and from then on to that")
+        set_enabled(self.save_as_button, saving or empty, "Save to another folder. Later saves go there too.")
         self.save_button.setText("Save project" if self.folder else "Save project…")
         self.save_as_button.setVisible(self.folder is not None)
         if self._offered is not None:
             set_enabled(
-                self.restore_button, wait, "Open its images and annotations, beside what is open here"
+                self.restore_button, wait, "Open its images and annotations. What is open now stays open."
             )
             set_enabled(
                 self.dismiss_button,
                 None,
-                f"Do not offer it again. It is not deleted: it stays among the last {MOST_KEPT} sessions in\n"
-                f"{self._offered.folder}\nand 'Open project…' can open it from there.",
+                f"Do not offer it again. It is not deleted: the last {MOST_KEPT} sessions stay, this one in\n"
+                f"{self._offered.folder}\n'Open project…' can open it from there.",
             )
 
-    # --- a session that was not saved
+    # --- an unsaved session
 
-    def _look(self) -> None:
+    def _find_unsaved(self) -> None:
         run_function(_waiting_sessions, then=self._on_found, failed=self.failed.emit)
 
     @Slot(object)
@@ -140,7 +142,7 @@ class ProjectRow(QWidget):
         own = self._autosave.folder
         self._offered = next((recovery for recovery in found if recovery.folder != own), None)
         if self._offered is not None:
-            self.offer_line.setText(told(self._offered, datetime.now().astimezone()))
+            self.offer_line.setText(describe_offer(self._offered, datetime.now().astimezone()))
         self.offer.setVisible(self._offered is not None)
         self.refresh()
 
@@ -159,7 +161,7 @@ class ProjectRow(QWidget):
         except FewShotError as error:
             self.said.emit(ERROR, str(error))
             return
-        self._look()  # there may be one before it
+        self._find_unsaved()  # there may be an older one
 
     @Slot(object, bool)
     def _on_restored(self, folder: Path, complete: bool) -> None:
@@ -167,7 +169,7 @@ class ProjectRow(QWidget):
             self._restored = None
             self._offered = None
             self.offer.setVisible(False)
-            if complete:  # else it is offered again next time
+            if complete:  # otherwise it is offered again next time
                 self._autosave.supersede(folder)
         elif complete:
             self.folder = folder
@@ -195,7 +197,7 @@ class ProjectRow(QWidget):
             self.save(Path(folder))
 
     def save(self, folder: Path) -> None:
-        """Save everything to a folder, in a thread; painting and training may go on."""
+        """Save everything to a folder in a thread, while painting and training go on."""
         if self.saving_to is not None:
             return
         self.saving_to, self._painted_since = folder, False
@@ -236,8 +238,8 @@ def _waiting_sessions() -> list[Recovery]:
     return recoveries()
 
 
-def told(recovery: Recovery, now: datetime) -> str:
-    """What there is to restore, in one sentence."""
+def describe_offer(recovery: Recovery, now: datetime) -> str:
+    """One sentence about an unsaved session: when it was, and how many images are annotated."""
     when, number = recovery.when, recovery.project.annotated
     days = (now.date() - when.date()).days
     day = {0: "today", 1: "yesterday"}.get(days, f"{when:%Y-%m-%d}")

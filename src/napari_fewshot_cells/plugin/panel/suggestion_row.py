@@ -1,4 +1,4 @@
-"""What to annotate next: the button that asks, the answer, and the way there."""
+"""What to annotate next: the button that asks, the answer, and the button that goes there."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 
 class SuggestionRow(QWidget):
-    """Keeps the places that are still to be annotated, and outlines the one to do next.
+    """Keeps the places that should be annotated, and outlines the next one.
 
-    It is seen while there is an answer; the button that asks has its place elsewhere. A place is done when
-    something is painted in it. All are forgotten when another model is chosen.
+    The row is visible while there is an answer; `ask_button` stands elsewhere. A place is done as soon as
+    something is painted in it. Choosing another model drops all places.
     """
 
     requested = Signal()
@@ -51,20 +51,20 @@ class SuggestionRow(QWidget):
         shown.connect(self.refresh)
         self.refresh()
 
-    def take(self, suggested: Suggested) -> None:
-        """Take an answer."""
+    def show_places(self, suggested: Suggested) -> None:
+        """Replace all places by those of a new answer."""
         self.places, self._asked, self.current = list(suggested.places), suggested.entry, None
         self._none_left = not self.places
         self.refresh()
 
     def clear(self) -> None:
-        """Forget everything; twice is fine."""
+        """Drop all places and remove the outline; clearing twice is fine."""
         self.places, self.current, self._none_left = [], None, False
         self._session.ranks = {}
         self.outline.remove()
 
     def refresh(self) -> None:
-        """Drop places that are done or gone, and rank the planes of the others."""
+        """Drop places that are done or gone, rank the planes of the rest, outline the next place."""
         session = self._session
         if self._asked != session.model:
             self._asked = session.model
@@ -83,9 +83,9 @@ class SuggestionRow(QWidget):
         else:
             self.outline.show(self.current.source.layer, self.current.source.plane, self.current.box)
             self.outline.keep_with(session.image)
-        self._tell()
+        self._show_answer()
 
-    def _tell(self) -> None:
+    def _show_answer(self) -> None:
         place = self.current
         left = "Everything has been annotated, at least in part." if self._none_left else ""
         if place is not None:
@@ -95,20 +95,21 @@ class SuggestionRow(QWidget):
                 f"{more or 'No'} more place{'s' * (more != 1)}."
             )
             self.answer.setToolTip(
-                f"{place.score:.0%} of what is predicted there depends on how the image is turned or lit"
+                f"Inconsistency {place.score:.0%}: predictions of the image turned, mirrored, darker "
+                "or brighter disagree that much there"
             )
         self.answer.setText(left)
         self.setVisible(bool(left))
         set_enabled(
             self.ask_button,
             reason_predict_disabled(self._session),
-            "Look where the model contradicts itself when images are turned, mirrored, darker or brighter:\n"
-            "there an annotation has most to tell. All images are looked at, of a stack up to 25 planes.",
+            "Find where predictions of the images turned, mirrored, darker and brighter disagree:\n"
+            "the model is uncertain there. Searches all images, and up to 25 planes of a stack.",
         )
         set_enabled(
             self.go_button,
             None if place else "Press 'What to annotate next?' first.",
-            "Show the outlined part; when you have painted in it, the next one is outlined",
+            "Show the outlined part. Once you have painted in it, the next part is outlined.",
         )
 
     def go(self) -> None:
@@ -117,7 +118,7 @@ class SuggestionRow(QWidget):
             self.go_to(self.current.source.layer, self.current.source.plane)
 
     def go_to(self, image: Image, plane: PlaneIndex) -> None:
-        """Show a plane; if it has places to annotate, the best of them is now the one to do."""
+        """Show a plane. If it has places to annotate, the most uncertain of them becomes the current one."""
         of_plane = [p for p in self.places if p.source.layer == image and p.source.plane == plane]
         if of_plane and self.current not in of_plane:
             self.current = of_plane[0]
@@ -132,7 +133,7 @@ class SuggestionRow(QWidget):
         return Candidate(place.source, labels).is_painted(place.box)
 
     def _is_there(self, place: Place) -> bool:
-        """Whether its image is, with the same shape, and the viewer shows planes of that orientation."""
+        """Whether the image is open with the same shape, and the viewer shows planes of that orientation."""
         image = place.source.layer
         if image not in self._session.annotations.images:
             return False

@@ -1,4 +1,4 @@
 """Qt widgets that several boxes or dialogs use.
 
-They never know the session.
+They never import a box or a dialog.
 """

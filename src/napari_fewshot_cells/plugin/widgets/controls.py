@@ -1,4 +1,4 @@
-"""Small things that every box of the panel needs."""
+"""Functions that make and set the controls of the panel's boxes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _LABEL_WIDTH = 96  # px, for "Cell diameter" in napari's font
 
 
 def set_enabled(widget: QWidget, reason: str | None, tip: str) -> None:
-    """Enable a control and say what it does, or disable it and say why."""
+    """Enable a control with a tooltip, or disable it with the reason as tooltip."""
     widget.setEnabled(reason is None)
     widget.setToolTip(reason or tip)
 
 
 def group(title: str) -> tuple[CollapsibleBox, QVBoxLayout]:
-    """A framed step of the work with a bold title, and the layout to fill."""
+    """A framed box with a bold title, and the layout of its content."""
     box = CollapsibleBox(title)
     return box, box.inside
 
 
 def form(*rows: tuple[str, QWidget]) -> QFormLayout:
-    """Labels on the left, as wide in every box; fields that take all the room on the right."""
+    """Labels on the left, equally wide in every box; fields on the right take the remaining width."""
     layout = QFormLayout()
     layout.setContentsMargins(0, 0, 0, 0)
     layout.setVerticalSpacing(6)
@@ -49,7 +49,7 @@ def form(*rows: tuple[str, QWidget]) -> QFormLayout:
 
 
 def hint(text: str = "") -> QLabel:
-    """A line of small print that wraps; its colour follows the theme."""
+    """A label in small print that wraps; its colour follows the theme."""
     label = QLabel(text)
     label.setWordWrap(True)
     label.setObjectName("hint")
@@ -57,7 +57,7 @@ def hint(text: str = "") -> QLabel:
 
 
 def dialog_button(text: str, act: Callable[[], object]) -> QPushButton:
-    """A button of a dialog, which Enter in a table or a line does not press."""
+    """A button of a dialog; pressing Enter in a table or a line does not press it."""
     button = QPushButton(text)
     button.setAutoDefault(False)
     button.clicked.connect(act)
@@ -65,7 +65,7 @@ def dialog_button(text: str, act: Callable[[], object]) -> QPushButton:
 
 
 def button_with_key(text: str, key: str) -> QPushButton:
-    """A button that can be held down, with its key in small print at the right."""
+    """A checkable button, with its key in small print at the right."""
     button = QPushButton(text)
     button.setCheckable(True)
     small = QLabel(key)
@@ -78,7 +78,7 @@ def button_with_key(text: str, key: str) -> QPushButton:
 
 
 def choice() -> QComboBox:
-    """A list to choose from that never widens the panel for a long name."""
+    """A combo box; long names do not widen the panel."""
     combo = QComboBox()
     combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
     combo.setMinimumContentsLength(12)
@@ -87,7 +87,7 @@ def choice() -> QComboBox:
 
 
 def fill(combo: QComboBox, options: Sequence[tuple[str, Any]], chosen: Any) -> None:
-    """Show options, each a text and what it stands for, and the chosen one, without emitting signals."""
+    """Set the options, each a text and its value, and the chosen value, without emitting signals."""
     combo.blockSignals(True)
     if [(combo.itemText(i), combo.itemData(i)) for i in range(combo.count())] != list(options):
         combo.clear()

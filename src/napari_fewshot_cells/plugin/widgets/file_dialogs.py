@@ -1,4 +1,4 @@
-"""Questions for files and folders that begin where the last one ended."""
+"""File and folder dialogs that start in the folder of the last one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def ask_files(session: Session, parent: QWidget, title: str) -> list[Path]:
-    """Files that exist; none if the question was dropped."""
+    """Ask for existing files; empty if the dialog was cancelled."""
     names, _ = QFileDialog.getOpenFileNames(parent, title, last_folder(session))
     files = [Path(name) for name in names]
     if files:
@@ -21,7 +21,7 @@ def ask_files(session: Session, parent: QWidget, title: str) -> list[Path]:
 
 
 def ask_file(session: Session, parent: QWidget, title: str, formats: str) -> Path | None:
-    """A file that exists."""
+    """Ask for an existing file; None if the dialog was cancelled."""
     name, _ = QFileDialog.getOpenFileName(parent, title, last_folder(session), formats)
     if not name:
         return None
@@ -30,7 +30,7 @@ def ask_file(session: Session, parent: QWidget, title: str, formats: str) -> Pat
 
 
 def ask_folder(session: Session, parent: QWidget, title: str) -> Path | None:
-    """A folder."""
+    """Ask for a folder; None if the dialog was cancelled."""
     name = QFileDialog.getExistingDirectory(parent, title, last_folder(session))
     if not name:
         return None
@@ -39,7 +39,7 @@ def ask_folder(session: Session, parent: QWidget, title: str) -> Path | None:
 
 
 def save_dialog(session: Session, parent: QWidget, title: str, name: str, formats: str) -> QFileDialog:
-    """A question for a file to write, with a name to begin with; to be set up further and executed."""
+    """A dialog for a file to write, with a suggested name. The caller sets it up further and executes it."""
     dialog = QFileDialog(parent, title, last_folder(session), formats)
     dialog.setAcceptMode(QFileDialog.AcceptMode.AcceptSave)
     dialog.selectFile(name)
@@ -48,11 +48,11 @@ def save_dialog(session: Session, parent: QWidget, title: str, name: str, format
 
 
 def last_folder(session: Session) -> str:
-    """Where to begin; Qt's own choice where there is none or it is gone."""
+    """The folder to start in; empty, which leaves it to Qt, if none is remembered or it is gone."""
     folder = session.preferences.folder
     return folder if folder and Path(folder).is_dir() else ""
 
 
 def note_folder(session: Session, folder: Path) -> None:
-    """Begin there the next time."""
+    """Remember the folder for the next dialog."""
     session.prefer(folder=str(folder))

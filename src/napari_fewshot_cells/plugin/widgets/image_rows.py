@@ -1,4 +1,4 @@
-"""The images in play, one row each, and one for each plane of a stack that matters now."""
+"""The rows of the image table: one for each image, and several for a stack if its planes matter."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..layers.plane_source import Count
     from ..session.session import Session
 
-MOST_SUGGESTED = 5  # planes of a stack that get a row because they should be annotated next
+MOST_SUGGESTED = 5  # planes that get a row because they are suggested for annotation
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,13 +31,14 @@ class Row:
     image, plane : Image and PlaneIndex, or None for a file
     path : Path or None
     count : Count or None
-        What is painted on it, as of the last count.
+        What was painted on it at the last count.
     whole_image : bool
-        Whether what is not painted is background.
+        Whether unpainted pixels are background.
     found : int or None
-        Objects of the last prediction.
+        Number of objects in the last prediction.
     score : str or None
-        How well the model that was measured last does on it: left out an IoU, else a share in per cent.
+        Score of the last measured model: an IoU if the image was left out of training, otherwise the
+        agreement in per cent.
     rank : int or None
         Place in the order of what to annotate next.
     """
@@ -54,7 +55,7 @@ class Row:
 
     @property
     def annotated(self) -> str:
-        """How far it is annotated, as short as a column is narrow."""
+        """How far it is annotated, in few characters for a narrow column."""
         if self.path is not None:
             return "not open"
         if self.count is None:
@@ -68,37 +69,37 @@ class Row:
         return self.count is not None and self.count.cells > 0 and self.count.background
 
     @property
-    def told(self) -> str:
-        """All about it, in words."""
+    def description(self) -> str:
+        """Everything about the row in words, for its tooltip."""
         if self.path is not None:
             return f"{self.path}\nClick to open it."
         lines = [self.name]
         if self.count is None:
             lines.append("Nothing is annotated on it.")
         elif self.is_annotated:
-            whole = "the whole image" if self.whole_image else "a part of it, background too"
+            whole = "the whole image" if self.whole_image else "a part of it, with background"
             lines.append(f"Annotated: {self.count.cells} cells; {whole}.")
         else:
-            missing = "paint at least one cell" if self.count.cells == 0 else "background is missing"
+            missing = "paint at least one cell" if self.count.cells == 0 else "paint some background"
             lines.append(f"Partly annotated: {missing}.")
         if self.found is not None:
             lines.append(f"The last prediction found {self.found} cells.")
         if self.score is not None:
-            lines.append(f"Score: {self.score_told}.")
+            lines.append(f"Score: {self.score_in_words}.")
         if self.rank is not None:
-            lines.append(f"Number {self.rank} of what to annotate next.")
+            lines.append(f"Number {self.rank} in the order to annotate next.")
         return "\n".join([*lines, "Click to go there."])
 
     @property
-    def score_told(self) -> str:
-        """The score as what it is."""
+    def score_in_words(self) -> str:
+        """The score and how it was measured."""
         if self.score is not None and self.score.endswith("%"):
             return f"the last model agrees with {self.score} of what is painted on it"
-        return f"an IoU of {self.score}, left out of a short training"
+        return f"an IoU of {self.score}, after a short training without it"
 
 
 def image_rows(session: Session, files: Sequence[Path], ranks: Ranks) -> list[Row]:
-    """A row for each image, annotated plane, plane on show, and plane to annotate next; files come last."""
+    """One row for each shown, annotated or suggested plane of each image, then one for each listed file."""
     counts = {(count.layer, count.plane): count for count in session.tally.counts}
     rows = []
     for image in session.annotations.images:
@@ -130,7 +131,7 @@ def _numbers(plane: PlaneIndex) -> tuple[int, ...]:
 
 
 def _found(result: Labels | None, plane: PlaneIndex) -> int | None:
-    """Objects of the last prediction on a plane; None where there is none."""
+    """Number of objects in the last prediction of a plane; None if there is none."""
     if result is None:
         return None
     noted, table = result.metadata.get(METADATA, {}), result.features

@@ -1,4 +1,4 @@
-"""The table of images: a picture and the name of each, how far it is annotated, and what was found."""
+"""The table of images: thumbnail, name, how far annotated, number of objects found, score."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ from .thumbnails import SIDE, Thumbnails
 if TYPE_CHECKING:
     from .image_rows import Row
 
-MOST_ROWS = 5  # seen at a time
+MOST_ROWS = 5  # visible at a time
 NAME, ANNOTATED, FOUND, SCORE, NEXT = range(5)
 
 _HEADINGS = {
-    NAME: ("Image", "The images in play; a plane of a stack has a row if it is annotated or on show"),
-    ANNOTATED: ("Annotated", "Painted cells. 'partly': cells or background are missing for fine-tuning"),
+    NAME: (
+        "Image",
+        "Open images and listed files. A plane of a stack has a row if it is annotated, shown or suggested",
+    ),
+    ANNOTATED: ("Annotated", "Painted cells. 'partly': fine-tuning still needs a cell or some background"),
     FOUND: ("Found", "Cells that the last prediction found"),
     SCORE: (
         "Score",
-        "How well the last model does on it: IoU if it was left out, else what it agrees with",
+        "Of the last model: IoU if the image was left out of training, else agreement with what you painted",
     ),
-    NEXT: ("Next", "Place in the order of what to annotate next"),
+    NEXT: ("Next", "Order in which to annotate next"),
 }
 _NOWHERE = QModelIndex()
 Index = QModelIndex | QPersistentModelIndex
@@ -34,11 +37,11 @@ _WIDTHS = {
     FOUND: 50,
     SCORE: 46,
     NEXT: 40,
-}  # px: fixed, so that rows may come and go without a new layout
+}  # px: fixed, so that new rows need no new layout
 
 
 class ImageModel(QAbstractTableModel):
-    """Rows as Qt sees them."""
+    """The Qt model of the image table."""
 
     def __init__(self, thumbnails: Thumbnails, parent: Any = None) -> None:
         super().__init__(parent)
@@ -47,7 +50,7 @@ class ImageModel(QAbstractTableModel):
         thumbnails.made.connect(self._on_picture)
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Take other rows; where they are as many, the view stays as it is."""
+        """Replace the rows. If their number stays the same, the view keeps its state."""
         if len(rows) == len(self.rows):
             self.rows = list(rows)
             self._changed()
@@ -65,7 +68,7 @@ class ImageModel(QAbstractTableModel):
     def data(self, index: Index, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         row, column = self.rows[index.row()], index.column()
         if role == Qt.ItemDataRole.ToolTipRole:
-            return row.told
+            return row.description
         if role == Qt.ItemDataRole.DecorationRole and column == NAME and row.image is not None:
             return None if row.plane is None else self._thumbnails.of(row.image, row.plane)
         if role == Qt.ItemDataRole.TextAlignmentRole and column != NAME:
@@ -95,7 +98,7 @@ class ImageModel(QAbstractTableModel):
 
 
 class ImageTable(QTableView):
-    """At most `MOST_ROWS` rows high, as wide as the panel."""
+    """A table at most `MOST_ROWS` rows high and as wide as the panel."""
 
     chosen = Signal(object)
 
@@ -106,7 +109,7 @@ class ImageTable(QTableView):
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # the number of a plane is at the end
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # a plane's number is at the end of the name
         self.setWordWrap(False)
         self.setShowGrid(False)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -120,16 +123,16 @@ class ImageTable(QTableView):
         header.setSectionResizeMode(NAME, QHeaderView.ResizeMode.Stretch)
         for column, width in _WIDTHS.items():
             header.resizeSection(column, width)
-        self.setToolTip("The images in play; click a row to see its image")
+        self.setToolTip("Open images and listed files; click a row to see its image")
         self.clicked.connect(self._on_clicked)
 
     @property
     def rows(self) -> list[Row]:
-        """What is shown."""
+        """The rows that are shown."""
         return self._model.rows
 
     def show_rows(self, rows: Sequence[Row], current: int | None) -> None:
-        """Show rows, and which of them is in view."""
+        """Show rows; select the row `current`, or none."""
         others = len(rows) != len(self.rows)
         self._model.show(rows)
         self.setColumnHidden(NEXT, all(row.rank is None for row in rows))

@@ -1,4 +1,4 @@
-"""The loss of a fine-tuning, step by step, while it runs."""
+"""The loss curve of a running fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ _HEIGHT = 80  # px
 
 
 class LossCurve(pyqtgraph.PlotWidget):  # type: ignore[misc]
-    """Training loss against steps; hidden until there is something to see.
+    """Training loss against step; hidden until the first point.
 
     Attributes
     ----------
     steps, losses : list
-        What is drawn.
+        The points of the curve.
     """
 
     def __init__(self) -> None:
@@ -25,15 +25,15 @@ class LossCurve(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self.losses: list[float] = []
         self._line = self.plot()
         for side in ("left", "bottom"):
-            self.getAxis(side).enableAutoSIPrefix(False)  # 0.04, not 40 "×0.001"
+            self.getAxis(side).enableAutoSIPrefix(False)  # show 0.04, not 40 with "×0.001"
         self.setLimits(yMin=0)
         self.setMouseEnabled(x=False, y=False)  # the wheel scrolls the panel
         self.hideButtons()
         self.setFixedHeight(_HEIGHT)
-        self.setToolTip("Training loss on what is painted; when it falls no more, stop and keep")
+        self.setToolTip("Training loss on what you painted. If it no longer falls, press Stop and keep.")
         self.hide()
 
-    def dress(self, colours: Colours) -> None:
+    def set_colours(self, colours: Colours) -> None:
         """Draw in the colours of a theme."""
         self._line.setPen(pyqtgraph.mkPen(colours.line, width=2))
         for side in ("left", "bottom"):
@@ -42,20 +42,20 @@ class LossCurve(pyqtgraph.PlotWidget):  # type: ignore[misc]
         self.getAxis("left").setLabel("loss", color=colours.hint)
 
     def begin(self) -> None:
-        """Forget the last training."""
+        """Remove the curve of the last training."""
         self.steps, self.losses = [], []
         self._line.setData([], [])
         self.hide()
 
     def add(self, step: int, loss: float) -> None:
-        """One more step."""
+        """Add a point."""
         self.steps.append(step)
         self.losses.append(loss)
         self._line.setData(self.steps, self.losses)
         self.show()
 
     def changeEvent(self, event: QEvent) -> None:
-        """As Qt's; another theme has another ground, of which the plot keeps a picture."""
+        """As Qt's; a new theme has a new background, and the plot caches the old one."""
         super().changeEvent(event)
         if event.type() == QEvent.Type.StyleChange:
             self.resetCachedContent()

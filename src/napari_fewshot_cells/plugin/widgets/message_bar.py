@@ -1,4 +1,4 @@
-"""One message at a time, at the foot of the panel."""
+"""The message bar at the bottom of the panel: one message at a time."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COLOURS = {INFO: "#4d79c7", DONE: "#3a9d5d", WARNING: "#c98a1b", ERROR: "#c8443
 _EDGE = 4  # px
 
 
-def tell_fault(bar: MessageBar, error: Exception) -> None:
-    """Say that there is a fault of ours, and hand it to napari with its trace."""
+def report_fault(bar: MessageBar, error: Exception) -> None:
+    """Show an unexpected error in the bar, and pass it with its traceback to napari."""
     bar.say(ERROR, f"Unexpected error: {type(error).__name__}: {error}")
     notification_manager.receive_error(type(error), error, error.__traceback__)
 
 
 class MessageBar(QFrame):
-    """An icon and a text on a coloured edge; hidden while there is nothing to say."""
+    """An icon and a text beside a coloured edge; hidden while there is no message."""
 
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -45,11 +45,11 @@ class MessageBar(QFrame):
 
     @property
     def text(self) -> str:
-        """What it says now."""
+        """The shown message."""
         return self._text.text()
 
     def say(self, kind: str, text: str) -> None:
-        """Show a message in place of the last one; no text hides the bar."""
+        """Replace the message; an empty text hides the bar."""
         self.kind = kind
         self._icon.setPixmap(self.style().standardIcon(_ICONS[kind]).pixmap(16, 16))
         self._text.setText(text)
@@ -57,12 +57,12 @@ class MessageBar(QFrame):
         self.setVisible(bool(text))
 
     def take_back(self, text: str) -> None:
-        """Hide a message, if it is still the one that is shown."""
+        """Hide a message if it is still shown."""
         if text == self.text:
             self.say(self.kind, "")
 
     def paintEvent(self, event: QPaintEvent) -> None:
-        """Draw ground and edge; a style sheet would be slow to change (60 ms) and block the window."""
+        """Draw background and edge. Changing a style sheet instead would block the GUI thread for 60 ms."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(128, 128, 128, 40))
         painter.fillRect(0, 0, _EDGE, self.height(), QColor(_COLOURS[self.kind]))

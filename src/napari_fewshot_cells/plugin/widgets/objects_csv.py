@@ -1,4 +1,4 @@
-"""Measurements as a file that spreadsheets read."""
+"""The table of objects as a CSV file for spreadsheets."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ if TYPE_CHECKING:
 
 
 def file_name(layer_name: str) -> str:
-    """A name to suggest for a layer's table, free of characters that some system forbids."""
+    """A suggested file name for a layer's table, without characters that some systems forbid."""
     return re.sub(r'[\s\x00-\x1f\x7f/\\:*?"<>|]+', " ", layer_name).strip() + ".csv"
 
 
 def save_csv(table: pd.DataFrame, path: Path) -> None:
-    """Write a features table as a whole or not at all.
+    """Write a features table, the whole file or nothing.
 
     Raises
     ------
     DataError
-        The path cannot be written; what was there stays.
+        The path cannot be written. An existing file stays as it was.
     """
     from ...base.atomic_files import write_atomically
 
-    # with a byte order mark: without it Excel spoils the µ of the units
+    # with a byte order mark: without it Excel garbles the µ of the units
     content = table.rename(columns={"index": "object"}).to_csv(index=False).encode("utf-8-sig")
     try:
         write_atomically(path, content)

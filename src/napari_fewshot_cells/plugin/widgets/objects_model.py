@@ -1,4 +1,4 @@
-"""A result's measurements as Qt sees them: rows that sort as numbers."""
+"""The Qt model of the table of objects; columns sort as numbers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _NOWHERE = QModelIndex()
 Index = QModelIndex | QPersistentModelIndex
 
 
-class TableModel(QAbstractTableModel):
-    """One row an object. Sorting is done on the columns, not cell by cell: it must not stop the window."""
+class ObjectsModel(QAbstractTableModel):
+    """One row for each object. NumPy sorts whole columns, so that sorting does not block the GUI thread."""
 
     def __init__(self, parent: Any = None) -> None:
         super().__init__(parent)
@@ -24,7 +24,7 @@ class TableModel(QAbstractTableModel):
         self._sorted: tuple[int, Qt.SortOrder] = (0, Qt.SortOrder.AscendingOrder)
 
     def show(self, table: pd.DataFrame | None) -> None:
-        """Take the rows of a features table, or none; the order that was chosen stays."""
+        """Show the rows of a features table, or none. The chosen order stays."""
         self.beginResetModel()
         self._columns = [] if table is None else [str(name) for name in table.columns]
         self._values = [] if table is None else [table[name].to_numpy() for name in table.columns]
@@ -32,18 +32,18 @@ class TableModel(QAbstractTableModel):
         self.endResetModel()
 
     def label(self, row: int) -> int:
-        """Of the object in a row."""
+        """Label of the object in a row."""
         return int(self._values[self._columns.index("index")][row])
 
     def row_of(self, label: int) -> int | None:
-        """Where an object is now; None if it is not in the table."""
+        """Present row of an object; None if it is not in the table."""
         if "index" not in self._columns:
             return None
         found = np.flatnonzero(self._values[self._columns.index("index")] == label)
         return int(found[0]) if len(found) else None
 
     def place(self, row: int) -> dict[str, int]:
-        """The ``plane-k`` columns of a row: axis to number."""
+        """The ``plane-k`` columns of a row: column name to index on that axis."""
         return {
             name: int(values[row])
             for name, values in zip(self._columns, self._values, strict=True)

@@ -1,4 +1,4 @@
-"""The table of objects: a click on a row shows the object, one on an object finds its row."""
+"""The table of objects: clicking a row shows its object, clicking an object selects its row."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ..session.session import Session
 from .controls import set_enabled
 from .file_dialogs import save_dialog
 from .objects_csv import file_name, save_csv
-from .objects_model import TableModel
+from .objects_model import ObjectsModel
 
 if TYPE_CHECKING:
     from napari.layers import Labels
@@ -36,7 +36,7 @@ _ROW = 22  # px
 class ObjectsTable(QWidget):
     """Measurements of the chosen image's objects.
 
-    napari's own features table takes row numbers for labels and does not move the view, so it cannot serve.
+    napari's own features table does not do: it treats row numbers as labels and does not move the view.
     """
 
     refused = Signal(str)
@@ -47,7 +47,7 @@ class ObjectsTable(QWidget):
         self.closed = False
         self._session, self._refiner = session, refiner
         self._layer: Labels | None = None
-        self.model = TableModel(self)
+        self.model = ObjectsModel(self)
         self.view = QTableView()
         self.view.setModel(self.model)
         self.view.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -55,10 +55,10 @@ class ObjectsTable(QWidget):
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.view.setSortingEnabled(True)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        self.view.setToolTip("Click a row to see its object, an object to find its row, a heading to sort")
+        self.view.setToolTip("Click a row to see its object, an object to find its row, or a heading to sort")
         self.view.verticalHeader().hide()
         self.view.verticalHeader().setDefaultSectionSize(_ROW)
-        self.view.horizontalHeader().setResizeContentsPrecision(0)  # looks at the rows on show only
+        self.view.horizontalHeader().setResizeContentsPrecision(0)  # measures visible rows only
         self.view.clicked.connect(self._on_row)
         self.title = QLabel()
         self.save_button = QPushButton("Save as CSV…")
@@ -78,21 +78,21 @@ class ObjectsTable(QWidget):
 
     @Slot()
     def refresh(self) -> None:
-        """Show the result of the image that is chosen now."""
+        """Show the result of the chosen image."""
         layer = self._session.results.of(self._session.image)
         if layer is not self._layer:
             self._follow(layer)
         count = self.model.rowCount()
         self.title.setText("No result to show." if layer is None else f"{count} objects in '{layer.name}'")
-        waiting = "Measuring: wait a moment." if self._refiner.unfinished else None
+        waiting = "Wait a moment: the objects are being measured." if self._refiner.unfinished else None
         set_enabled(
             self.save_button,
             self._refiner.reason_no_table() or waiting,
-            "Write all rows and columns to a file that spreadsheets read",
+            "Write all rows and columns to a file for spreadsheets",
         )
 
     def close_table(self) -> None:
-        """Let go of viewer and layer; closing twice is fine."""
+        """Disconnect from viewer and layer; closing twice is fine."""
         if self.closed:
             return
         self.closed = True
@@ -102,7 +102,7 @@ class ObjectsTable(QWidget):
         self._session.viewer.mouse_drag_callbacks.remove(self._on_mouse)
 
     def event(self, event: QEvent) -> bool:
-        """As Qt's; a table that is taken out of its dock has been closed."""
+        """As Qt's; a table without a parent was removed from its dock, so close it."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self.close_table()
         return super().event(event)
@@ -141,7 +141,7 @@ class ObjectsTable(QWidget):
         layer.selected_label = label
 
     def _go_to(self, layer: Labels, point: list[float]) -> None:
-        """Bring a point of the layer to the middle of the view."""
+        """Centre the view on a point of the layer."""
         viewer = self._session.viewer
         world = np.asarray(layer.data_to_world(point))
         offset = viewer.dims.ndim - len(world)
@@ -163,7 +163,7 @@ class ObjectsTable(QWidget):
             self.view.selectRow(row)  # scrolls to it
 
     def _on_mouse(self, viewer: Any, event: Any) -> Generator[None, None, None]:
-        """A click, which is a press and a release without a move, selects the row of what is there."""
+        """Select the row of the clicked object. A click is a press and a release without a move between."""
         yield
         if event.type != "mouse_release":
             return
@@ -174,7 +174,9 @@ class ObjectsTable(QWidget):
                 dims_displayed=event.dims_displayed,
                 world=True,
             )
-            if label and not isinstance(label, tuple):  # a tuple is a pyramid's; a result is none
+            if label and not isinstance(
+                label, tuple
+            ):  # only a multiscale layer gives a tuple; a result has one scale
                 self._select(int(label))
 
     # --- the file
@@ -186,14 +188,14 @@ class ObjectsTable(QWidget):
         name, title = file_name(self._layer.name), "Save the table of objects"
         dialog = save_dialog(
             self._session, self, title, name, "Table (*.csv)"
-        )  # it asks before it overwrites
-        dialog.setDefaultSuffix("csv")  # before it looks whether the file exists
+        )  # Qt asks before it overwrites a file
+        dialog.setDefaultSuffix("csv")  # so that Qt checks the full name for an existing file
         if not dialog.exec():
             return
         self.write(Path(dialog.selectedFiles()[0]))
 
     def write(self, path: Path) -> None:
-        """Write the table; what keeps it from being written is told by `refused`."""
+        """Write the table; emit `saved`, or `refused` with the reason."""
         if self._layer is None:  # the image was closed while the file was chosen
             self.refused.emit("There is no result to save any more.")
             return
@@ -202,4 +204,4 @@ class ObjectsTable(QWidget):
         except DataError as error:
             self.refused.emit(str(error))
         else:
-            self.saved.emit(f"The table is saved as '{path}'.")
+            self.saved.emit(f"Saved the table as '{path}'.")

@@ -1,4 +1,4 @@
-"""Colours of ours that follow napari's theme: readable on light and on dark ground."""
+"""Our own colours, adapted to napari's theme so that they are readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from napari.utils.theme import get_theme
 from qtpy.QtGui import QColor
 
 READABLE = 4.5
-"""Contrast of small text on its ground that the WCAG ask for (AA)."""
+"""Contrast of small text on its background that WCAG AA requires."""
 
 _DONE, _WARNING, _ERROR, _LINE = "#3a9d5d", "#c98a1b", "#c8443c", "#4482e0"
-_HINT_CONTRAST = 5.0  # small print: weaker than text, which has 13 and more, and still easy to read
+_HINT_CONTRAST = 5.0  # small print: weaker than text (13 and more), but easy to read
 
 
 @dataclass(frozen=True)
 class Colours:
-    """As ``#rrggbb``: text and its ground as in napari; small print; what went well or not; lines."""
+    """Colours as ``#rrggbb``: napari's text and background, small print, three kinds of message, lines."""
 
     text: str
     ground: str
@@ -29,7 +29,7 @@ class Colours:
 
 
 def colours_of(theme: str) -> Colours:
-    """The colours for a theme of napari's, also one that somebody has made."""
+    """The colours for a napari theme, including custom themes."""
     napari = get_theme(theme)
     text, ground, table = (
         QColor(*colour.as_rgb_tuple(alpha=False)).name()
@@ -47,7 +47,7 @@ def colours_of(theme: str) -> Colours:
 
 
 def style_sheet(colours: Colours) -> str:
-    """For the panel and its dialogs."""
+    """The style sheet of the panel and its dialogs."""
     return f"""
 QLabel#hint, QPushButton#subheading {{ color: {colours.hint}; }}
 QLabel#guide {{ background: rgba(68, 130, 224, 50); border-radius: 4px; }}
@@ -66,14 +66,14 @@ QPushButton#primary:disabled {{ background: rgba(128, 128, 128, 50); color: {col
 
 
 def contrast(one: str, other: str) -> float:
-    """Contrast of two colours as the WCAG define it: 1 for the same, 21 for black and white."""
+    """WCAG contrast of two colours: 1 for equal colours, 21 for black and white."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)
 
 
 @lru_cache
 def readable(colour: str, ground: str, text: str, least: float = READABLE) -> str:
-    """A colour as it is, or moved towards that of the text as far as it must to be read on a ground."""
+    """The colour, moved towards the text colour only as far as its contrast to the ground requires."""
     steps = (_between(colour, text, part / 20) for part in range(20))
     return next((step for step in steps if contrast(step, ground) >= least), text)
 

@@ -1,4 +1,4 @@
-"""Small pictures of image planes, made in a thread and kept."""
+"""Thumbnails of image planes, made in a thread and cached."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _Key = tuple["Image", PlaneIndex]
 
 
 def thumbnail(source: Source) -> NDArray[np.uint8]:
-    """A plane of at most `SIDE` px a side, (h, w) or, for an image in colour, (h, w, 3)."""
+    """A plane reduced to at most `SIDE` px a side: (h, w), or (h, w, 3) for an RGB image."""
     sides = [size for size, number in zip(source.grid, source.plane, strict=True) if number is None]
     values = source.values(step=max(1, -(-max(sides) // SIDE))).astype(np.float32)
     if values.ndim == 3:
@@ -38,14 +38,14 @@ def thumbnail(source: Source) -> NDArray[np.uint8]:
 
 
 class Thumbnails(QObject):
-    """One at a time, for those rows that are looked at.
+    """Makes thumbnails one at a time, for the visible rows only.
 
     Signals
     -------
     made
-        There is one more.
-    failed
-        With the exception.
+        One more thumbnail is ready.
+    failed : Exception
+        An unexpected error.
     """
 
     made = Signal()
@@ -59,7 +59,7 @@ class Thumbnails(QObject):
         self._worker: Any = None
 
     def of(self, image: Image, plane: PlaneIndex) -> QPixmap | None:
-        """The picture of a plane, if it has been made; else it will be. Other data, another picture."""
+        """The thumbnail of a plane; None, and it will be made, if there is none. New data get a new one."""
         key, origin = (image, plane), (id(pixels_of(image)), channels_of(image))
         made_of, picture = self._kept.get(key, (None, None))
         if made_of != origin:
@@ -69,7 +69,7 @@ class Thumbnails(QObject):
         return picture
 
     def tidy(self) -> None:
-        """Forget images that are gone."""
+        """Drop thumbnails of removed images."""
         there = self._session.annotations.images
         self._kept = {key: made for key, made in self._kept.items() if key[0] in there}
 
@@ -79,7 +79,7 @@ class Thumbnails(QObject):
             return
         image, plane = key = self._wanted.pop(0)
         shown = source_on_show(image, self._session.viewer.dims)
-        if not fits(plane, shown.plane, shown.grid):  # its data have another shape now: the plane is no more
+        if not fits(plane, shown.plane, shown.grid):  # the data changed shape: the plane is gone
             self._go_on()
             return
         source = replace(shown, plane=plane)
@@ -109,4 +109,4 @@ def _to_pixmap(pixels: NDArray[np.uint8]) -> QPixmap:
     height, width = pixels.shape[:2]
     form = QImage.Format.Format_RGB888 if pixels.ndim == 3 else QImage.Format.Format_Grayscale8
     image = QImage(pixels.tobytes(), width, height, pixels.strides[0], form)
-    return QPixmap.fromImage(image)  # copies
+    return QPixmap.fromImage(image)  # copies the pixels
