@@ -27,7 +27,7 @@ def save(panel: Any, qtbot: Any, folder: Path) -> None:
 
 
 def open_project(panel: Any, qtbot: Any, folder: Path) -> None:
-    panel.restoring.open(folder)
+    panel.project_opener.open(folder)
     qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)
 
 

@@ -137,7 +137,7 @@ def test_previews_take_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch, step
     # the first one's cost is not known beforehand
     assert max(0, len(shown) - 1) * cost <= 0.1 * clock.now
     assert clock.now <= 200 * step * 1.12 + cost
-    assert all(later - sooner >= preview_job.EVERY for sooner, later in pairwise(shown))
+    assert all(later - sooner >= preview_job.INTERVAL for sooner, later in pairwise(shown))
     if cost < step:
         assert len(shown) >= 5
 

@@ -97,7 +97,7 @@ def test_a_slider_that_is_dragged_is_written_once_and_not_in_the_windows_thread(
     for size in range(20, 40):
         panel.session.annotation.layer.brush_size = size
     assert written == []
-    qtbot.waitUntil(lambda: panel.settings._kept.brush_size == 39, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: panel.preference_sync._kept.brush_size == 39, timeout=PATIENCE)
     ((now, thread),) = written
     assert now.brush_size == 39
     assert thread is not main_thread()

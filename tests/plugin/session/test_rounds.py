@@ -409,8 +409,8 @@ def previewed(annotated_image: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch)
     """A training without end whose preview is on show: viewer, panel, layer."""
 
     def begun(**options: Any) -> Any:
-        monkeypatch.setattr(preview_job, "EVERY", 0.2)
-        monkeypatch.setattr(preview_job, "SHARE", 0.5)
+        monkeypatch.setattr(preview_job, "INTERVAL", 0.2)
+        monkeypatch.setattr(preview_job, "TIME_SHARE", 0.5)
         viewer, panel = annotated_image(LONG, **options)
         panel.finetune_box.preview_check.click()
         click(qtbot, panel.fine_tune_button)
@@ -500,8 +500,8 @@ def test_a_preview_goes_with_the_panel(previewed: Any, qtbot: Any, close: str) -
 def test_without_the_check_mark_there_is_no_preview(
     annotated_image: Any, qtbot: Any, wait_idle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preview_job, "EVERY", 0.1)
-    monkeypatch.setattr(preview_job, "SHARE", 0.9)
+    monkeypatch.setattr(preview_job, "INTERVAL", 0.1)
+    monkeypatch.setattr(preview_job, "TIME_SHARE", 0.9)
     viewer, panel = annotated_image(LONG)
     assert not panel.session.preview
     click(qtbot, panel.fine_tune_button)

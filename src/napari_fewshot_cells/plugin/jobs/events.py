@@ -40,7 +40,7 @@ class Trained:
     sources : tuple of Source
         The planes of its shots.
     recipe : Recipe or None
-    before : Before or None
+    comparison : Comparison or None
         The model that was in use until now.
     """
 
@@ -50,11 +50,11 @@ class Trained:
     support: SupportSet
     sources: tuple[Source, ...]
     recipe: Recipe | None = None
-    before: Before | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
+class Comparison:
     """The model that was in use, and how far it and the new one agree with what is annotated now."""
 
     entry: ModelEntry

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...base.errors import FewShotError, ImageError, ModelError
 from ...base.progress import Progress, relay
 from ...base.version import __version__
-from .events import Before, Job, JobEvent, Predicting, Scored, Skipped, Trained
+from .events import Comparison, Job, JobEvent, Predicting, Scored, Skipped, Trained
 from .predictions import ObjectSettings, Prediction, make_objects, measured
 from .preview_job import View, with_previews
 
@@ -32,13 +32,13 @@ def fine_tune_job(
     recipe: Recipe | None = None,
     stop: Callable[[], bool] | None = None,
     settings: ObjectSettings = ObjectSettings(),  # noqa: B008
-    before: ModelEntry | None = None,
+    previous: ModelEntry | None = None,
     view: Callable[[], View | None] = lambda: None,
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
 
     `stop` is asked after each step: True ends the training and keeps what it has learnt. `view` says what is
-    to be previewed. The new model is compared with the one of `before`.
+    to be previewed. The new model is compared with the one of `previous`.
 
     Raises
     ------
@@ -69,26 +69,28 @@ def fine_tune_job(
         entry = save_model(model, name)
     except OSError as error:
         raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
-    compared = None if before is None else (yield from _compared(before, model, support))
+    compared = None if previous is None else (yield from _compared(previous, model, support))
     yield Trained(entry, model.card, start, support, tuple(sources), recipe, compared)
-    if current is not None and not any(_same(current, source) for source in sources):
+    if current is not None and not any(_same_plane(current, source) for source in sources):
         sources.insert(0, current)
     yield from predict_job(entry, sources, settings, stop_at_bad_image=False)
 
 
 def _compared(
-    before: ModelEntry, model: Model, support: SupportSet
-) -> Generator[JobEvent, None, Before | None]:
+    previous: ModelEntry, model: Model, support: SupportSet
+) -> Generator[JobEvent, None, Comparison | None]:
     from ...finetune.scoring import agreement, annotated_windows
     from ...models.model_file import read_model
 
     try:
         windows = annotated_windows(support, model.card.factor)
-        old = read_model(before.path)
-        told = yield from agreement(old, support, windows=windows)
-        return Before(before, old.card, told, (yield from agreement(model, support, windows=windows)))
+        old = read_model(previous.path)
+        old_agreement = yield from agreement(old, support, windows=windows)
+        return Comparison(
+            previous, old.card, old_agreement, (yield from agreement(model, support, windows=windows))
+        )
     except FewShotError as error:
-        yield Skipped(f"The new model could not be compared with '{before.name}': {error}")
+        yield Skipped(f"The new model could not be compared with '{previous.name}': {error}")
         return None
 
 
@@ -116,19 +118,21 @@ def predict_job(
         stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
         yield Predicting(source)
         probability = yield from relay(predict_steps(model, plane), partial(replace, stage=stage))
-        prediction = Prediction(source, probability, model.card.diameter, {**provenance, **_seen(source)})
+        prediction = Prediction(
+            source, probability, model.card.diameter, {**provenance, **_channel_note(source)}
+        )
         yield prediction
         result, _ = make_objects(prediction, settings)
         yield measured(result)
 
 
-def _same(one: Source, other: Source) -> bool:
+def _same_plane(one: Source, other: Source) -> bool:
     return one.layer == other.layer and one.plane == other.plane
 
 
-def _seen(source: Source) -> dict[str, str]:
+def _channel_note(source: Source) -> dict[str, str]:
     """What of the channels was shown to the network; the weights of a mix are the model's."""
-    return {} if source.channels is None else {"channel": source.channels.told}
+    return {} if source.channels is None else {"channel": source.channels.description}
 
 
 def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:

@@ -50,7 +50,7 @@ class ObjectSettings:
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
+class SplitForeground:
     """A foreground that has been split: kept for the next time, in which it is often the same."""
 
     foreground: NDArray[np.bool_]
@@ -59,24 +59,24 @@ class Parts:
 
 
 def make_objects(
-    prediction: Prediction, settings: ObjectSettings, before: Parts | None = None
-) -> tuple[PlaneResult, Parts]:
+    prediction: Prediction, settings: ObjectSettings, previous: SplitForeground | None = None
+) -> tuple[PlaneResult, SplitForeground]:
     """Instances of a plane, as `instances.label_instances` finds them, numbered but not yet measured.
 
-    Only what differs from the parts of `before` is computed. It touches no layer: fit for any thread.
+    Only what differs from the split of `previous` is computed. It touches no layer: fit for any thread.
     """
     from ...prediction.instances import drop_small, fill_holes, split_objects
     from ..layers.plane_source import PlaneResult
 
     diameter = prediction.diameter
     foreground = fill_holes(prediction.probability > settings.threshold, settings.max_hole)
-    if before and before.diameter == diameter and np.array_equal(before.foreground, foreground):
-        parts = before
+    if previous and previous.diameter == diameter and np.array_equal(previous.foreground, foreground):
+        split = previous
     else:
-        parts = Parts(foreground, diameter, split_objects(foreground, diameter))
-    labels = drop_small(parts.labels, settings.smallest(diameter))
+        split = SplitForeground(foreground, diameter, split_objects(foreground, diameter))
+    labels = drop_small(split.labels, settings.smallest(diameter))
     table = {"index": np.arange(1, labels.max() + 1)}
-    return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), parts
+    return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), split
 
 
 def measured(result: PlaneResult) -> PlaneResult:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from ...data.plane import Plane
     from ...models.model import Model
 
-SHARE = 0.10
+TIME_SHARE = 0.10
 """Of the time since the training began, the most that goes to previews; of the processor's time too, so that
 the share holds where other work takes turns with it."""
 
-EVERY = 1.5  # s between two previews at least
-SIDE = 384  # px at the network's scale, the most of a view that is predicted
-LARGEST = 4096**2  # px of a plane that is normalised as a whole for a view of it
+INTERVAL = 1.5  # s between two previews at least
+MOST_SIDE = 384  # px at the network's scale, the most of a view that is predicted
+LARGEST_PLANE = 4096**2  # px of a plane that is normalised as a whole for a view of it
 
 Part = tuple[slice, slice]
 
@@ -79,14 +79,16 @@ def with_previews(
             now = _clocks()
             yield step
             expected = 2 * (now - begun) if cost is None else cost  # before the first: about two steps
-            affordable = (spent + expected <= SHARE * (now - started)).all() and now[0] - last[0] >= EVERY
+            affordable = (spent + expected <= TIME_SHARE * (now - started)).all() and now[0] - last[
+                0
+            ] >= INTERVAL
             if step.stage != "fine-tuning" or not affordable or (step.remaining or 0) < expected[0]:
                 continue
             wanted = view()
             if wanted is None:
                 continue
             copied = copies[-1]()
-            source = _same(wanted.source, read) or wanted.source
+            source = _same_plane(wanted.source, read) or wanted.source
             reading = _clocks()
             if source not in read:
                 read = {source: _normalised(source, copied, shots)}  # one plane: they may be large
@@ -105,7 +107,7 @@ def _clocks() -> NDArray[np.float64]:
     return np.array([time.perf_counter(), time.thread_time()])
 
 
-def _same(source: Source, known: Mapping[Source, object]) -> Source | None:
+def _same_plane(source: Source, known: Mapping[Source, object]) -> Source | None:
     return next((k for k in known if k.layer == source.layer and k.plane == source.plane), None)
 
 
@@ -114,9 +116,9 @@ def _normalised(source: Source, model: Model, shots: Mapping[Source, Plane]) -> 
     from ...data.channel_mix import mixed
     from ...data.plane import normalise
 
-    shot = _same(source, shots)
+    shot = _same_plane(source, shots)
     size = np.prod([side for side, number in zip(source.grid, source.plane, strict=True) if number is None])
-    if size > LARGEST or (shot is None and not isinstance(source.array, np.ndarray)):
+    if size > LARGEST_PLANE or (shot is None and not isinstance(source.array, np.ndarray)):
         return None
     try:
         plane = source.read() if shot is None else shots[shot]
@@ -128,7 +130,7 @@ def _normalised(source: Source, model: Model, shots: Mapping[Source, Plane]) -> 
 def _predicted(model: Model, image: NDArray[np.float32], view: View) -> Preview:
     from ...prediction.probability import predict_window
 
-    most = max(1, int(SIDE / model.card.factor))
+    most = max(1, int(MOST_SIDE / model.card.factor))
     rows, columns = (_middle(part, most, side) for part, side in zip(view.part, image.shape, strict=True))
     return Preview(view.source, (rows, columns), predict_window(model, image, (rows, columns)))
 

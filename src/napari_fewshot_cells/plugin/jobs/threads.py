@@ -16,7 +16,7 @@ MOST_FUNCTIONS = 32  # at once: none waits for the long ones, such as saving a p
 _started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
 
 
-def _ending() -> QThreadPool:
+def _new_pool() -> QThreadPool:
     """Threads that end with their work.
 
     Each thread that used PyTorch owns an OpenMP team, and Qt's own pool keeps a thread half a minute after
@@ -29,15 +29,15 @@ def _ending() -> QThreadPool:
 
 
 @lru_cache(maxsize=1)
-def for_jobs() -> QThreadPool:
+def job_pool() -> QThreadPool:
     """Threads of single jobs."""
-    return _ending()
+    return _new_pool()
 
 
 @lru_cache(maxsize=1)
-def _for_functions() -> QThreadPool:
+def _function_pool() -> QThreadPool:
     """Threads of `run_function`; what they write when napari quits is written to its end."""
-    pool = _ending()
+    pool = _new_pool()
     pool.setMaxThreadCount(MOST_FUNCTIONS)
     application = QCoreApplication.instance()
     if application is not None:
@@ -46,7 +46,7 @@ def _for_functions() -> QThreadPool:
 
 
 @lru_cache(maxsize=1)
-def for_rounds() -> QThreadPool:
+def round_pool() -> QThreadPool:
     """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
     pool = QThreadPool()
     pool.setMaxThreadCount(1)
@@ -81,9 +81,9 @@ def run_function(
     WorkerBase
         For `stop_functions`; nobody needs to keep it for any other reason.
     """
-    told: dict[str, Any] = {"returned": then, "errored": failed}
-    worker = new_worker(function, *args, _connect=told, **kwargs)
-    start(worker, _for_functions())
+    callbacks: dict[str, Any] = {"returned": then, "errored": failed}
+    worker = new_worker(function, *args, _connect=callbacks, **kwargs)
+    start(worker, _function_pool())
     return worker
 
 

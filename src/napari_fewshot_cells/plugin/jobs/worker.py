@@ -18,10 +18,12 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from ...base.errors import FewShotError
 from ...base.progress import Progress
 from ..layers.add_layer import FRAME
-from .threads import for_jobs, for_rounds, new_worker, start, wait_for
+from .threads import job_pool, new_worker, round_pool, start, wait_for
 
 LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
-BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
+BUNDLE_INTERVAL = (
+    0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
+)
 WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
 
 AnyJob = Generator[object, None, None]
@@ -83,7 +85,7 @@ def _bundled(events: Iterable[object]) -> Iterator[tuple[object, ...]]:
         held.append(event)
         if isinstance(event, Progress):
             now = time.monotonic()
-            if event.stage == stage and event.done < event.total and now - handed < BETWEEN:
+            if event.stage == stage and event.done < event.total and now - handed < BUNDLE_INTERVAL:
                 continue
             stage, handed = event.stage, now
         yield tuple(held)
@@ -110,7 +112,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
-        self._pool = for_rounds() if takes_turns else for_jobs()
+        self._pool = round_pool() if takes_turns else job_pool()
         if takes_turns:
             _turn_takers.add(self)
         self._worker: Any = None

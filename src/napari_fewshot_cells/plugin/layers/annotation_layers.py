@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ...base.errors import AnnotationError
-from .metadata import ANNOTATION_OF, METADATA, WHOLE_IMAGE, is_ours
+from .metadata import ANNOTATION_OF, METADATA, WHOLE_IMAGE, is_temporary
 from .planes import PlaneIndex, current_plane, geometry_of, grid_of
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Annotations:
     def labels(self) -> list[Labels]:
         """The viewer's labels layers, in its order, but for those that hold nothing of the user's."""
         layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
-        return [layer for layer in layers if not is_ours(layer)]
+        return [layer for layer in layers if not is_temporary(layer)]
 
     def of(self, image: Image | None) -> Annotation | None:
         """The annotation of an image."""
@@ -168,14 +168,14 @@ class Annotations:
 
     def _on_inserted(self, event: Event) -> None:
         event.value.events.name.connect(self._on_renamed)
-        if not is_ours(event.value):
+        if not is_temporary(event.value):
             self._link_named()
             self.changed.emit()
 
     def _on_removed(self, event: Event) -> None:
         layer = event.value
         layer.events.name.disconnect(self._on_renamed)
-        if is_ours(layer):
+        if is_temporary(layer):
             return
         for image, annotation in tuple(self._of.items()):
             if layer in (image, annotation.layer):

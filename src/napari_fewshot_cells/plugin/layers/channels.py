@@ -35,7 +35,7 @@ class Channels:
     chosen: int | None = None
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """What is to be seen, in words."""
         return BEST_MIX if self.chosen is None else self.names[self.chosen]
 

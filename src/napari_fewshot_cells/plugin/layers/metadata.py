@@ -29,7 +29,7 @@ def is_preview(layer: Layer) -> bool:
     return PREVIEW in layer.metadata.get(METADATA, {})
 
 
-def is_ours(layer: Layer) -> bool:
+def is_temporary(layer: Layer) -> bool:
     """Whether a layer holds nothing of the user's: a preview, or the place of a result that is to come."""
     return is_preview(layer) or AWAITING in layer.metadata.get(METADATA, {})
 

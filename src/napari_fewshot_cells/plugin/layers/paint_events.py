@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 from napari.layers import Labels
 from psygnal import Signal
 
-from .metadata import is_ours, is_preview
+from .metadata import is_preview, is_temporary
 
 if TYPE_CHECKING:
     from napari.components import LayerList
     from napari.utils.events import Event
 
 
-class Strokes:
+class PaintEvents:
     """Listens to the labels layers of a viewer as they come and go.
 
     Annotations signal their own strokes; this also covers a prediction that somebody paints on.
@@ -43,7 +43,7 @@ class Strokes:
             self._ignore(layer)
 
     def _labels(self) -> Iterator[Labels]:
-        return (layer for layer in self._layers if isinstance(layer, Labels) and not is_ours(layer))
+        return (layer for layer in self._layers if isinstance(layer, Labels) and not is_temporary(layer))
 
     def _on_inserted(self, event: Event) -> None:
         if isinstance(event.value, Labels) and not is_preview(event.value):

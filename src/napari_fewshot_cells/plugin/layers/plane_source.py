@@ -48,7 +48,7 @@ class Source:
     def label(self) -> str:
         """What people call it."""
         channels, name = self.channels, plane_name(self.name, self.plane, self.grid)
-        return name if channels is None or channels.chosen is None else f"{name} [{channels.told}]"
+        return name if channels is None or channels.chosen is None else f"{name} [{channels.description}]"
 
     def read(self) -> Plane:
         """The plane with all its channels, or the chosen one; raises `ImageError` where it cannot be used."""

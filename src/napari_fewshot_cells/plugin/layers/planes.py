@@ -76,7 +76,7 @@ def every_plane(grid: tuple[int, ...], axes: tuple[int, int]) -> Iterator[PlaneI
         yield tuple(numbers[fixed.index(axis)] if axis in fixed else None for axis in range(len(grid)))
 
 
-def fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
+def plane_fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
     """Whether a plane, noted some time ago, has the orientation on show and lies within the image."""
     return len(plane) == len(shown) and all(
         (number is None) == (now is None) and (number is None or number < size)

@@ -21,7 +21,7 @@ NAME = "annotate next"
 _COLOUR, _SHAPE = "#ffd400", "polygon"
 
 
-class Outline:
+class RegionOutline:
     """At most one layer; it may be deleted or renamed by anybody."""
 
     def __init__(self, viewer: ViewerModel) -> None:

@@ -12,7 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from .add_layer import hide_outlines, insert_unselected, show_one_by_one, touch
-from .metadata import AWAITING, METADATA, is_ours
+from .metadata import AWAITING, METADATA, is_temporary
 from .planes import geometry_of, grid_of, place_on, window
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Results:
     def of(self, image: Image | None) -> Labels | None:
         """The result layer of an image that the next prediction will update, if there is one."""
         labels = self.layer_of(image)
-        return None if labels is None or is_ours(labels) else labels
+        return None if labels is None or is_temporary(labels) else labels
 
     def layer_of(self, image: Image | None) -> Labels | None:
         """The layer for an image's result, perhaps still empty and hidden, if there is one that fits."""
@@ -67,7 +67,7 @@ class Results:
             self._of.pop(image)
             labels.events.paint.disconnect(self._on_edited)
             labels.events.data.disconnect(self._on_edited)
-            if is_ours(labels):
+            if is_temporary(labels):
                 labels.metadata = {key: value for key, value in labels.metadata.items() if key != METADATA}
             self.released.emit()
 
@@ -78,7 +78,7 @@ class Results:
         of a training.
         """
         for image, layer in tuple(self._of.items()):
-            if is_ours(layer) and (image not in images or self.layer_of(image) is None):
+            if is_temporary(layer) and (image not in images or self.layer_of(image) is None):
                 self._of.pop(image)
                 if layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
@@ -113,7 +113,7 @@ class Results:
         elsewhere = _rows_of_other_planes(layer, result)
         # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
-        first = is_ours(layer)
+        first = is_temporary(layer)
         labels = np.where(result.labels, result.labels + offset, 0) if offset else result.labels
         there = window(result.source.plane)
         changed = not np.array_equal(layer.data[there], labels)

@@ -15,7 +15,7 @@ from ...base.errors import FewShotError
 from ...data.fingerprint import Fingerprint
 from ...projects.recovery import RecoveryWriter, settle
 from ..jobs.threads import run_function, stop_functions
-from ..layers.paint_events import Strokes
+from ..layers.paint_events import PaintEvents
 from ..layers.planes import pixels_of
 from ..session.messages import INFO, WARNING
 from .recovery_notes import note_recovery, own_folder
@@ -59,7 +59,7 @@ class Autosave(QObject):
         super().__init__(parent)
         self._session, self._refiner, self._rounds = session, refiner, rounds
         self._writer = RecoveryWriter(own_folder(session.annotations.labels))
-        self._prints: dict[Image, tuple[Any, Fingerprint]] = {}
+        self._fingerprints: dict[Image, tuple[Any, Fingerprint]] = {}
         self._painted_first: float | None = None  # of what is not on the disk
         self._changed = self._scan = False
         self._saved = False  # as a project, which is still to be noted
@@ -73,18 +73,18 @@ class Autosave(QObject):
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._save)
-        self._strokes = Strokes(session.viewer.layers)
+        self._paint_events = PaintEvents(session.viewer.layers)
         layers = session.viewer.layers
-        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
+        self._connections: tuple[tuple[Any, Callable[..., None]], ...] = (
             (session.annotations.painted, self._on_painted),
-            (self._strokes.painted, self._on_painted),
+            (self._paint_events.painted, self._on_painted),
             (session.any_of(*_KEPT), self._on_changed),
             (refiner.changed, self._on_changed),
             (rounds.history.changed, self._on_changed),
             (layers.events.removing, self._on_removing),
             (layers.events.removed, self._on_changed),
         )
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.connect(slot)
         application = QCoreApplication.instance()
         if application is not None:
@@ -105,14 +105,14 @@ class Autosave(QObject):
     def snapshot(self, *, every_image: bool = False) -> Snapshot:
         """What is there now, and is to be kept."""
         there = self._session.annotations.images
-        self._prints = {
+        self._fingerprints = {
             image: known
-            for image, known in self._prints.items()
+            for image, known in self._fingerprints.items()
             if image in there and pixels_of(image) is known[0]
         }
-        prints = {image: print_ for image, (_, print_) in self._prints.items()}
+        fingerprints = {image: fingerprint for image, (_, fingerprint) in self._fingerprints.items()}
         return take_snapshot(
-            self._session, self._refiner.settings, self._rounds, prints, every_image=every_image
+            self._session, self._refiner.settings, self._rounds, fingerprints, every_image=every_image
         )
 
     def note_saved(self) -> None:
@@ -132,9 +132,9 @@ class Autosave(QObject):
             return
         self._finished = True
         self._timer.stop()
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.disconnect(slot)
-        self._heard = ()
+        self._connections = ()
         stop_functions(self._worker)
         # A window that closes removes its layers first: what was there before that is meant
         last = self._before_removal or self.snapshot()
@@ -144,8 +144,8 @@ class Autosave(QObject):
             self._settle(self._superseded)
         except FewShotError as error:
             logging.getLogger(__name__).warning("The last recovery copy failed: %s", error)
-        self._strokes.stop()
-        self._prints, self._worker, self._writing, self._before_removal = {}, None, None, None
+        self._paint_events.stop()
+        self._fingerprints, self._worker, self._writing, self._before_removal = {}, None, None, None
 
     # --- when
 
@@ -205,7 +205,7 @@ class Autosave(QObject):
             self._failing = ""
             self.said.emit(INFO, "Automatic saving works again.")
         if saved is not None:
-            self._keep_prints(self._writing, saved.project.images)
+            self._keep_fingerprints(self._writing, saved.project.images)
             note_recovery(self._writing, saved, self.folder, self._session.viewer.layers)
             self._settle(self._settling)
         self._go_on()
@@ -227,10 +227,10 @@ class Autosave(QObject):
             )
         self._go_on()
 
-    def _keep_prints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
+    def _keep_fingerprints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
         for image, record, state in zip(written.images, records, written.state.images, strict=True):
             if image is not None and record.fingerprint.digest:
-                self._prints[image] = state.array, record.fingerprint
+                self._fingerprints[image] = state.array, record.fingerprint
 
     def _settle(self, folder: Path | None) -> None:
         if folder is not None and folder == self._superseded:

@@ -100,7 +100,7 @@ def fingerprint_or_none(array: Any) -> Fingerprint | None:
         return None
 
 
-def fits(record: ImageRecord, found: Fingerprint | None) -> bool:
+def is_same_image(record: ImageRecord, found: Fingerprint | None) -> bool:
     """Whether pixels are those of an image; where nobody could look at it then, shape and type must do."""
     wanted = record.fingerprint
     if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
@@ -126,7 +126,7 @@ def _image(
         values, options = read_layer(path)
     except FewShotError as error:
         return OpenedImage(number, path=path, note=f"{error} {waits}")
-    if not fits(record, fingerprint_or_none(values)):
+    if not is_same_image(record, fingerprint_or_none(values)):
         return OpenedImage(number, path=path, note=other)
     look = look_options(record.look)
     metadata = dict(options.get("metadata", {}))

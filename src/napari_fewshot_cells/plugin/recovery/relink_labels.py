@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from ..jobs.threads import run_function
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, noted
 from ..layers.planes import grid_of, pixels_of
-from .read_project import fingerprint_or_none, fits
+from .read_project import fingerprint_or_none, is_same_image
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 
-class Waiting(QObject):
+class LabelRelinker(QObject):
     """Links each new image with the labels that were painted on the same pixels before."""
 
     failed = Signal(object)
@@ -49,7 +49,9 @@ class Waiting(QObject):
     def _on_inserted(self, event: Event) -> None:
         image = event.value
         if image in self._session.annotations.images and self._layers_for(image):
-            run_function(_looked_at, image, pixels_of(image), then=self._on_known, failed=self.failed.emit)
+            run_function(
+                _with_fingerprint, image, pixels_of(image), then=self._on_known, failed=self.failed.emit
+            )
 
     @Slot(object)
     def _on_known(self, known: tuple[Image, Fingerprint | None]) -> None:
@@ -58,10 +60,10 @@ class Waiting(QObject):
         if self._stopped or image not in annotations.images or annotations.of(image) is not None:
             return
         for labels in self._layers_for(image):
-            if fits(noted(labels)[IMAGE], found):
+            if is_same_image(noted(labels)[IMAGE], found):
                 annotations.link(image, labels, whole_image=noted(labels).get(WHOLE_IMAGE, False))
                 break
 
 
-def _looked_at(image: Image, array: Any) -> tuple[Image, Fingerprint | None]:
+def _with_fingerprint(image: Image, array: Any) -> tuple[Image, Fingerprint | None]:
     return image, fingerprint_or_none(array)

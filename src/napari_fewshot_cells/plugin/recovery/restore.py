@@ -21,7 +21,15 @@ from ..session.disabled_reasons import reason_running
 from ..session.history import Run
 from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import CANCELLING, OPENING, Session
-from .read_project import Opened, OpenedImage, OpenedLabels, OpenedModels, fingerprint_or_none, fits, open_job
+from .read_project import (
+    Opened,
+    OpenedImage,
+    OpenedLabels,
+    OpenedModels,
+    fingerprint_or_none,
+    is_same_image,
+    open_job,
+)
 from .snapshot import look_options
 
 if TYPE_CHECKING:
@@ -31,7 +39,7 @@ if TYPE_CHECKING:
 _MOST_NOTES = 6
 
 
-class Restoring(QObject):
+class ProjectOpener(QObject):
     """Opens projects, one at a time. Nothing that is painted in the viewer is ever replaced.
 
     Signals
@@ -135,7 +143,7 @@ class Restoring(QObject):
             if (
                 found is None
                 and isinstance(layer, Image)
-                and fits(record, fingerprint_or_none(pixels_of(layer)))
+                and is_same_image(record, fingerprint_or_none(pixels_of(layer)))
             ):
                 found = layer
             else:
@@ -203,7 +211,7 @@ class Restoring(QObject):
             annotated = [image for image in self._layers.values() if self._session.annotations.of(image)]
             if annotated or self._layers:
                 self.shown.emit((annotated or list(self._layers.values()))[0])
-            self._tell()
+            self._report()
         self.ended.emit(self._folder, isinstance(outcome, Done) and not self._notes)
         self._layers = {}
 
@@ -227,7 +235,7 @@ class Restoring(QObject):
     def _run(self, facts: dict[str, Any]) -> Run:
         return Run(**{**facts, "model": self._names.get(facts["model"], facts["model"])})
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         images, painted = len(self._layers), self._restored
         done = f"Opened {images} image{'s' * (images != 1)} and {painted} annotation{'s' * (painted != 1)}."
         notes = self._notes[:_MOST_NOTES]

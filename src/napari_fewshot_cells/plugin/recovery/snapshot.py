@@ -43,7 +43,7 @@ def take_snapshot(
     session: Session,
     objects: ObjectSettings,
     rounds: Rounds,
-    prints: Mapping[Image, Fingerprint],
+    fingerprints: Mapping[Image, Fingerprint],
     *,
     every_image: bool = False,
 ) -> Snapshot:
@@ -52,7 +52,7 @@ def take_snapshot(
     Parameters
     ----------
     session, objects, rounds
-    prints : mapping
+    fingerprints : mapping
         Fingerprints of images, as far as they are known.
     every_image : bool
         Images too that have neither a file nor an annotation, and the files of models.
@@ -62,7 +62,7 @@ def take_snapshot(
     layers: list[Image | None] = []
     images: list[ImageState] = []
     for image in annotations.images:
-        record = _image_record(image, prints.get(image, UNKNOWN))
+        record = _image_record(image, fingerprints.get(image, UNKNOWN))
         if every_image or image in pairs or record.path:
             layers.append(image)
             images.append(ImageState(record, pixels_of(image)))
@@ -102,7 +102,7 @@ def _number_of(record: ImageRecord | None, images: list[ImageState]) -> int | No
     return next(same, len(images))
 
 
-def _image_record(image: Image, print_: Fingerprint) -> ImageRecord:
+def _image_record(image: Image, fingerprint: Fingerprint) -> ImageRecord:
     look: dict[str, Any] = _geometry(image)
     look["blending"] = str(image.blending)
     if not image.rgb:
@@ -116,7 +116,7 @@ def _image_record(image: Image, print_: Fingerprint) -> ImageRecord:
     look = {name: value for name, value in look.items() if value is not None}
     return ImageRecord(
         image.name,
-        print_,
+        fingerprint,
         bool(image.rgb),
         _path_of(image),
         reader=image.source.reader_plugin,

@@ -40,7 +40,7 @@ class Actions(QObject):
         What was shown of the last training is out of date.
     progressed
         A `Progress` of whatever runs.
-    rested
+    ended
         Nothing runs any more; how it ended, for the progress bar.
     suggested
         A `Suggested`: what to annotate next.
@@ -50,7 +50,7 @@ class Actions(QObject):
 
     training_begun = Signal()
     progressed = Signal(object)
-    rested = Signal(str)
+    ended = Signal(str)
     suggested = Signal(object)
     said = Signal(str, str)
     failed = Signal(object)
@@ -87,7 +87,7 @@ class Actions(QObject):
             recipe=session.recipe,
             stop=self._enough.is_set,
             settings=self._refiner.settings,
-            before=session.model,
+            previous=session.model,
             view=lambda: self._rounds.preview.wanted,
         )
 
@@ -133,7 +133,7 @@ class Actions(QObject):
 
     @Slot(object)
     def _on_happened(self, event: JobEvent) -> None:
-        if self._rounds.take(event):
+        if self._rounds.handle(event):
             return
         if isinstance(event, Progress):
             self.progressed.emit(event)
@@ -159,18 +159,18 @@ class Actions(QObject):
         self._session.choose(running=None)
         self._rounds.end()
         if isinstance(outcome, Refused):
-            self.rested.emit(IDLE)
+            self.ended.emit(IDLE)
             self.said.emit(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            self.rested.emit("Stopped by a fault")
+            self.ended.emit("Stopped by a fault")
             self.failed.emit(outcome.error)
         elif isinstance(outcome, Cancelled):
-            self.rested.emit("Cancelled")
+            self.ended.emit("Cancelled")
             model = self._session.model
             stays = f"'{model.name}' stays the model." if model else "nothing has changed."
             self.said.emit(INFO, f"Cancelled; {stays}")
         elif isinstance(outcome, Done):
-            self.rested.emit(IDLE)
+            self.ended.emit(IDLE)
             told = self._rounds.verdict or str(self._summary)
             self.said.emit(WARNING if self._rounds.verdict or self._summary.incomplete else DONE, told)
 

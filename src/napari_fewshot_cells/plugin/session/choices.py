@@ -35,7 +35,7 @@ def keywords_of(
     return lambda method: method
 
 
-class Happenings(SignalGroup):
+class ViewerEvents(SignalGroup):
     """What the viewer or a box did that no field holds.
 
     Signals
@@ -76,7 +76,7 @@ class Fields:
     preview : bool
         A training shows what it has learnt so far.
     preferences : Preferences
-        What is kept between starts; `Settings` reads and writes it.
+        What is kept between starts; `PreferenceSync` reads and writes it.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
     recipe : Recipe or None
@@ -94,7 +94,7 @@ class Fields:
     running : str or None
         What is going on, in a word.
     events : SignalGroup
-        A signal for each field, and the `Happenings`.
+        A signal for each field, and the `ViewerEvents`.
     """
 
     image: Image | None = None
@@ -116,7 +116,7 @@ class Fields:
     # A layer, and a count that names layers, is the same only if it is the same object: psygnal would fall
     # back on comparing arrays. The other values are compared by ==.
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
-        signal_group_class=Happenings,
+        signal_group_class=ViewerEvents,
         equality_operators={"image": operator.is_, "tally": operator.is_},
         connect_child_events=False,
     )
@@ -161,7 +161,7 @@ class Choices(Fields):
         """
         for name in names:
             if name not in self.events:
-                raise AttributeError(f"{type(self).__name__} has no field or happening {name!r}")
+                raise AttributeError(f"{type(self).__name__} has no field or event {name!r}")
         return self._signals.setdefault(frozenset(names), SignalInstance())
 
     @contextmanager

@@ -53,7 +53,7 @@ class FileOpener(QObject):
 
     def add(self, paths: Sequence[Path]) -> None:
         """List files and those in folders, once each."""
-        run_function(files_in, list(paths), then=self._on_listed, failed=self._tell)
+        run_function(files_in, list(paths), then=self._on_listed, failed=self._report_error)
 
     def open(self, *paths: Path) -> None:
         """Read files, one after the other, and make a layer of each."""
@@ -82,10 +82,10 @@ class FileOpener(QObject):
     @Slot(object)
     def _on_unreadable(self, error: Exception) -> None:
         self._leave()
-        self._tell(error)
+        self._report_error(error)
 
     @Slot(object)
-    def _tell(self, error: Exception) -> None:
+    def _report_error(self, error: Exception) -> None:
         if isinstance(error, FewShotError):
             self.refused.emit(str(error))
         else:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
-from ..jobs.predictions import ObjectSettings, Parts, Prediction, Predictions, make_objects, measured
+from ..jobs.predictions import (
+    ObjectSettings,
+    Prediction,
+    Predictions,
+    SplitForeground,
+    make_objects,
+    measured,
+)
 from ..jobs.threads import run_function, stop_functions
 from ..layers.planes import current_plane
 
@@ -36,7 +43,7 @@ class Refiner(QObject):
         self._stopped = False
         self._making: Any = None
         self._measuring: Any = None
-        self._before: Parts | None = None
+        self._before: SplitForeground | None = None
         self._at_rest = QTimer(self)
         self._at_rest.setSingleShot(True)
         self._at_rest.setInterval(_REST)
@@ -130,7 +137,7 @@ class Refiner(QObject):
             )
 
     @Slot(object)
-    def _on_made(self, made: tuple[PlaneResult, Parts]) -> None:
+    def _on_made(self, made: tuple[PlaneResult, SplitForeground]) -> None:
         self._making = None
         result, self._before = made
         source = result.source

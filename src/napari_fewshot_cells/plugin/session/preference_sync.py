@@ -37,7 +37,7 @@ class Collapsible(Protocol):
         """Show or hide the content."""
 
 
-class Settings(QObject):
+class PreferenceSync(QObject):
     """Between the file on one side, session and refiner on the other.
 
     Signals
@@ -65,7 +65,7 @@ class Settings(QObject):
         self._write_at_rest = qdebounced(self._write_soon, timeout=_REST)
         self._followed = session.any_of("loading", "image", "layers", "preferences", "preview", "scope")
         self._followed.connect(self._on_session)
-        refiner.changed.connect(self._look)
+        refiner.changed.connect(self._write_if_changed)
 
     def follow(self, steps: Sequence[Collapsible]) -> None:
         """Close the steps that were closed, and remember which are."""
@@ -80,7 +80,7 @@ class Settings(QObject):
         self._stopped = True
         self._write_at_rest.cancel()
         self._followed.disconnect(self._on_session)
-        self._refiner.changed.disconnect(self._look)
+        self._refiner.changed.disconnect(self._write_if_changed)
         self._follow_brush(None)
         try:
             self._write()
@@ -110,10 +110,10 @@ class Settings(QObject):
                 session.choose(start=entry)
         annotation = session.annotation
         self._follow_brush(annotation.layer if annotation else None)
-        self._look()
+        self._write_if_changed()
 
     @Slot()
-    def _look(self) -> None:
+    def _write_if_changed(self) -> None:
         if not self._stopped and self.now() != self._kept:
             self._write_at_rest()
 

@@ -35,7 +35,7 @@ class PreviewLayer:
     Attributes
     ----------
     wanted : View or None
-        What a preview should be of, as of the last `look`; the worker thread reads it.
+        What a preview should be of, as of the last `follow_view`; the worker thread reads it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -49,7 +49,7 @@ class PreviewLayer:
     def begin(self) -> None:
         """A training begins."""
         self._unwanted, self._first = False, True
-        self.look()
+        self.follow_view()
 
     def keep_ready(self) -> None:
         """Make the layer, if a training may soon need it."""
@@ -57,7 +57,7 @@ class PreviewLayer:
         if session.preview and self._layer is None and session.annotation is not None and session.image:
             self._move_to(session.image)
 
-    def look(self) -> None:
+    def follow_view(self) -> None:
         """Take note of what is in view, and of whether anybody wants to see a preview still."""
         session = self._session
         if not session.preview:
@@ -72,7 +72,7 @@ class PreviewLayer:
     def show(self, preview: Preview) -> None:
         """Show what was predicted of a view, unless its image is gone or nobody wants to see it any more."""
         source, image = preview.source, preview.source.layer
-        self.look()
+        self.follow_view()
         layers = self._session.viewer.layers
         if self.wanted is None or image not in layers or grid_of(image) != source.grid:
             return

@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from superqt.utils import qdebounced
 
 from ...base.progress import Progress
-from ..jobs.events import Before, JobEvent, Predicting, Scored, Trained
+from ..jobs.events import Comparison, JobEvent, Predicting, Scored, Trained
 from ..jobs.model_jobs import score_job
 from ..jobs.predictions import Prediction
 from ..jobs.preview_job import Preview
@@ -92,7 +92,7 @@ class Rounds(QObject):
         if running != COMPARING:
             self._scorer.cancel()
 
-    def take(self, event: JobEvent) -> bool:
+    def handle(self, event: JobEvent) -> bool:
         """Take note of what a job tells.
 
         Returns
@@ -101,7 +101,7 @@ class Rounds(QObject):
             Whether it is settled by this and is not to be shown.
         """
         if isinstance(event, Progress) and self._session.running == FINE_TUNING:
-            self.preview.look()
+            self.preview.follow_view()
         elif isinstance(event, Preview):
             self.preview.show(event)
         elif isinstance(event, Trained):
@@ -120,14 +120,14 @@ class Rounds(QObject):
 
     def _on_trained(self, event: Trained) -> None:
         self.preview.hide()
-        session, before = self._session, event.before
-        if before is not None:
-            self.history.add(run_of(before.entry.name, before.card))
+        session, comparison = self._session, event.comparison
+        if comparison is not None:
+            self.history.add(run_of(comparison.entry.name, comparison.card))
         self.history.add(run_of(event.entry.name, event.card))
         self._unscored = event
-        if before is not None and before.is_worse:
+        if comparison is not None and comparison.is_worse:
             self._withheld = True
-            self.verdict = _verdict(before)
+            self.verdict = _verdict(comparison)
             session.choose(models=(*session.models, event.entry))
             self.history.offer(event.entry.name)
         else:
@@ -225,9 +225,10 @@ class Rounds(QObject):
         self.history.forget(event.value)
 
 
-def _verdict(before: Before) -> str:
+def _verdict(comparison: Comparison) -> str:
     return (
-        f"The new model agrees less with what is painted now than '{before.entry.name}': "
-        f"{before.new.iou:.2f} against {before.old.iou:.2f} IoU, although it was trained on all of it. "
-        f"'{before.entry.name}' stays in use until you decide, under History."
+        f"The new model agrees less with what is painted now than '{comparison.entry.name}': "
+        f"{comparison.new.iou:.2f} against {comparison.old.iou:.2f} IoU, "
+        "although it was trained on all of it. "
+        f"'{comparison.entry.name}' stays in use until you decide, under History."
     )

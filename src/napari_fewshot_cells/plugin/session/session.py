@@ -50,7 +50,7 @@ class Session(Choices):
         self.results = Results(viewer)
         self.closed = False
         self._writing = False
-        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
+        self._connections: tuple[tuple[Any, Callable[..., None]], ...] = (
             (self.annotations.changed, self._on_layers),
             (self.results.appeared, self._on_results),
             (self.results.released, self._on_results),
@@ -59,7 +59,7 @@ class Session(Choices):
             (viewer.dims.events.order, self._on_view),
             (viewer.dims.events.current_step, self._on_step),
         )
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.connect(slot)
         self._on_layers()
 
@@ -68,9 +68,9 @@ class Session(Choices):
         if self.closed:
             return
         self.closed = True
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.disconnect(slot)
-        self._heard = ()
+        self._connections = ()
         self.annotations.close()
 
     # --- what is chosen
@@ -167,7 +167,7 @@ class Session(Choices):
         with self.together():
             if self.image not in images:
                 self.choose(image=images[-1] if images else None)
-            self.choose(scores={plane: told for plane, told in self.scores.items() if plane[0] in images})
+            self.choose(scores={plane: score for plane, score in self.scores.items() if plane[0] in images})
             self.events.layers.emit()
 
     def _on_results(self) -> None:
