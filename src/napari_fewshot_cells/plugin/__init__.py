@@ -1,4 +1,4 @@
-"""Everything with a screen.
+"""The napari plugin: everything with a screen.
 
 It never imports meta-training, the paper's experiment or the source sets.
 """

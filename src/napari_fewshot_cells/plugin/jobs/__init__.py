@@ -1,4 +1,4 @@
-"""Work in threads: the worker, its events, one file a job.
+"""Work in threads: the worker, its events, and one file per job.
 
 A job never touches a layer or a widget.
 """
