@@ -1,4 +1,4 @@
-"""What a napari layer means here: planes, annotations, results, metadata keys.
+"""What napari layers mean to the plugin: planes, annotations, results, metadata keys.
 
 It never knows the session.
 """

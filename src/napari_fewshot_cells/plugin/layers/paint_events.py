@@ -1,4 +1,4 @@
-"""Signals every stroke on a labels layer of the viewer, annotation or not."""
+"""Signals every stroke on a labels layer of the viewer, whether it is an annotation or not."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class PaintEvents:
-    """Listens to the labels layers of a viewer as they come and go.
+    """Listens to all labels layers of a viewer.
 
-    Annotations signal their own strokes; this also covers a prediction that somebody paints on.
+    `Annotations` signals strokes on annotations. This class also signals strokes on predictions.
 
     Signals
     -------
     painted
-        Somebody painted on a layer that is not a preview.
+        The user painted on a layer that is not a preview.
     """
 
     painted = Signal()
@@ -36,7 +36,7 @@ class PaintEvents:
             self._listen(layer)
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._layers.events.inserted.disconnect(self._on_inserted)
         self._layers.events.removed.disconnect(self._on_removed)
         for layer in self._labels():
