@@ -1,4 +1,1 @@
-"""What the panel knows and does.
-
-It never holds a widget.
-"""
+"""What the panel knows and does, without a widget."""
