@@ -1,4 +1,4 @@
-"""Autosave and opening a project, seen from the viewer.
+"""Autosave and opening a project, on the side of the viewer.
 
-It never decides how files look; that is `projects`'.
+`projects` decides how the files look.
 """

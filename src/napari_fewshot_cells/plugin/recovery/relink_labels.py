@@ -1,4 +1,4 @@
-"""Painted labels whose image is not open: they attach themselves when it is opened."""
+"""Links painted labels to their image once the user opens it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class LabelRelinker(QObject):
-    """Links each new image with the labels that were painted on the same pixels before."""
+    """Links each new image to the labels that were painted on the same pixels before."""
 
     failed = Signal(object)
 
@@ -31,7 +31,7 @@ class LabelRelinker(QObject):
         session.viewer.layers.events.inserted.connect(self._on_inserted)
 
     def stop(self) -> None:
-        """Listen to the viewer no longer; stopping twice is fine."""
+        """Stop listening to the viewer. It may be called twice."""
         if not self._stopped:
             self._stopped = True
             self._session.viewer.layers.events.inserted.disconnect(self._on_inserted)
@@ -49,9 +49,8 @@ class LabelRelinker(QObject):
     def _on_inserted(self, event: Event) -> None:
         image = event.value
         if image in self._session.annotations.images and self._layers_for(image):
-            run_function(
-                _with_fingerprint, image, pixels_of(image), then=self._on_known, failed=self.failed.emit
-            )
+            pixels = pixels_of(image)
+            run_function(_with_fingerprint, image, pixels, then=self._on_known, failed=self.failed.emit)
 
     @Slot(object)
     def _on_known(self, known: tuple[Image, Fingerprint | None]) -> None:
