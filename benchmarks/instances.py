@@ -20,7 +20,12 @@ from typing import Any
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Parts, Prediction, make_objects
+from napari_fewshot_cells.plugin.jobs.predictions import (
+    ObjectSettings,
+    Prediction,
+    SplitForeground,
+    make_objects,
+)
 from napari_fewshot_cells.prediction.measurements import measure
 from napari_fewshot_cells.simulate import fluorescent_cells
 from napari_fewshot_cells.training import provenance
@@ -79,7 +84,7 @@ def main() -> None:
     prediction = Prediction(None, sample(), DIAMETER, {})  # type: ignore[arg-type] - no layer is involved
     rows = []
     for step, settings in slider_moves(arguments.moves):
-        before: Parts | None = make_objects(prediction, ObjectSettings())[1]
+        before: SplitForeground | None = make_objects(prediction, ObjectSettings())[1]
         objects, times = [], []
         for chosen in settings:
             (result, before), *spent = clock(lambda c=chosen, b=before: make_objects(prediction, c, b))

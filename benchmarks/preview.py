@@ -23,7 +23,7 @@ from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
 from napari_fewshot_cells.models.model import Model, weights_sha256
 from napari_fewshot_cells.models.registry import DEFAULT
-from napari_fewshot_cells.plugin.jobs.preview_job import SHARE, Preview, View, with_previews
+from napari_fewshot_cells.plugin.jobs.preview_job import TIME_SHARE, Preview, View, with_previews
 from napari_fewshot_cells.plugin.layers.plane_source import Source
 from napari_fewshot_cells.prediction.measurements import PixelSize
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
@@ -84,7 +84,7 @@ def report() -> str:
     same = "the same bit for bit" if len({row["weights"] for row in rows}) == 1 else "**not the same**"
     words = (
         f"Ratio of medians: {ratios[0]:.3f} in time, {ratios[1]:.3f} in processor time (bar: 1.15). "
-        f"Weights of all runs: {same}. Previews may take {100 * SHARE:.0f} % of either time so far."
+        f"Weights of all runs: {same}. Previews may take {100 * TIME_SHARE:.0f} % of either time so far."
     )
     header = ["preview", "seconds", "processor seconds", "previews", "n"]
     return (

@@ -1,4 +1,4 @@
-"""A viewer with the panel in it, small images, and a library with a model that learns within a second."""
+"""A viewer with the panel, small images, and a library with a model that learns within a second."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from napari_fewshot_cells.models.library import list_models, save_model
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 
-PATIENCE = 120_000  # ms; generous, because other work may share the machine's cores
+PATIENCE = 120_000  # ms; long, because other work may share the cores
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def quick_collections(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def full_collections() -> None:
-    """Collections take as long as in napari: nothing is frozen."""
+    """Let collections take as long as in napari: nothing is frozen."""
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def annotated(disc_image: tuple[Any, NDArray[np.int32]]) -> NDArray[np.int32]:
 
 @pytest.fixture
 def quick_start(own_home: object) -> Model:
-    """An untrained model in the test's own library; a few steps teach it the discs roughly."""
+    """An untrained model in the test's own library; it learns the discs roughly in a few steps."""
     model = Model(ModelCard("quick start", "fcrn"), build_network("fcrn", seed=0))
     save_model(model)
     return model
@@ -71,7 +71,7 @@ def quick_start(own_home: object) -> Model:
 
 @pytest.fixture
 def fine_tuned(own_home: object) -> Model:
-    """A model in the library that is ready to predict (something)."""
+    """A model in the library that can predict, though not well."""
     model = Model(ModelCard("ready", "fcrn", diameter=28.0, k_shot=1), build_network("fcrn", seed=0))
     save_model(model)
     return model
@@ -101,7 +101,7 @@ def open_panel(make_napari_viewer_proxy: Any, qtbot: Any, own_home: object) -> I
 
 @pytest.fixture
 def wait_idle(qtbot: Any) -> Callable[[Any], None]:
-    """Waits until a panel's job has ended."""
+    """Wait until a panel's job has ended."""
 
     def wait(panel: Any) -> None:
         qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)

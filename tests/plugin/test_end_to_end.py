@@ -1,4 +1,4 @@
-"""The whole way with the bundled networks: sample or real image, the button, masks that are right."""
+"""From a sample or real image to correct masks, with the bundled networks and the button."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ PLUGIN = "napari-fewshot-cells"
 
 @pytest.fixture
 def plugin_installed(npe2pm: Any) -> None:
-    """Lets napari find the plugin's own manifest; npe2's fixture hides what is installed."""
+    """Let napari find the plugin's manifest, because npe2's fixture hides installed plugins."""
     npe2pm.register(PluginManifest.from_distribution(PLUGIN))
 
 
 @pytest.fixture
 def press(open_panel: Any, qtbot: Any, plugin_installed: None) -> Any:
-    """Opens the panel with the bundled network and the button's own recipe: viewer, panel, how to press."""
+    """Open the panel with the bundled network and the default recipe: viewer, panel, press."""
     if not (bundled_dir() / "half-unet.safetensors").is_file():
         pytest.skip(f"bundled model missing: no half-unet.safetensors in {bundled_dir()}")
     viewer, panel = open_panel(recipe=None)
@@ -68,7 +68,7 @@ def test_a_simulated_sample(press: Any, sample: str, simulate: Any, least: float
 
 
 def test_painted_by_hand(press: Any, qtbot: Any) -> None:
-    """An image that nobody has annotated: layer, brushes, strokes, button, cells."""
+    """An image without annotation: new layer, brushes, strokes, button, cells."""
     viewer, panel, press_button = press
     image, truth = fluorescent_cells((512, 512), seed=11)
     viewer.add_image(image, name="mine")
@@ -84,7 +84,7 @@ def test_painted_by_hand(press: Any, qtbot: Any) -> None:
     qtbot.mouseClick(panel.annotation_box.tool_buttons["Background"], Qt.MouseButton.LeftButton)
     layer.brush_size = 5
     far = distance_transform_edt(truth == 0)
-    for region in chosen:  # around each cell, where there is room, and one stroke away from all
+    for region in chosen:  # strokes around each cell if there is room, and one stroke far from all
         radius = region.axis_major_length / 2 + 7
         for angle in np.linspace(0, 2 * np.pi, 24):
             row, column = np.add(region.centroid, radius * np.array([np.sin(angle), np.cos(angle)]))
@@ -95,7 +95,7 @@ def test_painted_by_hand(press: Any, qtbot: Any) -> None:
         if 0 <= column + step < 512 and far[row, column + step] > 3:
             layer.paint((row, column + step), layer.selected_label)
 
-    assert np.mean(layer.data > 0) < 0.1  # a person's minute, not a day's work
+    assert np.mean(layer.data > 0) < 0.1  # a minute of painting, not a day
     press_button()
     cells = panel.session.results.of(panel.session.image)
     agreement = iou(cells.data > 0, truth > 0)
@@ -104,7 +104,7 @@ def test_painted_by_hand(press: Any, qtbot: Any) -> None:
 
 
 def test_real_nuclei(press: Any, qtbot: Any, source_data: Path) -> None:
-    """One image of B39 with its mask as whole-image annotation; another one is predicted."""
+    """Train on one image of B39 with its mask as whole-image annotation, and predict another."""
     viewer, panel, press_button = press
     folder = source_data / "B39"
     names = sorted(file.stem for file in (folder / "images").glob("*.png"))

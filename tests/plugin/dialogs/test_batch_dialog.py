@@ -85,7 +85,7 @@ def test_a_folder_with_a_bad_file(qtbot: Any, open_dialog: Any, folder: Path, pa
     dialog.choices.written.probability.native.setChecked(True)
     dialog.choices.written.measurements.native.setChecked(True)
     dialog.start_button.click()
-    assert "Wait: predicting a folder" in panel.predict_button.toolTip()
+    assert "Wait until predicting a folder" in panel.predict_button.toolTip()
     assert not dialog.start_button.isEnabled()
     wait_done(qtbot, panel)
 

@@ -1,4 +1,4 @@
-"""What is kept of predictions, and the table and file made of them; without a window."""
+"""Predictions in memory, and the table and file of measurements; without a window."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_provenance_has_the_numbers_used() -> None:
     assert result.provenance == {"model": "mine", "threshold": 0.6, "min_size": 8, "max_hole": 0}
 
 
-def test_memory_is_bounded_and_the_first_goes_first() -> None:
+def test_memory_is_bounded_and_the_oldest_is_dropped_first() -> None:
     kept = Predictions(most_bytes=3 * 8 * 8 * 4 * 2)
     planes = [prediction(plane=(number, None, None)) for number in range(5)]
     for plane in planes:
@@ -75,7 +75,7 @@ def test_memory_is_bounded_and_the_first_goes_first() -> None:
     assert kept.of("image", (0, None, None)) is None
     kept.keep(again := prediction(plane=(2, None, None)))
     assert list(kept) == [planes[3], planes[4], again]
-    kept.keep(large := prediction("other", side=100))  # one alone is always kept
+    kept.keep(large := prediction("other", side=100))  # a single one is always kept
     assert list(kept) == [large]
     kept.forget("other")
     assert list(kept) == []
@@ -84,12 +84,12 @@ def test_memory_is_bounded_and_the_first_goes_first() -> None:
 def test_stale_and_unmeasured() -> None:
     kept, one = Predictions(), prediction()
     kept.keep(one)
-    assert not kept.is_stale(one, ObjectSettings())  # nothing is on show yet
+    assert not kept.is_stale(one, ObjectSettings())  # no objects are on show yet
     result, _ = make_objects(one, ObjectSettings())
     kept.note(result)
     assert kept.is_unmeasured(one)
     assert not kept.is_stale(one, ObjectSettings())
-    assert not kept.is_stale(one, ObjectSettings(min_size=8))  # the same by another name
+    assert not kept.is_stale(one, ObjectSettings(min_size=8))  # 8 is also the default
     assert kept.is_stale(one, ObjectSettings(0.6))
 
 
@@ -126,7 +126,7 @@ def test_rows_sort_as_numbers_and_are_found_again(qapp: Any) -> None:
     assert model.data(model.index(0, 1)) == "2.5"
     assert model.headerData(0, Qt.Orientation.Horizontal) == "object"
     model.show(TABLE[:2])
-    assert [model.label(row) for row in range(2)] == [2, 1]  # the order stays
+    assert [model.label(row) for row in range(2)] == [2, 1]  # the order stays the same
     model.show(None)
     assert (model.rowCount(), model.columnCount(), model.row_of(1)) == (0, 0, None)
 

@@ -1,4 +1,4 @@
-"""Functions in threads, and that no other file of the window starts a thread."""
+"""Functions run in threads, and no other file of the plugin starts a thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STARTERS = {
     "QRunnable",
     "QtConcurrent",
     "Thread",
-    "Timer",  # of threading; Qt's is QTimer
+    "Timer",  # threading.Timer; Qt's is QTimer
     "start_new_thread",
     "ThreadPoolExecutor",
     "ProcessPoolExecutor",
@@ -41,7 +41,7 @@ STARTERS = {
 
 
 def starters_in(source: str) -> set[str]:
-    """Names by which a source could start a thread."""
+    """The names in a source that could start a thread."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name):
@@ -75,22 +75,22 @@ def test_the_search_finds(source: str) -> None:
 
 def test_a_function_gets_its_arguments_and_the_main_thread_its_value(qtbot: QtBot) -> None:
     threads: list[threading.Thread] = []
-    told: list[tuple[object, bool]] = []
+    results: list[tuple[object, bool]] = []
 
     def add(one: int, *, other: int) -> int:
         threads.append(threading.current_thread())
         return one + other
 
     def take(value: object) -> None:
-        told.append((value, threading.current_thread() is threading.main_thread()))
+        results.append((value, threading.current_thread() is threading.main_thread()))
 
     run_function(add, 2, other=3, then=take, failed=take)
-    qtbot.waitUntil(lambda: bool(told))
-    assert told == [(5, True)]
+    qtbot.waitUntil(lambda: bool(results))
+    assert results == [(5, True)]
     assert threads != [threading.main_thread()]
 
 
-def test_a_fault_is_told_in_its_place(qtbot: QtBot) -> None:
+def test_a_fault_goes_to_failed(qtbot: QtBot) -> None:
     values: list[object] = []
     faults: list[Exception] = []
     run_function(int, "seven", then=values.append, failed=faults.append)
@@ -99,8 +99,8 @@ def test_a_fault_is_told_in_its_place(qtbot: QtBot) -> None:
     assert values == []
 
 
-def test_functions_that_are_stopped_are_waited_for_and_not_heard(qtbot: QtBot) -> None:
-    told: list[object] = []
+def test_stopped_functions_are_waited_for_and_call_nothing(qtbot: QtBot) -> None:
+    results: list[object] = []
     done: list[str] = []
     begun = threading.Event()
 
@@ -109,16 +109,16 @@ def test_functions_that_are_stopped_are_waited_for_and_not_heard(qtbot: QtBot) -
         time.sleep(0.2)
         done.append("done")
 
-    running = run_function(slow, then=told.append, failed=told.append)
+    running = run_function(slow, then=results.append, failed=results.append)
     assert begun.wait(10)
     stop_functions(running, None)
     assert done == ["done"]
     qtbot.wait(50)
-    assert told == []
+    assert results == []
 
 
 def test_a_function_does_not_wait_for_long_jobs_or_long_functions(qtbot: QtBot) -> None:
-    """What is painted is saved while a folder is predicted and a project is read, on two cores too."""
+    """Strokes are saved while a folder is predicted and a project is read, even on two cores."""
     go_on = threading.Event()
 
     def job() -> Job:
@@ -126,19 +126,19 @@ def test_a_function_does_not_wait_for_long_jobs_or_long_functions(qtbot: QtBot) 
         yield from ()
 
     runners = [Runner() for _ in range(12)]
-    told: list[object] = []
+    results: list[object] = []
     try:
         for runner in runners:
             runner.start(job)
-            run_function(go_on.wait, 60, then=lambda _: None, failed=told.append)
-        run_function(int, "7", then=told.append, failed=told.append)
-        qtbot.waitUntil(lambda: told == [7])
+            run_function(go_on.wait, 60, then=lambda _: None, failed=results.append)
+        run_function(int, "7", then=results.append, failed=results.append)
+        qtbot.waitUntil(lambda: results == [7])
     finally:
         go_on.set()
     qtbot.waitUntil(lambda: not any(runner.busy for runner in runners))
 
 
-def test_what_is_being_written_when_napari_quits_is_written_to_its_end(tmp_path: Path) -> None:
+def test_napari_waits_for_a_file_that_is_being_written_when_it_quits(tmp_path: Path) -> None:
     script = """
 import sys, time
 from pathlib import Path

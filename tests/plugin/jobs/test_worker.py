@@ -1,4 +1,4 @@
-"""A job in a thread tells the window everything, quick steps together."""
+"""A job in a thread hands every event to the GUI thread, and bundles quick steps."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ STEPS = [*(Progress("counting", done, 500, 0.0) for done in range(1, 501)), Prog
 
 
 def quick() -> Job:
-    """Steps by the hundred in next to no time."""
+    """Hundreds of steps in hardly any time."""
     yield from STEPS
 
 
 def few() -> Job:
-    """Over before there is time to tell."""
+    """Steps that end before a bundle is due."""
     yield from STEPS[:3]
 
 
-def test_every_step_is_told_in_order(qtbot: Any) -> None:
-    runner, told = Runner(), []
-    runner.happened.connect(told.append)
+def test_every_step_arrives_in_order(qtbot: Any) -> None:
+    runner, events = Runner(), []
+    runner.happened.connect(events.append)
     with qtbot.waitSignal(runner.ended) as ended:
         runner.start(quick)
     assert ended.args == [Done()]
-    assert told == STEPS
+    assert events == STEPS
 
 
 def test_quick_steps_are_handed_over_together() -> None:
@@ -41,13 +41,13 @@ def test_quick_steps_are_handed_over_together() -> None:
     assert len(bundles) < 50
 
 
-def test_steps_that_are_held_at_the_end_are_told_too() -> None:
+def test_the_last_steps_arrive_too() -> None:
     bundles = list(_guarded(Event(), few))
     assert [step for bundle in bundles for step in bundle] == STEPS[:3]
 
 
 def test_a_thread_ends_with_its_job(qtbot: Any) -> None:
-    """PyTorch's helpers of one that lives on, as in Qt's pool, slow the next training down by a half."""
+    """In Qt's own pool a thread lives on with its OpenMP team, and the next training takes 1.5x as long."""
     threads: list[int] = []
 
     def job() -> Job:
@@ -63,25 +63,25 @@ def test_a_thread_ends_with_its_job(qtbot: Any) -> None:
     assert len(threads) == 2
 
 
-def test_those_that_take_turns_share_one_thread(qtbot: Any) -> None:
-    """The memory that one round's training frees serves the next, and two trainings never run at once."""
-    told: list[tuple[str, int]] = []
+def test_runners_that_take_turns_share_one_thread(qtbot: Any) -> None:
+    """The memory that one round frees serves the next, and two trainings never run at once."""
+    log: list[tuple[str, int]] = []
 
     def job(name: str) -> Job:
-        told.append((f"{name} begins", get_native_id()))
+        log.append((f"{name} begins", get_native_id()))
         yield STEPS[0]
         time.sleep(0.05)
-        told.append((f"{name} ends", get_native_id()))
+        log.append((f"{name} ends", get_native_id()))
 
     first, second = Runner(takes_turns=True), Runner(takes_turns=True)
     with qtbot.waitSignals([first.ended, second.ended]):
         first.start(job, "first")
         second.start(job, "second")
-    assert [what for what, _ in told] == ["first begins", "first ends", "second begins", "second ends"]
-    assert len({thread for _, thread in told}) == 1
+    assert [what for what, _ in log] == ["first begins", "first ends", "second begins", "second ends"]
+    assert len({thread for _, thread in log}) == 1
 
 
-def test_one_that_waits_for_its_turn_says_so_and_can_be_cancelled_at_once(qtbot: Any) -> None:
+def test_a_waiting_runner_says_so_and_can_be_cancelled_at_once(qtbot: Any) -> None:
     go_on, begun = Event(), []
 
     def long() -> Job:
@@ -92,12 +92,12 @@ def test_one_that_waits_for_its_turn_says_so_and_can_be_cancelled_at_once(qtbot:
         begun.append("waiting")
         yield STEPS[0]
 
-    first, second, told = Runner(takes_turns=True), Runner(takes_turns=True), []
-    second.happened.connect(told.append)
+    first, second, events = Runner(takes_turns=True), Runner(takes_turns=True), []
+    second.happened.connect(events.append)
     with qtbot.waitSignal(first.happened):
         first.start(long)
     second.start(waiting)
-    assert told == [WAITING]
+    assert events == [WAITING]
     with qtbot.waitSignal(second.ended) as ended:
         second.cancel()
     assert ended.args == [Cancelled()]
@@ -107,4 +107,4 @@ def test_one_that_waits_for_its_turn_says_so_and_can_be_cancelled_at_once(qtbot:
         second.start(few)
         go_on.set()
     assert begun == []
-    assert told == [WAITING, WAITING, *STEPS[:3]]
+    assert events == [WAITING, WAITING, *STEPS[:3]]

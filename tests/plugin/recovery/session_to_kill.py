@@ -26,7 +26,7 @@ EVERY = 50  # ms between strokes
 
 
 def say(line: str) -> None:
-    """Print a line in one write. With PYTHONUNBUFFERED `print` makes several, and a kill may fall between."""
+    """Print a line in one write. With PYTHONUNBUFFERED, `print` makes several, and a kill may hit between."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

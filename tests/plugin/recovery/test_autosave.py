@@ -1,4 +1,4 @@
-"""The recovery copy through the real panel: written in the background, offered, restored."""
+"""The recovery copy in the real panel: written in the background, offered, restored."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..conftest import PATIENCE
 
 
 def annotate(panel: Any, image: Any, *strokes: tuple[float, ...]) -> Any:
-    """A new annotation layer with a cell painted at each of some points."""
+    """A new annotation layer with a cell painted at each point."""
     layer = panel.session.annotations.create(image)
     for number, point in enumerate(strokes):
         layer.paint(point, number + 2)
@@ -44,13 +44,13 @@ def on_disk(panel: Any, number: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def short_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy soon after the last stroke: these tests are about what is in it."""
+    """Write the copy soon after the last stroke, because these tests are about its content."""
     monkeypatch.setattr(autosave, "REST", 0.1)
 
 
 @pytest.fixture
 def wait_saved(qtbot: Any) -> Callable[[Any], None]:
-    """Waits until all of a panel is on the disk."""
+    """Waits until everything in a panel is on the disk."""
 
     def wait(panel: Any) -> None:
         qtbot.waitUntil(
@@ -77,10 +77,10 @@ def click(qtbot: Any, button: Any) -> None:
 
 @pytest.mark.both_bindings
 @pytest.mark.usefixtures("short_rest")
-def test_what_is_painted_is_kept_and_restored(
+def test_strokes_are_saved_and_restored(
     open_panel: Any, qtbot: Any, wait_saved: Any, offered: Any, disc_image: Any
 ) -> None:
-    """A picture without a file and a stack; the first is open again under another name, the second later."""
+    """An image without a file, opened again under another name, and a stack that is opened again later."""
     viewer, panel = open_panel()
     assert panel.project_row.offer.isHidden()
     stack = np.random.default_rng(0).integers(0, 255, (4, 60, 70), dtype=np.uint8)
@@ -91,7 +91,7 @@ def test_what_is_painted_is_kept_and_restored(
     wait_saved(panel)
     np.testing.assert_array_equal(on_disk(panel, 0), flat.data)
     np.testing.assert_array_equal(on_disk(panel, 1), deep.data)
-    flat.paint((120, 170), 5)  # and the window closes at once, as napari does it: its layers go first
+    flat.paint((120, 170), 5)  # then the window closes at once; napari removes its layers first
     painted = flat.data.copy(), deep.data.copy()
     assert recoveries() == []
     viewer.layers.clear()
@@ -109,7 +109,7 @@ def test_what_is_painted_is_kept_and_restored(
     np.testing.assert_array_equal(found.layer.data, painted[0])
     assert panel.session.diameter == panel.finetune_box.diameter.value() == 31
     assert "was never a file and is not open" in panel.message_bar.text
-    viewer.add_image(stack[:, ::-1], name="stack")  # not the one that was painted on
+    viewer.add_image(stack[:, ::-1], name="stack")  # not the annotated one
     image = viewer.add_image(stack, name="stack again")
     qtbot.waitUntil(lambda: panel.session.annotations.of(image) is not None, timeout=PATIENCE)
     found = panel.session.annotations.of(image)
@@ -143,7 +143,7 @@ def test_files_are_opened_again_and_a_session_is_offered_once(
     np.testing.assert_array_equal(panel.session.annotation.layer.data, painted)
     wait_saved(panel)
     panel.close_session()
-    assert len(recoveries()) == 1  # the new one; the old one is in it
+    assert len(recoveries()) == 1  # only the new session, which holds the old one
     assert len(list(recovery_dir().iterdir())) == 2
 
     _, panel = open_panel()
@@ -155,10 +155,10 @@ def test_files_are_opened_again_and_a_session_is_offered_once(
 
 
 @pytest.mark.usefixtures("full_collections")
-def test_painting_that_goes_on_is_saved_meanwhile_and_the_window_lives(
+def test_long_painting_is_saved_meanwhile_and_does_not_block_the_gui(
     open_panel: Any, qtbot: Any, wait_saved: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(autosave, "LONGEST_UNSAVED", 1.5)  # s; twice as often as in napari
+    monkeypatch.setattr(autosave, "LONGEST_UNSAVED", 1.5)  # s; twice as often as by default
     viewer, panel = open_panel()
     panel.window().show()
     image = viewer.add_image(np.random.default_rng(0).random((4096, 4096), dtype=np.float32))
@@ -179,18 +179,18 @@ def test_painting_that_goes_on_is_saved_meanwhile_and_the_window_lives(
         qtbot.wait(50)
         written.add((folder / "project.json").stat().st_mtime)
     stroke.stop()
-    assert max(written) > begun  # although it was never at rest
+    assert max(written) > begun  # although painting never paused
     wait_saved(panel)
     beat.stop()
     gaps = 1e3 * np.sort(np.diff(beats))
     print(f"99 % of gaps below {np.quantile(gaps, 0.99):.0f} ms, longest {gaps[-1]:.0f} ms")
     assert np.quantile(gaps, 0.99) < 100
-    assert gaps[-1] < 400  # shared cores add the scheduler's own pauses
+    assert gaps[-1] < 400  # shared cores add pauses of the scheduler
     np.testing.assert_array_equal(on_disk(panel), layer.data)
 
 
 @pytest.mark.usefixtures("short_rest")
-def test_a_full_disk_is_told_once_and_tried_again(
+def test_a_full_disk_is_reported_once_and_tried_again(
     open_panel: Any, qtbot: Any, wait_saved: Any, disc_image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []
@@ -200,17 +200,17 @@ def test_a_full_disk_is_told_once_and_tried_again(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     viewer, panel = open_panel()
-    heard: list[tuple[str, str]] = []
-    panel.autosave.said.connect(lambda kind, text: heard.append((kind, text)))
+    messages: list[tuple[str, str]] = []
+    panel.autosave.said.connect(lambda kind, text: messages.append((kind, text)))
     monkeypatch.setattr(autosave, "RETRY", 0.1)
     with monkeypatch.context() as full:
         full.setattr(atomic_files.os, "fsync", fail)
         layer = annotate(panel, viewer.add_image(disc_image[0]), (40, 30))
-        qtbot.waitUntil(lambda: bool(heard), timeout=PATIENCE)
+        qtbot.waitUntil(lambda: bool(messages), timeout=PATIENCE)
         qtbot.waitUntil(lambda: len(tried) >= 4, timeout=PATIENCE)
-    assert [kind for kind, _ in heard if kind == WARNING] == [WARNING]
-    assert "No space left" in heard[0][1]
-    qtbot.waitUntil(lambda: heard[-1][1] == "Automatic saving works again.", timeout=PATIENCE)
+    assert [kind for kind, _ in messages if kind == WARNING] == [WARNING]
+    assert "No space left" in messages[0][1]
+    qtbot.waitUntil(lambda: messages[-1][1] == "Automatic saving works again.", timeout=PATIENCE)
     wait_saved(panel)
     np.testing.assert_array_equal(on_disk(panel), layer.data)
 

@@ -1,4 +1,4 @@
-"""kill -9 while it paints, trains and saves: what is on the disk afterwards."""
+"""What is on the disk after kill -9 while napari paints, trains and saves."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from napari_fewshot_cells.projects.recovery import recoveries
 SCRIPT = Path(__file__).with_name("session_to_kill.py")
 MOST_LOST = 5.0  # s
 PAINTING = 7.0  # s before the kill, so that several copies have been written
-STROKES_EVERY = 0.05  # s, in the script
-START_UP = 250.0  # s, at most
+STROKES_EVERY = 0.05  # s; as in session_to_kill.py
+START_UP = 250.0  # s, the longest that napari may take
 
 
 class Victim:
-    """A session in another process."""
+    """A napari session in another process."""
 
     def __init__(self, mode: str, folder: Path) -> None:
         self.home, self.project, self.lines = folder / "home", folder / "project", folder / "lines"
@@ -47,7 +47,7 @@ class Victim:
             time.sleep(0.02)
 
     def kill(self) -> float:
-        """Kill it; returns when."""
+        """Kill the process; return the time."""
         when = time.time()
         self._process.kill()
         self._process.wait()
@@ -75,7 +75,7 @@ def test_at_most_five_seconds_of_painting_are_lost(
     last = int(labels.max())
     lost = killed - min([when for number, when in times.items() if number > last], default=killed)
     print(f"{mode}: {len(times)} strokes, {lost:.2f} s lost")
-    if last < len(labels) - 1:  # else the strokes have begun again from the top
+    if last < len(labels) - 1:  # else the strokes started again from the top
         assert all((labels[number] == number).all() for number in times if number < last)
 
     if mode == "save":
@@ -87,7 +87,7 @@ def test_at_most_five_seconds_of_painting_are_lost(
         assert not problems
         assert labels.max() > 1
 
-    # Where the session did not even get to paint, its copy came late for the same reason
+    # If the machine was too busy for the session to paint, it was also too busy to write the copy
     lately = sum(killed - when < PAINTING for when in times.values())
     if lost > MOST_LOST and lately < PAINTING / STROKES_EVERY / 2:
         pytest.skip(f"the machine is too busy to tell: {lately} strokes in {PAINTING:.0f} s")

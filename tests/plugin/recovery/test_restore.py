@@ -1,4 +1,4 @@
-"""Save project and Open project through the real panel."""
+"""*Save project* and *Open project* in the real panel."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def save(panel: Any, qtbot: Any, folder: Path) -> None:
 
 
 def open_project(panel: Any, qtbot: Any, folder: Path) -> None:
-    panel.restoring.open(folder)
+    panel.project_opener.open(folder)
     qtbot.waitUntil(lambda: not panel.session.busy, timeout=PATIENCE)
 
 
@@ -56,7 +56,7 @@ def test_another_machine_opens_it(
     assert panel.project_row.save_button.text() == "Save project"
     qtbot.waitUntil(lambda: not panel.autosave.unsaved, timeout=PATIENCE)
     panel.close_session()
-    assert recoveries() == []  # it was saved
+    assert recoveries() == []  # the project was saved, so no recovery is offered
 
     delete_model("ready")
     file.unlink()
@@ -90,7 +90,7 @@ def test_another_machine_opens_it(
     assert panel.project_row.folder == folder
 
 
-def test_what_can_be_opened_is_opened_and_nothing_painted_is_replaced(
+def test_a_partly_readable_project_opens_and_replaces_nothing_painted(
     open_panel: Any, qtbot: Any, disc_image: Any, tmp_path: Path
 ) -> None:
     viewer, panel = open_panel()
@@ -108,19 +108,21 @@ def test_what_can_be_opened_is_opened_and_nothing_painted_is_replaced(
     damaged.write_bytes(damaged.read_bytes()[:100])
     open_project(panel, qtbot, folder)
     assert panel.message_bar.kind == WARNING
-    told = panel.message_bar.text
-    assert "'a' has another annotation now" in told
-    assert "'b' was never a file and is not open" in told
-    assert f"annotations/{damaged.name}' is damaged" in told
+    message = panel.message_bar.text
+    assert "'a' has another annotation now" in message
+    assert "'b' was never a file and is not open" in message
+    assert f"annotations/{damaged.name}' is damaged" in message
     np.testing.assert_array_equal(viewer.layers["annotation a"].data, mine)
     np.testing.assert_array_equal(viewer.layers["annotation a (restored)"].data, kept)
     assert viewer.layers["annotation b"].data.any()
     assert panel.session.annotations.of(viewer.layers["c"]) is None
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "is not a project"), ('{"format": 9}', "newer version")])
-def test_what_is_no_project_is_told(
-    open_panel: Any, qtbot: Any, disc_image: Any, tmp_path: Path, content: str | None, told: str
+@pytest.mark.parametrize(
+    ("content", "expected"), [(None, "is not a project"), ('{"format": 9}', "newer version")]
+)
+def test_a_folder_that_is_no_project_is_reported(
+    open_panel: Any, qtbot: Any, disc_image: Any, tmp_path: Path, content: str | None, expected: str
 ) -> None:
     viewer, panel = open_panel()
     (tmp_path / "other.txt").write_text("mine")
@@ -128,7 +130,7 @@ def test_what_is_no_project_is_told(
         (tmp_path / MANIFEST).write_text(content)
     open_project(panel, qtbot, tmp_path)
     assert panel.message_bar.kind == ERROR
-    assert told in panel.message_bar.text
+    assert expected in panel.message_bar.text
     viewer.add_image(disc_image[0])
     save(panel, qtbot, tmp_path)
     assert panel.message_bar.kind == ERROR

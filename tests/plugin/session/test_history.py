@@ -1,4 +1,4 @@
-"""The history without a screen."""
+"""The history, and previews within their share of time, without a window."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def test_runs_are_plain_data() -> None:
     assert Run(**{**again, "shots": tuple(again["shots"])}) == run
 
 
-def test_runs_are_told_once_and_their_score_comes_later() -> None:
-    history, told = History(), []
-    history.changed.connect(lambda: told.append(history.runs))
+def test_runs_are_added_once_and_their_score_comes_later() -> None:
+    history, changes = History(), []
+    history.changed.connect(lambda: changes.append(history.runs))
     history.add(FIRST, SECOND)
     history.add(FIRST)
     assert history.runs == (FIRST, SECOND)
@@ -47,7 +47,7 @@ def test_runs_are_told_once_and_their_score_comes_later() -> None:
     assert history.run("first") == Run(**{**asdict(FIRST), "score": "Agrees", "short": "97 %"})
     assert history.run("second") == SECOND
     assert history.run("third") is None
-    assert len(told) == 3
+    assert len(changes) == 3
 
 
 def test_predictions_belong_to_runs_and_memory_is_bounded() -> None:
@@ -61,7 +61,7 @@ def test_predictions_belong_to_runs_and_memory_is_bounded() -> None:
     assert history.predictions("first") == ()
     assert history.forgotten("first") == (old.source,)
     assert history.predictions("second") == (new, other)
-    history.keep(again := prediction("first"))  # predicted anew on demand: now the newest
+    history.keep(again := prediction("first"))  # predicted again on demand, so now the newest
     assert history.predictions("first") == (again,)
     assert history.forgotten("second") == (new.source,)
     history.forget("image")
@@ -89,11 +89,11 @@ def test_one_prediction_alone_is_always_kept() -> None:
     assert history.predictions("first") == (one,)
 
 
-# --- previews within their time
+# --- previews within their share of time
 
 
 class Clock:
-    """Time that passes only where somebody says so."""
+    """A clock that moves only when the test says so."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 0.0
@@ -134,10 +134,10 @@ def test_previews_take_a_tenth_of_the_time(monkeypatch: pytest.MonkeyPatch, step
     shown = [when for when, event in events if event == "preview"]
     assert model == "model"
     assert len(events) - len(shown) == 200
-    # the first one's cost is not known beforehand
+    # the cost of the first preview is not known beforehand
     assert max(0, len(shown) - 1) * cost <= 0.1 * clock.now
     assert clock.now <= 200 * step * 1.12 + cost
-    assert all(later - sooner >= preview_job.EVERY for sooner, later in pairwise(shown))
+    assert all(later - sooner >= preview_job.INTERVAL for sooner, later in pairwise(shown))
     if cost < step:
         assert len(shown) >= 5
 

@@ -1,4 +1,4 @@
-"""Preferences through the real panel: kept from one window to the next, quietly."""
+"""Preferences in the real panel: kept from one window to the next, in the background."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
 ) -> None:
     viewer, panel = open_panel()
     viewer.add_image(disc_image[0], name="discs")
-    assert not preferences_file().exists()  # nothing was chosen yet
+    assert not preferences_file().exists()  # no preference was set yet
     network = panel.finetune_box.start_choice
     network.activated.emit(network.findText("U-Net (slow)"))
     panel.finetune_box.preview_check.click()
@@ -66,7 +66,9 @@ def test_what_was_chosen_is_there_in_the_next_window(
     assert not again.finetune_box.preview_check.isChecked()
     viewer.add_image(disc_image[0], name="discs")
     assert again.predict_box.scope_choice.currentText() == "all images"
-    assert again.refiner.settings == ObjectSettings(min_size=40, max_hole=7)  # the threshold is the model's
+    assert again.refiner.settings == ObjectSettings(
+        min_size=40, max_hole=7
+    )  # the threshold belongs to the model
     assert again.finetune_box.options.isExpanded()
     assert not again.objects_box.step.isExpanded()
     again.annotation_box.new_button.click()
@@ -79,7 +81,7 @@ def test_what_was_chosen_is_there_in_the_next_window(
     again.close_session()
 
 
-def test_a_slider_that_is_dragged_is_written_once_and_not_in_the_windows_thread(
+def test_a_dragged_slider_is_written_once_and_not_in_the_gui_thread(
     open_panel: Any, qtbot: Any, disc_image: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from threading import current_thread, main_thread
@@ -97,16 +99,16 @@ def test_a_slider_that_is_dragged_is_written_once_and_not_in_the_windows_thread(
     for size in range(20, 40):
         panel.session.annotation.layer.brush_size = size
     assert written == []
-    qtbot.waitUntil(lambda: panel.settings._kept.brush_size == 39, timeout=PATIENCE)
+    qtbot.waitUntil(lambda: panel.preference_sync._kept.brush_size == 39, timeout=PATIENCE)
     ((now, thread),) = written
     assert now.brush_size == 39
     assert thread is not main_thread()
-    panel.session.annotation.layer.brush_size = 2  # as usual on so small an image: no preference
+    panel.session.annotation.layer.brush_size = 2  # the usual size on so small an image: no preference
     panel.close_session()
     assert written[-1][0].brush_size is None
 
 
-def test_a_damaged_file_is_told_and_set_aside(open_panel: Any) -> None:
+def test_a_damaged_file_is_reported_and_set_aside(open_panel: Any) -> None:
     preferences_file().write_text("{")
     _, panel = open_panel()
     assert panel.message_bar.kind == WARNING
@@ -115,7 +117,7 @@ def test_a_damaged_file_is_told_and_set_aside(open_panel: Any) -> None:
     assert not preferences_file().exists()
 
 
-def test_a_folder_that_cannot_be_written_is_told_once(
+def test_a_folder_that_cannot_be_written_is_reported_once(
     open_panel: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = []

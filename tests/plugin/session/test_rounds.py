@@ -1,4 +1,4 @@
-"""What happens around a run, in a real viewer: history, score, comparison, preview."""
+"""What goes with a run, in a real viewer: history, score, comparison, preview."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def click(qtbot: Any, button: QAbstractButton) -> None:
 
 
 def click_run(qtbot: Any, panel: Any, row: int) -> None:
-    """With the mouse on its row, the newest being the first."""
+    """Click on a row of the history; row 0 is the newest run."""
     runs = panel.history_box.list
     assert runs.isEnabled(), runs.toolTip()
     place = runs.visualItemRect(runs.topLevelItem(row)).center()
@@ -51,7 +51,7 @@ def click_run(qtbot: Any, panel: Any, row: int) -> None:
 
 @pytest.fixture
 def annotated_image(open_panel: Any, quick_start: Any, disc_image: Any, annotated: Any) -> Any:
-    """A viewer and a panel with an annotated image, ready for the button."""
+    """A viewer and a panel with an annotated image, ready to fine-tune."""
 
     def opened(recipe: Recipe, *, images: int = 1) -> Any:
         viewer, panel = open_panel(recipe=recipe)
@@ -71,7 +71,7 @@ def annotated_image(open_panel: Any, quick_start: Any, disc_image: Any, annotate
 @pytest.fixture
 def press(qtbot: Any, wait_idle: Any) -> Any:
     def press_button(panel: Any, recipe: Recipe | None = None) -> str:
-        """Fine-tune, wait for the score too, and return the model's name."""
+        """Fine-tune, wait until the model is scored, and return its name."""
         if recipe is not None:
             panel.session.choose(recipe=recipe)
         known = {entry.name for entry in list_models()}
@@ -95,7 +95,7 @@ def objects(panel: Any, number: int = 0) -> np.ndarray:
 
 
 def scores(panel: Any) -> list[str]:
-    """In the table of images, where the column is shown."""
+    """The score column of the table of images, if it is shown."""
     table = panel.image_box.table
     assert not table.isColumnHidden(SCORE)
     return [table.model().index(row, SCORE).data() for row in range(len(table.rows))]
@@ -131,7 +131,7 @@ def test_two_runs_are_two_entries_and_a_click_compares(
     click_run(qtbot, panel, 1)
     wait_idle(panel)
     assert np.array_equal(objects(panel), before)
-    assert panel.session.model.name == second  # looking changes nothing
+    assert panel.session.model.name == second  # showing a run does not change the model in use
     assert "Shown: the run of" in panel.history_box.shown_line.text()
     assert panel.session.results.of(panel.session.image).metadata["napari_fewshot_cells"]["model"] == first
     click_run(qtbot, panel, 0)
@@ -149,7 +149,7 @@ def test_two_runs_are_two_entries_and_a_click_compares(
     assert len([layer for layer in viewer.layers if layer.name.startswith("cells")]) == 1
 
 
-def test_what_memory_lost_is_predicted_again(
+def test_a_dropped_prediction_is_made_again(
     annotated_image: Any, qtbot: Any, press: Any, wait_idle: Any
 ) -> None:
     _, panel = annotated_image(LEARNS)
@@ -210,19 +210,19 @@ def test_a_removed_image_leaves_the_history_usable(
 # --- the score
 
 
-def test_one_shot_is_told_as_what_it_is(annotated_image: Any, press: Any) -> None:
+def test_the_score_of_one_shot_says_that_it_was_trained_on(annotated_image: Any, press: Any) -> None:
     viewer, panel = annotated_image(LEARNS)
     viewer.add_image(np.random.default_rng(0).random((50, 50)), name="not annotated")
     assert panel.image_box.table.isColumnHidden(SCORE)
     name = press(panel)
-    told = panel.rounds.history.runs[-1].score
-    assert scores(panel) == [re.search(r"\d+ %", told).group(), ""]
+    score = panel.rounds.history.runs[-1].score
+    assert scores(panel) == [re.search(r"\d+ %", score).group(), ""]
     assert "agrees with" in panel.image_box.table.rows[0].description
-    assert told.startswith("Agrees with ")
-    assert told.endswith("% of what you painted (that says little: it was trained on it)")
-    assert told in panel.history_box.score_line.text()
-    assert load_model(name).card.score == told
-    assert panel.session.entry(name).card.score == told
+    assert score.startswith("Agrees with ")
+    assert score.endswith("% of what you painted (that says little: it was trained on it)")
+    assert score in panel.history_box.score_line.text()
+    assert load_model(name).card.score == score
+    assert panel.session.entry(name).card.score == score
 
 
 @pytest.mark.both_bindings
@@ -235,16 +235,16 @@ def test_two_shots_are_left_out_in_turn_after_the_masks(
     assert objects(panel, 0).any()
     assert objects(panel, 1).any()
     assert panel.message_bar.kind == DONE
-    assert panel.rounds.history.runs[-1].score == ""  # the masks are there; the score comes
+    assert panel.rounds.history.runs[-1].score == ""  # the masks are there, the score is not yet
     assert panel.rounds.measuring
     qtbot.waitUntil(lambda: "left-out image" in panel.history_box.score_line.text(), timeout=PATIENCE)
     settled(qtbot, panel)
-    told = panel.rounds.history.runs[-1].score
-    assert re.match(r"Left-out images: [01]\.\d\d IoU", told)
-    assert "IoU on average of 2 (short trainings without them: 5 of 12 steps)" in told
+    score = panel.rounds.history.runs[-1].score
+    assert re.match(r"Left-out images: [01]\.\d\d IoU", score)
+    assert "IoU on average of 2 (short trainings without them: 5 of 12 steps)" in score
     assert rows(panel)[0][2].endswith("left out")
     each = scores(panel)
-    assert float(re.search(r"[01]\.\d\d", told).group()) == pytest.approx(
+    assert float(re.search(r"[01]\.\d\d", score).group()) == pytest.approx(
         np.mean([float(score) for score in each]), abs=0.006
     )
     assert (
@@ -253,10 +253,10 @@ def test_two_shots_are_left_out_in_turn_after_the_masks(
     viewer.layers.remove("discs 0")
     assert scores(panel) == each[1:]
     assert len(panel.session.scores) == 1
-    assert panel.session.entry(panel.session.model.name).card.score == told
+    assert panel.session.entry(panel.session.model.name).card.score == score
 
 
-def test_measuring_can_be_stopped(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
+def test_scoring_can_be_stopped(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
     _, panel = annotated_image(LEARNS, images=2)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)
@@ -267,7 +267,7 @@ def test_measuring_can_be_stopped(annotated_image: Any, qtbot: Any, wait_idle: A
     assert panel.history_box.skip_button.toolTip() == "Nothing is being measured."
 
 
-def test_measuring_gives_way_to_a_prediction_and_goes_on(
+def test_scoring_stops_for_a_prediction_and_starts_again(
     annotated_image: Any, qtbot: Any, wait_idle: Any
 ) -> None:
     _, panel = annotated_image(LEARNS, images=2)
@@ -280,7 +280,7 @@ def test_measuring_gives_way_to_a_prediction_and_goes_on(
     assert panel.rounds.history.runs[-1].score.startswith("Left-out images")
 
 
-def test_closing_while_measuring_leaves_no_thread(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
+def test_closing_while_scoring_leaves_no_thread(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
     viewer, panel = annotated_image(LEARNS, images=2)
     click(qtbot, panel.fine_tune_button)
     wait_idle(panel)
@@ -290,7 +290,7 @@ def test_closing_while_measuring_leaves_no_thread(annotated_image: Any, qtbot: A
     qtbot.waitUntil(lambda: not worker.is_running, timeout=20_000)
 
 
-def test_a_score_that_cannot_be_had_is_told(
+def test_a_failed_score_is_reported(
     annotated_image: Any, press: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
@@ -301,24 +301,24 @@ def test_a_score_that_cannot_be_had_is_told(
     monkeypatch.setattr(scoring, "score", refuse)
     press(panel)
     assert panel.message_bar.kind == WARNING
-    assert "could not be measured: 'discs 0' is constant." in panel.message_bar.text
+    assert "could not be scored: 'discs 0' is constant." in panel.message_bar.text
 
 
 # --- a worse model
 
 
-def test_a_worse_model_is_offered_and_not_imposed(
+def test_a_worse_model_is_offered_but_not_used(
     annotated_image: Any, qtbot: Any, press: Any, wait_idle: Any
 ) -> None:
     _, panel = annotated_image(LEARNS)
     good = press(panel)
     before = objects(panel)
     assert panel.history_box.offer.isHidden()
-    bad = press(panel, NOTHING)  # learns nothing: as the start
+    bad = press(panel, NOTHING)  # learns nothing, so it equals the start
     assert panel.session.model.name == good
     assert np.array_equal(objects(panel), before)
     assert panel.message_bar.kind == WARNING
-    assert "agrees less with what is painted now" in panel.message_bar.text
+    assert "agrees less with your annotation" in panel.message_bar.text
     assert f"'{good}' stays in use" in panel.message_bar.text
     assert not panel.history_box.offer.isHidden()
     assert bad in {entry.name for entry in list_models()}
@@ -340,7 +340,7 @@ def test_a_worse_model_is_offered_and_not_imposed(
     assert not np.array_equal(objects(panel), before)
 
 
-def test_a_better_model_is_taken(annotated_image: Any, press: Any) -> None:
+def test_a_better_model_is_used(annotated_image: Any, press: Any) -> None:
     _, panel = annotated_image(NOTHING)
     press(panel)
     better = press(panel, LEARNS)
@@ -352,10 +352,10 @@ def test_a_better_model_is_taken(annotated_image: Any, press: Any) -> None:
 def test_an_offer_lapses_with_the_next_run(
     annotated_image: Any, press: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = iter([Agreement(0.9, 0.9, (0.9,)), Agreement(0.5, 0.5, (0.5,))])
+    agreements = iter([Agreement(0.9, 0.9, (0.9,)), Agreement(0.5, 0.5, (0.5,))])
 
     def agree(*_: Any, **__: Any) -> Any:
-        return next(told, Agreement(0.9, 0.9, (0.9,)))
+        return next(agreements, Agreement(0.9, 0.9, (0.9,)))
         yield
 
     _, panel = annotated_image(NOTHING)
@@ -368,7 +368,7 @@ def test_an_offer_lapses_with_the_next_run(
     assert panel.session.model.name == newest
 
 
-def test_a_damaged_model_of_before_does_not_lose_the_new_one(
+def test_a_damaged_old_model_does_not_lose_the_new_one(
     annotated_image: Any, fine_tuned: Any, press: Any
 ) -> None:
     _, panel = annotated_image(LEARNS)
@@ -379,7 +379,7 @@ def test_a_damaged_model_of_before_does_not_lose_the_new_one(
     assert "could not be compared with 'ready'" in panel.message_bar.text
 
 
-# --- going on from the last
+# --- continuing from the last model
 
 
 def test_continue_from_the_last_model(annotated_image: Any, qtbot: Any, press: Any) -> None:
@@ -394,7 +394,7 @@ def test_continue_from_the_last_model(annotated_image: Any, qtbot: Any, press: A
     check.click()
     third = press(panel)
     assert load_model(third).card.parent == panel.rounds.history.runs[1].model == second
-    # it may have seen what would be left out, so that nothing is left out
+    # the last model may have seen the held-out shot, so nothing is held out
     assert load_model(third).card.score.startswith("Agrees with")
 
 
@@ -402,17 +402,17 @@ def test_continue_from_the_last_model(annotated_image: Any, qtbot: Any, press: A
 
 
 def preview_layers(viewer: Any) -> list[Any]:
-    """Those on show."""
+    """The preview layers on show."""
     return [layer for layer in viewer.layers if layer.name.startswith("preview ") and layer.visible]
 
 
 @pytest.fixture
 def previewed(annotated_image: Any, qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A training without end whose preview is on show: viewer, panel, layer."""
+    """Viewer, panel and preview layer of a training that never ends."""
 
     def begun(**options: Any) -> Any:
-        monkeypatch.setattr(preview_job, "EVERY", 0.2)
-        monkeypatch.setattr(preview_job, "SHARE", 0.5)
+        monkeypatch.setattr(preview_job, "INTERVAL", 0.2)
+        monkeypatch.setattr(preview_job, "TIME_SHARE", 0.5)
         viewer, panel = annotated_image(LONG, **options)
         panel.finetune_box.preview_check.click()
         click(qtbot, panel.fine_tune_button)
@@ -428,7 +428,7 @@ def test_a_preview_shows_what_is_being_learnt(
 ) -> None:
     viewer, panel, layer = previewed()
     image = viewer.layers["discs 0"]
-    assert layer not in panel.session.annotations.labels  # none of the user's
+    assert layer not in panel.session.annotations.labels  # not one of the user's layers
     assert panel.session.annotations.images == [image]
     assert viewer.layers.selection.active != layer
     assert viewer.layers.index(layer) == viewer.layers.index(image) + 1
@@ -440,7 +440,7 @@ def test_a_preview_shows_what_is_being_learnt(
     seen = cells[tuple(slice(c, c + s) for c, s in zip(corner, layer.data.shape, strict=True))]
     assert drawn[-1].shape == seen.shape
     assert drawn[-1][seen].mean() > drawn[-1][~seen].mean() + 0.2
-    viewer.layers.selection.active = layer  # a click on it changes nothing of what is trained on
+    viewer.layers.selection.active = layer  # selecting it does not change what is trained on
     assert panel.session.image == image
     click(qtbot, panel.finetune_box.keep_button)
     wait_idle(panel)
@@ -502,8 +502,8 @@ def test_a_preview_goes_with_the_panel(previewed: Any, qtbot: Any, close: str) -
 def test_without_the_check_mark_there_is_no_preview(
     annotated_image: Any, qtbot: Any, wait_idle: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(preview_job, "EVERY", 0.1)
-    monkeypatch.setattr(preview_job, "SHARE", 0.9)
+    monkeypatch.setattr(preview_job, "INTERVAL", 0.1)
+    monkeypatch.setattr(preview_job, "TIME_SHARE", 0.9)
     viewer, panel = annotated_image(LONG)
     assert not panel.session.preview
     click(qtbot, panel.fine_tune_button)
@@ -514,8 +514,8 @@ def test_without_the_check_mark_there_is_no_preview(
 
 
 @pytest.mark.usefixtures("full_collections")
-def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
-    """How long its thread works without a pause, in its own processor time: other work may share the core."""
+def test_preview_and_score_do_not_block_the_gui(annotated_image: Any, qtbot: Any, wait_idle: Any) -> None:
+    """How long the GUI thread runs without a pause, in its processor time, because cores may be shared."""
     viewer, panel = annotated_image(Recipe(steps=40, crops=4, crop_size=96), images=2)
     panel.finetune_box.preview_check.click()
     qtbot.wait(500)
@@ -540,10 +540,10 @@ def test_the_window_lives_with_preview_and_score(annotated_image: Any, qtbot: An
 def test_a_removed_layer_leaves_memory_and_what_others_froze_stays_frozen(
     annotated_image: Any, open_panel: Any, own_home: object
 ) -> None:
-    """``gc.unfreeze`` would release what another program froze, ``gc.freeze`` would keep removed layers."""
+    """``gc.unfreeze`` would release what others froze, and ``gc.freeze`` would keep removed layers."""
     viewer, panel = annotated_image(LEARNS)
     assert gc.get_freeze_count() == 0
-    gone = weakref.ref(viewer.layers["discs 0"].events)  # in cycles with much else
+    gone = weakref.ref(viewer.layers["discs 0"].events)  # in reference cycles
     viewer.layers.clear()
     gc.collect()
     assert gone() is None
@@ -560,8 +560,8 @@ def test_a_removed_layer_leaves_memory_and_what_others_froze_stays_frozen(
         gc.unfreeze()
 
 
-def test_a_layer_that_lies_right_is_not_touched() -> None:
-    """napari would slice and draw it anew seven times."""
+def test_equal_geometry_is_not_set_again() -> None:
+    """Otherwise napari would slice and draw it seven times."""
     options: dict[str, Any] = {"scale": (0.5, 0.25), "translate": (7, 8), "rotate": 30, "units": ("um", "um")}
     image = Image(np.zeros((8, 9)), **options)
     labels = Labels(np.zeros((8, 9), int), **geometry_of(image))

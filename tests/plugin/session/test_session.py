@@ -1,4 +1,4 @@
-"""The panel's state without a window: layers come and go in a viewer model."""
+"""The panel's state without a window: layers are added to and removed from a viewer model."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_the_link_survives_closing_and_opening_the_panel(viewer: ViewerModel, se
     assert again.annotation.whole_image
 
 
-def test_a_closed_session_hears_nothing(viewer: ViewerModel, session: Session) -> None:
+def test_a_closed_session_ignores_the_viewer(viewer: ViewerModel, session: Session) -> None:
     session.close()
     viewer.add_image(grey())
     assert session.image is None
@@ -225,7 +225,7 @@ def test_predict_scopes(viewer: ViewerModel, session: Session) -> None:
     assert [source.layer for source in session.targets()] == [photo] + [stack] * 5
 
 
-def test_models_are_found_by_name_and_choices_of_those_that_are_gone_fall_back(session: Session) -> None:
+def test_models_are_found_by_name_and_a_choice_falls_back_if_its_model_is_gone(session: Session) -> None:
     assert reason_continue_disabled(session)
     session.adopt(MINE)
     assert reason_continue_disabled(session) is None
@@ -262,7 +262,7 @@ def test_results_are_updated_in_place_with_their_table(viewer: ViewerModel, sess
     assert (layer.name, layer.data.dtype) == ("cells photo", np.int32)
     for name in ("scale", "translate", "units", "axis_labels"):
         assert np.array_equal(getattr(layer, name), getattr(image, name)), name
-    assert viewer.layers.selection.active == annotation  # the brush stays where it was
+    assert viewer.layers.selection.active == annotation  # the brush stays on the annotation
     assert layer.features["area"].tolist() == [36.0]
     assert layer.metadata["napari_fewshot_cells"] == {"model": "mine"}
     found[20:22, 20:22] = 2
@@ -295,7 +295,7 @@ def test_what_a_person_painted_is_never_overwritten(viewer: ViewerModel, session
     assert after != corrected
     assert corrected.data[30, 30] == 5
     session.choose(image=image)
-    session.choose_annotation(after)  # 1 is a cell in a prediction, so all else must be background
+    session.choose_annotation(after)  # label 1 is a cell in a prediction, so 0 must be background
     assert session.annotation is not None
     assert session.annotation.whole_image
     assert session.show(result_for(session, image, found)) != after

@@ -1,4 +1,4 @@
-"""The batch of the panel as a job for a worker thread."""
+"""Batch prediction of a folder, as a job for a worker thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilesFound:
-    """All files of the batch, in their order."""
+    """The files of the batch, in the order of prediction."""
 
     files: tuple[Path, ...]
 
@@ -25,12 +25,12 @@ class FilesFound:
 def batch_job(
     entry: ModelEntry, inputs: Sequence[Path], out: Path, settings: BatchSettings
 ) -> Generator[FilesFound | BatchEvent, None, None]:
-    """Find the images, segment them into `out`, and tell it there in ``report.csv``.
+    """Find the images, write their results to `out`, and report on each in ``report.csv`` there.
 
     Raises
     ------
     FewShotError
-        No images, a folder that cannot be written, a damaged model, or a foreign report.
+        There are no images, `out` cannot be written, the model is damaged, or ``report.csv`` is not ours.
     """
     yield Progress("looking for images", 0, 1, 0.0)
     from ...base.atomic_files import make_writable
@@ -39,7 +39,7 @@ def batch_job(
 
     files = find_inputs(inputs)
     if any(file.parent.resolve() == out.resolve() for file in files):
-        # results there would be images of the next batch
+        # the next batch would take the results for images
         raise DataError(f"'{out}' holds the images; choose another folder for the results.")
     model = read_model(entry.path)
     make_writable(out)

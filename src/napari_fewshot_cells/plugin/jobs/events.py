@@ -1,8 +1,8 @@
-"""What a job of the panel is, and the events by which it tells what it has done.
+"""What a job is, and the events that it yields.
 
-Jobs are plain generators: they run in a worker thread and touch no layer. Layers appear in them only as names
-for results to be handed back to; their arrays are taken along as references. They import PyTorch inside
-themselves, so that importing their files costs nothing.
+A job is a generator that runs in a worker thread. It never touches a layer: it holds a layer only to say
+where a result belongs, and reads the layer's array by reference. A job imports PyTorch when it runs, so
+importing its file costs nothing.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Trained:
-    """Fine-tuning is done and its model is in the library.
+    """Fine-tuning is done, and the new model is in the library.
 
     Attributes
     ----------
     entry, card
-        Of the new model.
+        The new model.
     start : ModelEntry
-        What it began with.
+        The model that was fine-tuned.
     support : SupportSet
     sources : tuple of Source
-        The planes of its shots.
+        The planes of the shots, in their order.
     recipe : Recipe or None
-    before : Before or None
-        The model that was in use until now.
+        None is the default recipe.
+    comparison : Comparison or None
+        How the new model compares with the model in use until now.
     """
 
     entry: ModelEntry
@@ -50,12 +51,20 @@ class Trained:
     support: SupportSet
     sources: tuple[Source, ...]
     recipe: Recipe | None = None
-    before: Before | None = None
+    comparison: Comparison | None = None
 
 
 @dataclass(frozen=True, eq=False)
-class Before:
-    """The model that was in use, and how far it and the new one agree with what is annotated now."""
+class Comparison:
+    """The model in use until now, and the agreement of both models with the current annotation.
+
+    Attributes
+    ----------
+    entry, card
+        The model in use until now.
+    old, new : Agreement
+        The agreement of that model, and of the new one.
+    """
 
     entry: ModelEntry
     card: ModelCard
@@ -64,7 +73,7 @@ class Before:
 
     @property
     def is_worse(self) -> bool:
-        """Whether the new model agrees clearly less than the old one."""
+        """Whether the new model agrees clearly less with the annotation than the old one."""
         from ...finetune.scoring import is_worse
 
         return is_worse(self.new, self.old)
@@ -72,9 +81,9 @@ class Before:
 
 @dataclass(frozen=True, eq=False)
 class Predicting:
-    """A plane is about to be predicted; its layer can be got ready meanwhile.
+    """A plane is about to be predicted.
 
-    In prediction PyTorch works with the interpreter let go, so that the window has it for itself.
+    PyTorch releases the GIL while it predicts, so the GUI thread can prepare the layer now.
     """
 
     source: Source
@@ -82,21 +91,21 @@ class Predicting:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A plane that could not be used, and why."""
+    """A plane was skipped; `message` says why."""
 
     message: str
 
 
 @dataclass(frozen=True)
 class Scored:
-    """A model has been measured, and its card says so.
+    """A model has been scored, and its card holds the score.
 
     Attributes
     ----------
     model : str
     score : Score
     by_plane : mapping
-        From image and plane of a shot to how well the model does there; see `Score.number`.
+        The score on each shot, by image and plane; see `Score.number`.
     """
 
     model: str

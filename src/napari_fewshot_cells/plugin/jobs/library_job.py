@@ -1,4 +1,4 @@
-"""What the table of models shows and does, as jobs for a worker thread: files are read and written there."""
+"""Reads and changes the model library, as a job for a worker thread: it reads and writes files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LibraryRow:
-    """A model and its card, or what is wrong with its file."""
+    """A model and its card, or the fault of its file."""
 
     entry: ModelEntry
     card: ModelCard | None
@@ -25,7 +25,7 @@ class LibraryRow:
 
 @dataclass(frozen=True, eq=False)
 class LibraryRead:
-    """The library as it is now, what has been done, and old and new name of a model that got another."""
+    """The current library, a message about what was done, and the old and new name of a renamed model."""
 
     rows: tuple[LibraryRow, ...]
     message: str
@@ -35,12 +35,19 @@ class LibraryRead:
 def library_job(
     act: Callable[[], str] | None = None, renamed: tuple[str, str] | None = None
 ) -> Generator[LibraryRead, None, None]:
-    """Do something with the library, if anything, and read it.
+    """Run `act` on the library, if given, then read the library.
+
+    Parameters
+    ----------
+    act : callable, optional
+        Changes the library; returns a message for the user.
+    renamed : tuple of str, optional
+        Old and new name, if `act` renames a model.
 
     Raises
     ------
     FewShotError
-        It cannot be done; one line says why.
+        `act` fails; one line says why.
     """
     from ...base.atomic_files import writing
     from ...models.library import library_dir, list_models

@@ -1,4 +1,4 @@
-"""The work behind the buttons Fine-tune and Predict: train a model, and find the cells of planes with one."""
+"""The jobs behind the buttons *Fine-tune* and *Predict*, and those that show and score a model again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...base.errors import FewShotError, ImageError, ModelError
 from ...base.progress import Progress, relay
 from ...base.version import __version__
-from .events import Before, Job, JobEvent, Predicting, Scored, Skipped, Trained
+from .events import Comparison, Job, JobEvent, Predicting, Scored, Skipped, Trained
 from .predictions import ObjectSettings, Prediction, make_objects, measured
 from .preview_job import View, with_previews
 
@@ -32,18 +32,34 @@ def fine_tune_job(
     recipe: Recipe | None = None,
     stop: Callable[[], bool] | None = None,
     settings: ObjectSettings = ObjectSettings(),  # noqa: B008
-    before: ModelEntry | None = None,
+    previous: ModelEntry | None = None,
     view: Callable[[], View | None] = lambda: None,
 ) -> Job:
     """Fine-tune on all annotated planes, save the model, then predict those planes and the current one.
 
-    `stop` is asked after each step: True ends the training and keeps what it has learnt. `view` says what is
-    to be previewed. The new model is compared with the one of `before`.
+    Parameters
+    ----------
+    start : ModelEntry
+        The model to fine-tune.
+    painted : sequence of Painted
+        All annotated images.
+    current : Source or None
+        A plane to predict too.
+    diameter : float, optional
+        Cell diameter in pixels; None takes it from the annotation.
+    recipe : Recipe, optional
+    stop : callable, optional
+        Called after each step. True ends the training and keeps the model.
+    settings : ObjectSettings
+    previous : ModelEntry, optional
+        The model in use, to compare the new one with.
+    view : callable
+        Returns the view to preview, or None.
 
     Raises
     ------
     FewShotError
-        Nothing to learn from, a bad image, a damaged model file, or a library that cannot be written.
+        There is nothing to learn from, an image or model file is unusable, or the library cannot be written.
     """
     yield Progress("preparing", 0, 1, 0.0)
     from ...data.support_set import make_shot, make_support_set
@@ -69,35 +85,36 @@ def fine_tune_job(
         entry = save_model(model, name)
     except OSError as error:
         raise ModelError(f"The fine-tuned model cannot be saved ({error}).") from error
-    compared = None if before is None else (yield from _compared(before, model, support))
+    compared = None if previous is None else (yield from _compared(previous, model, support))
     yield Trained(entry, model.card, start, support, tuple(sources), recipe, compared)
-    if current is not None and not any(_same(current, source) for source in sources):
+    if current is not None and not any(_same_plane(current, source) for source in sources):
         sources.insert(0, current)
     yield from predict_job(entry, sources, settings, stop_at_bad_image=False)
 
 
 def _compared(
-    before: ModelEntry, model: Model, support: SupportSet
-) -> Generator[JobEvent, None, Before | None]:
+    previous: ModelEntry, model: Model, support: SupportSet
+) -> Generator[JobEvent, None, Comparison | None]:
     from ...finetune.scoring import agreement, annotated_windows
     from ...models.model_file import read_model
 
     try:
         windows = annotated_windows(support, model.card.factor)
-        old = read_model(before.path)
-        told = yield from agreement(old, support, windows=windows)
-        return Before(before, old.card, told, (yield from agreement(model, support, windows=windows)))
+        old = read_model(previous.path)
+        before = yield from agreement(old, support, windows=windows)
+        after = yield from agreement(model, support, windows=windows)
+        return Comparison(previous, old.card, before, after)
     except FewShotError as error:
-        yield Skipped(f"The new model could not be compared with '{before.name}': {error}")
+        yield Skipped(f"The new model could not be compared with '{previous.name}': {error}")
         return None
 
 
 def predict_job(
     entry: ModelEntry, sources: Sequence[Source], settings: ObjectSettings, *, stop_at_bad_image: bool
 ) -> Job:
-    """Predict planes one after the other, and make and measure the objects on them.
+    """Predict planes one by one, then make and measure the objects of each.
 
-    A bad image ends the run with its `ImageError`, or is skipped and told, as `stop_at_bad_image` says.
+    An unusable image raises its `ImageError` if `stop_at_bad_image`; otherwise it yields `Skipped`.
     """
     yield Progress("predicting", 0, len(sources), 0.0)
     from ...models.model_file import read_model
@@ -116,19 +133,20 @@ def predict_job(
         stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
         yield Predicting(source)
         probability = yield from relay(predict_steps(model, plane), partial(replace, stage=stage))
-        prediction = Prediction(source, probability, model.card.diameter, {**provenance, **_seen(source)})
+        facts = {**provenance, **_channel_note(source)}
+        prediction = Prediction(source, probability, model.card.diameter, facts)
         yield prediction
         result, _ = make_objects(prediction, settings)
         yield measured(result)
 
 
-def _same(one: Source, other: Source) -> bool:
+def _same_plane(one: Source, other: Source) -> bool:
     return one.layer == other.layer and one.plane == other.plane
 
 
-def _seen(source: Source) -> dict[str, str]:
-    """What of the channels was shown to the network; the weights of a mix are the model's."""
-    return {} if source.channels is None else {"channel": source.channels.told}
+def _channel_note(source: Source) -> dict[str, str]:
+    """The channel that the network saw. The weights of a mix belong to the model."""
+    return {} if source.channels is None else {"channel": source.channels.description}
 
 
 def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
@@ -148,7 +166,7 @@ def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
     )
     return {
         "model": entry.name,
-        "model_sha256": weights_sha256(model),  # not of the file, which its score changes
+        "model_sha256": weights_sha256(model),  # not of the file: a score changes it
         **{name: card[name] for name in kept},
         "predicted": datetime.now().astimezone().isoformat(timespec="seconds"),
         "software": f"napari-fewshot-cells {__version__}",
@@ -158,7 +176,7 @@ def _provenance(entry: ModelEntry, model: Model) -> dict[str, Any]:
 def show_job(
     entry: ModelEntry, kept: Sequence[Prediction], missing: Sequence[Source], settings: ObjectSettings
 ) -> Job:
-    """Make objects of a model's predictions in memory again, and predict planes that are missing there."""
+    """Make the objects of the predictions in memory again, then predict the missing planes."""
     for done, prediction in enumerate(kept):
         yield Progress("showing", done, len(kept), 0.0)
         yield Predicting(prediction.source)
@@ -170,7 +188,7 @@ def show_job(
 
 
 def score_job(trained: Trained) -> Job:
-    """Measure a new model on its own shots and write that into its card, if the library still has it."""
+    """Score a new model on its own shots, and write the score into its card if the library still has it."""
     from ...finetune.scoring import score
     from ...models.library import note_score
     from ...models.model_file import read_model

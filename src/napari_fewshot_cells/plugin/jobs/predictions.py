@@ -1,4 +1,4 @@
-"""What the network said of each plane, kept in memory, so that objects can be made of it again without it."""
+"""Foreground probabilities kept in memory, so that new object settings need no new prediction."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ..layers.plane_source import PlaneResult, Source
 
 MOST_BYTES = 512 * 2**20
-"""For all planes together: 64 of 1024 × 1024 px. Beyond it those that were predicted first are forgotten."""
+"""For all planes: 64 of 1024 × 1024 px. Beyond that, the oldest predictions are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Foreground probability of one plane, (H, W), with the typical diameter of an object in pixels."""
+    """Foreground probability of one plane, (H, W), and the typical diameter of an object in pixels."""
 
     source: Source
     probability: NDArray[np.float32]
@@ -32,26 +32,26 @@ class Prediction:
 
 @dataclass(frozen=True)
 class ObjectSettings:
-    """How objects are made of a probability; no smallest size takes that of `instances.usual_min_size`."""
+    """How to turn a probability into objects. A `min_size` of None is `instances.usual_min_size`."""
 
     threshold: float = 0.5
     min_size: int | None = None
     max_hole: int = 0
 
     def of(self, diameter: float | None) -> ObjectSettings:
-        """With a smallest size, for objects of a typical diameter."""
+        """These settings with `min_size` filled in for objects of that diameter."""
         return replace(self, min_size=self.smallest(diameter))
 
     def smallest(self, diameter: float | None) -> int:
-        """The smallest size, for objects of a typical diameter."""
+        """The smallest size in pixels of objects of that diameter."""
         from ...prediction.instances import usual_min_size
 
         return usual_min_size(diameter) if self.min_size is None else self.min_size
 
 
 @dataclass(frozen=True, eq=False)
-class Parts:
-    """A foreground that has been split: kept for the next time, in which it is often the same."""
+class SplitForeground:
+    """A foreground and its objects before small ones are dropped. Often the next foreground is the same."""
 
     foreground: NDArray[np.bool_]
     diameter: float | None
@@ -59,28 +59,28 @@ class Parts:
 
 
 def make_objects(
-    prediction: Prediction, settings: ObjectSettings, before: Parts | None = None
-) -> tuple[PlaneResult, Parts]:
-    """Instances of a plane, as `instances.label_instances` finds them, numbered but not yet measured.
+    prediction: Prediction, settings: ObjectSettings, previous: SplitForeground | None = None
+) -> tuple[PlaneResult, SplitForeground]:
+    """Find the instances of a plane, as `instances.label_instances` does, and number them; do not measure.
 
-    Only what differs from the parts of `before` is computed. It touches no layer: fit for any thread.
+    If the foreground equals that of `previous`, its split is reused. Safe in any thread: it touches no layer.
     """
     from ...prediction.instances import drop_small, fill_holes, split_objects
     from ..layers.plane_source import PlaneResult
 
     diameter = prediction.diameter
     foreground = fill_holes(prediction.probability > settings.threshold, settings.max_hole)
-    if before and before.diameter == diameter and np.array_equal(before.foreground, foreground):
-        parts = before
+    if previous and previous.diameter == diameter and np.array_equal(previous.foreground, foreground):
+        split = previous
     else:
-        parts = Parts(foreground, diameter, split_objects(foreground, diameter))
-    labels = drop_small(parts.labels, settings.smallest(diameter))
+        split = SplitForeground(foreground, diameter, split_objects(foreground, diameter))
+    labels = drop_small(split.labels, settings.smallest(diameter))
     table = {"index": np.arange(1, labels.max() + 1)}
-    return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), parts
+    return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), split
 
 
 def measured(result: PlaneResult) -> PlaneResult:
-    """The same objects with their measurements; raises `ImageError` if the image cannot be used any more."""
+    """The same objects with their measurements; raises `ImageError` if the image has become unusable."""
     from ...prediction.measurements import measure
 
     source = result.source
@@ -92,7 +92,7 @@ def _noted(prediction: Prediction, settings: ObjectSettings) -> dict[str, Any]:
 
 
 class Predictions:
-    """The predictions in memory and what has been made of them. Belongs to the main thread."""
+    """The predictions in memory and their objects. GUI thread only."""
 
     def __init__(self, most_bytes: int = MOST_BYTES) -> None:
         self._most_bytes = most_bytes
@@ -103,11 +103,11 @@ class Predictions:
         return iter(tuple(self._kept.values()))
 
     def of(self, image: Image, plane: PlaneIndex) -> Prediction | None:
-        """That of a plane."""
+        """The prediction of a plane."""
         return self._kept.get((image, plane))
 
     def keep(self, prediction: Prediction) -> None:
-        """Take a plane's newest prediction; the oldest ones go where memory would be exceeded."""
+        """Keep a plane's newest prediction. If memory would overflow, drop the oldest ones."""
         key = (prediction.source.layer, prediction.source.plane)
         self._drop(key)
         self._kept[key] = prediction
@@ -115,32 +115,32 @@ class Predictions:
             self._drop(next(iter(self._kept)))
 
     def forget(self, image: Image) -> None:
-        """Free the memory that an image's predictions take."""
+        """Drop all predictions of an image."""
         for key in [key for key in self._kept if key[0] == image]:
             self._drop(key)
 
     def note(self, result: PlaneResult) -> None:
-        """Remember what is on show for a plane."""
+        """Remember the objects on show for a plane."""
         prediction = self.of(result.source.layer, result.source.plane)
         if prediction is not None:
             self._made[prediction] = result
 
     def made(self, prediction: Prediction) -> PlaneResult | None:
-        """What is on show for a prediction."""
+        """The objects on show for a prediction."""
         return self._made.get(prediction)
 
     def is_stale(self, prediction: Prediction, settings: ObjectSettings) -> bool:
-        """Whether its objects were made in another way than `settings`."""
+        """Whether the objects on show were made with other settings."""
         made = self._made.get(prediction)
         return made is not None and made.provenance != _noted(prediction, settings)
 
     def is_unmeasured(self, prediction: Prediction) -> bool:
-        """Whether its objects are on show without their measurements."""
+        """Whether the objects on show have no measurements yet."""
         made = self._made.get(prediction)
         return made is not None and set(made.table) == {"index"}
 
     def _bytes(self) -> int:
-        # the objects made of a prediction take as much again
+        # the objects of a prediction take as much again
         return sum(2 * prediction.probability.nbytes for prediction in self._kept.values())
 
     def _drop(self, key: tuple[Image, PlaneIndex]) -> None:

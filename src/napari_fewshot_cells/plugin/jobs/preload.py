@@ -1,4 +1,4 @@
-"""Imports what is slow, PyTorch above all, before a button needs it."""
+"""Imports slow modules, above all PyTorch, before a button needs them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def load_library() -> tuple[ModelEntry, ...]:
-    """Import everything that the jobs need, PyTorch above all, and list the models."""
+    """Import everything that the jobs need, then list the models."""
     limit_openmp_spinning()
     import skimage.measure
     import torch
@@ -23,6 +23,7 @@ def load_library() -> tuple[ModelEntry, ...]:
 
     _ = skimage.measure, support_set, fine_tune, instances, measurements, probability, scoring
     keep_freed_memory()
-    # The first optimiser imports PyTorch's compiler, half as long again as PyTorch itself: not at the button.
+    # The first optimiser imports PyTorch's compiler, about 1 s of processor time. Do it now, not when the
+    # button is pressed.
     torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))])
     return tuple(list_models())

@@ -1,4 +1,4 @@
-"""What the model of the moment makes of the view, between the steps of a training and within its time."""
+"""Predicts the visible region between training steps, within a fixed share of the training's time."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from ...data.plane import Plane
     from ...models.model import Model
 
-SHARE = 0.10
-"""Of the time since the training began, the most that goes to previews; of the processor's time too, so that
-the share holds where other work takes turns with it."""
+TIME_SHARE = 0.10
+"""Previews take at most this share of the time since training began, in wall time and in processor time, so
+that it also holds on a busy machine."""
 
-EVERY = 1.5  # s between two previews at least
-SIDE = 384  # px at the network's scale, the most of a view that is predicted
-LARGEST = 4096**2  # px of a plane that is normalised as a whole for a view of it
+INTERVAL = 1.5  # s, the shortest time between two previews
+MOST_SIDE = 384  # px at the network's scale; more of a view is not predicted
+LARGEST_PLANE = 4096**2  # px; a larger plane is not previewed, because all of it must be normalised
 
 Part = tuple[slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """The visible part of a plane, in its pixels."""
+    """The visible part of a plane, in pixels of the plane."""
 
     source: Source
     part: Part
@@ -39,7 +39,7 @@ class View:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """Foreground probability of a part of a plane; float32."""
+    """Foreground probability of a part of a plane, float32."""
 
     source: Source
     part: Part
@@ -52,18 +52,18 @@ def with_previews(
     view: Callable[[], View | None],
     shots: Mapping[Source, Plane],
 ) -> Generator[Progress | Preview, None, Model]:
-    """A training with previews between its steps; the result is the same to the last bit.
+    """Run a training with previews between its steps. The weights stay the same to the last bit.
 
     Parameters
     ----------
     training : generator
-        As of `finetune.fine_tune`.
+        From `finetune.fine_tune`.
     copies : sequence of callable
-        The last one, there after the first step, copies the model.
+        ``copies[-1]()`` returns a copy of the model; available after the first step.
     view : callable
-        What is to be predicted at the moment; None is nothing.
+        Returns the current view, or None for no preview.
     shots : mapping
-        Planes that have been read already.
+        Planes that were already read.
     """
     started = last = _clocks()
     spent, cost = np.zeros(2), None
@@ -78,18 +78,19 @@ def with_previews(
                 return model
             now = _clocks()
             yield step
-            expected = 2 * (now - begun) if cost is None else cost  # before the first: about two steps
-            affordable = (spent + expected <= SHARE * (now - started)).all() and now[0] - last[0] >= EVERY
-            if step.stage != "fine-tuning" or not affordable or (step.remaining or 0) < expected[0]:
+            expected = 2 * (now - begun) if cost is None else cost  # of the first preview: about two steps
+            affordable = (spent + expected <= TIME_SHARE * (now - started)).all()
+            due = now[0] - last[0] >= INTERVAL
+            if step.stage != "fine-tuning" or not (affordable and due) or (step.remaining or 0) < expected[0]:
                 continue
             wanted = view()
             if wanted is None:
                 continue
             copied = copies[-1]()
-            source = _same(wanted.source, read) or wanted.source
+            source = _same_plane(wanted.source, read) or wanted.source
             reading = _clocks()
             if source not in read:
-                read = {source: _normalised(source, copied, shots)}  # one plane: they may be large
+                read = {source: _normalised(source, copied, shots)}  # keep only one: planes may be large
             reading = _clocks() - reading
             image = read[source]
             if image is not None:
@@ -101,40 +102,40 @@ def with_previews(
 
 
 def _clocks() -> NDArray[np.float64]:
-    """Seconds of the wall's clock, and of the processor in this thread."""
+    """Wall time and this thread's processor time, in seconds."""
     return np.array([time.perf_counter(), time.thread_time()])
 
 
-def _same(source: Source, known: Mapping[Source, object]) -> Source | None:
+def _same_plane(source: Source, known: Mapping[Source, object]) -> Source | None:
     return next((k for k in known if k.layer == source.layer and k.plane == source.plane), None)
 
 
 def _normalised(source: Source, model: Model, shots: Mapping[Source, Plane]) -> NDArray[np.float32] | None:
-    """A plane as the network sees it but for its scale; None where to read it would take too long."""
+    """The normalised plane at its own scale; None if reading it would take too long."""
     from ...data.channel_mix import mix_channels
     from ...data.plane import normalise
 
-    shot = _same(source, shots)
+    shot = _same_plane(source, shots)
     size = np.prod([side for side, number in zip(source.grid, source.plane, strict=True) if number is None])
-    if size > LARGEST or (shot is None and not isinstance(source.array, np.ndarray)):
+    if size > LARGEST_PLANE or (shot is None and not isinstance(source.array, np.ndarray)):
         return None
     try:
         plane = source.read() if shot is None else shots[shot]
         return normalise(mix_channels(plane, model.card.mix))
-    except ImageError:  # of an image that is not trained on: told when somebody predicts it
+    except ImageError:  # not a training image; *Predict* will report it
         return None
 
 
 def _predicted(model: Model, image: NDArray[np.float32], view: View) -> Preview:
     from ...prediction.probability import predict_window
 
-    most = max(1, int(SIDE / model.card.factor))
+    most = max(1, int(MOST_SIDE / model.card.factor))
     rows, columns = (_middle(part, most, side) for part, side in zip(view.part, image.shape, strict=True))
     return Preview(view.source, (rows, columns), predict_window(model, image, (rows, columns)))
 
 
 def _middle(part: slice, most: int, side: int) -> slice:
-    """At most `most` pixels in the middle of a span, all of them on an image with that side."""
+    """The middle of a span: at most `most` pixels, all within an image of that side."""
     start, stop = max(0, part.start), min(side, part.stop)
     cut = max(0, stop - start - most) // 2
     return slice(start + cut, min(stop, start + cut + most))

@@ -1,4 +1,4 @@
-"""The search for what to annotate next as a job: every plane is looked at where nothing is painted."""
+"""Suggests what to annotate next: ranks the regions of all planes in which nothing is painted."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SUGGESTING = "looking for what to annotate next"
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """A plane that may be annotated next, and the annotation layer's array, if it has one."""
+    """A plane that may be annotated next, with the array of its annotation layer if it has one."""
 
     source: Source
     labels: Any = None
     whole_image: bool = False
 
     def is_painted(self, box: Box | None = None) -> bool:
-        """Whether something is painted in a region of it, or anywhere."""
+        """Whether anything is painted in a region, or on the plane if `box` is None."""
         if self.labels is None:
             return False
         plane = np.asarray(self.labels[window(self.source.plane)])
@@ -43,7 +43,7 @@ class Candidate:
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A region of a plane, and how much of what is predicted there depends on the view, from 0 to 1."""
+    """A region of a plane; `score` (0 to 1) is how much augmented predictions disagree there."""
 
     source: Source
     box: Box
@@ -52,7 +52,7 @@ class Place:
 
 @dataclass(frozen=True, eq=False)
 class Suggested:
-    """All places looked at, the one to annotate next first, and the model that was asked."""
+    """All ranked places, the best to annotate first, and the model that ranked them."""
 
     entry: ModelEntry
     places: tuple[Place, ...]
@@ -61,9 +61,9 @@ class Suggested:
 def suggest_job(
     entry: ModelEntry, planes: Sequence[Candidate]
 ) -> Generator[Progress | Skipped | Suggested, None, None]:
-    """Rank the regions where nothing is painted yet; planes that cannot be used are skipped and told."""
+    """Rank the regions in which nothing is painted yet. An unusable plane yields `Skipped`."""
     yield Progress("comparing views", 0, 1, 0.0)
-    import pandas  # that the outline's layer needs: a second that the window would wait for
+    import pandas  # the outline's layer needs it: imported here, it does not block the GUI for a second
 
     from ...models.model_file import read_model
     from ...prediction.uncertainty import rank_regions

@@ -1,4 +1,4 @@
-"""Threads of the window. This is the only file that starts any."""
+"""All threads of the plugin: no other file of `plugin` starts one."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 from qtpy.QtCore import QCoreApplication, QThreadPool
 from superqt.utils import WorkerBase, create_worker
 
-LONGEST_WAIT = 5.0  # s that closing the panel waits for the step that is under way
-MOST_FUNCTIONS = 32  # at once: none waits for the long ones, such as saving a project
+LONGEST_WAIT = 5.0  # s; closing the panel waits so long for the current step
+MOST_FUNCTIONS = 32  # at once: short ones never wait for long ones, such as saving a project
 
-_started: dict[int, WorkerBase[Any]] = {}  # by identity; Qt does not keep them alive
+_started: dict[int, WorkerBase[Any]] = {}  # by id, because Qt does not keep workers alive
 
 
-def _ending() -> QThreadPool:
-    """Threads that end with their work.
+def _new_pool() -> QThreadPool:
+    """A pool whose threads end with their work.
 
     Each thread that used PyTorch owns an OpenMP team, and Qt's own pool keeps a thread half a minute after
     its work. Two teams outnumber the cores, and training takes 1.5x as long: end threads with their work. See
@@ -29,15 +29,15 @@ def _ending() -> QThreadPool:
 
 
 @lru_cache(maxsize=1)
-def for_jobs() -> QThreadPool:
-    """Threads of single jobs."""
-    return _ending()
+def job_pool() -> QThreadPool:
+    """The pool of single jobs."""
+    return _new_pool()
 
 
 @lru_cache(maxsize=1)
-def _for_functions() -> QThreadPool:
-    """Threads of `run_function`; what they write when napari quits is written to its end."""
-    pool = _ending()
+def _function_pool() -> QThreadPool:
+    """The pool of `run_function`. napari waits for it before it quits, so that files are complete."""
+    pool = _new_pool()
     pool.setMaxThreadCount(MOST_FUNCTIONS)
     application = QCoreApplication.instance()
     if application is not None:
@@ -46,8 +46,11 @@ def _for_functions() -> QThreadPool:
 
 
 @lru_cache(maxsize=1)
-def for_rounds() -> QThreadPool:
-    """One thread for all rounds: what it frees is there for the next, another would begin with none of it."""
+def round_pool() -> QThreadPool:
+    """The pool of rounds: one lasting thread. The memory that a round frees serves the next one.
+
+    A new thread would take another arena of the C library.
+    """
     pool = QThreadPool()
     pool.setMaxThreadCount(1)
     pool.setExpiryTimeout(-1)
@@ -55,7 +58,7 @@ def for_rounds() -> QThreadPool:
 
 
 def new_worker(function: Callable[..., Any], *args: Any, **kwargs: Any) -> WorkerBase[Any]:
-    """A worker for a function or a generator; it waits for `start`."""
+    """A worker for a function or a generator; `start` starts it."""
     worker: WorkerBase[Any] = create_worker(function, *args, _start_thread=False, **kwargs)
     return worker
 
@@ -74,21 +77,21 @@ def run_function(
     failed: Callable[[Any], None],
     **kwargs: Any,
 ) -> WorkerBase[Any]:
-    """Run a function in a thread; `then` gets its value, `failed` its exception, in the main thread.
+    """Run a function in a thread; the GUI thread calls `then` with its value or `failed` with its exception.
 
     Returns
     -------
     WorkerBase
-        For `stop_functions`; nobody needs to keep it for any other reason.
+        For `stop_functions`; keep it only for that.
     """
-    told: dict[str, Any] = {"returned": then, "errored": failed}
-    worker = new_worker(function, *args, _connect=told, **kwargs)
-    start(worker, _for_functions())
+    callbacks: dict[str, Any] = {"returned": then, "errored": failed}
+    worker = new_worker(function, *args, _connect=callbacks, **kwargs)
+    start(worker, _function_pool())
     return worker
 
 
 def stop_functions(*workers: WorkerBase[Any] | None) -> None:
-    """Have nobody hear of functions that run, and wait for their threads: the panel goes away."""
+    """Drop the callbacks of running functions and wait for their threads, as the panel closes."""
     running = [worker for worker in workers if worker is not None]
     for worker in running:
         worker.returned.disconnect()
@@ -97,7 +100,7 @@ def stop_functions(*workers: WorkerBase[Any] | None) -> None:
 
 
 def wait_for(workers: Iterable[WorkerBase[Any]]) -> None:
-    """Wait for threads to end, `LONGEST_WAIT` at the most."""
+    """Wait for workers to end, at most `LONGEST_WAIT`."""
     deadline = time.monotonic() + LONGEST_WAIT
     while any(worker.is_running for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Runs a job in a worker thread and hands its events to the main thread.
+"""Runs a job in a worker thread and hands its events to the GUI thread.
 
 Other parts of the window own a `Runner`, or call `threads.run_function`.
 """
@@ -18,18 +18,18 @@ from qtpy.QtCore import QObject, QTimer, Signal, Slot
 from ...base.errors import FewShotError
 from ...base.progress import Progress
 from ..layers.add_layer import FRAME
-from .threads import for_jobs, for_rounds, new_worker, start, wait_for
+from .threads import job_pool, new_worker, round_pool, start, wait_for
 
-LONGEST_HANDOVER = 1.0  # s that a job waits for the window to show an event
-BETWEEN = 0.1  # s for which steps of a stage are gathered: to hand over and draw each costs the job time
-WAITING = Progress("waiting for other work", 0, 1, 0.0)  # of a job whose turn has not come
+LONGEST_HANDOVER = 1.0  # s; a job waits at most so long until the GUI has shown an event
+BUNDLE_INTERVAL = 0.1  # s; steps within it are handed over together, because each handover costs time
+WAITING = Progress("waiting for other work", 0, 1, 0.0)  # while another Runner has its turn
 
 AnyJob = Generator[object, None, None]
 
 
 @dataclass(frozen=True)
 class Done:
-    """The job came to its end."""
+    """The job ran to its end."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class Cancelled:
 
 @dataclass(frozen=True)
 class Refused:
-    """Something that the user gave cannot be used."""
+    """The user's input cannot be used; `message` says why."""
 
     message: str
 
 
 @dataclass(frozen=True, eq=False)
 class Failed:
-    """A fault of ours."""
+    """A fault of the program."""
 
     error: Exception
 
@@ -57,16 +57,16 @@ Outcome = Done | Cancelled | Refused | Failed
 def _guarded(
     shown: Event, job: Callable[..., AnyJob], *args: Any, **kwargs: Any
 ) -> Generator[tuple[object, ...], None, Outcome]:
-    # Faults travel as values: superqt swallows a RuntimeError that a generator raises, PyTorch's commonest
-    # kind, without a signal, and would leave the panel busy for ever.
+    # Faults are returned, not raised. superqt swallows a RuntimeError of a generator without a signal, so the
+    # panel would stay busy for ever. A RuntimeError is what PyTorch raises most often.
     try:
         with closing(job(*args, **kwargs)) as events:
             for bundle in _bundled(events):
                 shown.clear()
                 yield bundle
                 if not isinstance(bundle[-1], Progress):
-                    # The window makes or draws a layer now: soon done if it need not share the processor,
-                    # and the next event finds it at rest.
+                    # The GUI now makes or draws a layer. It is done sooner if the job leaves it the
+                    # processor, and it is idle when the next event comes.
                     shown.wait(LONGEST_HANDOVER)
     except FewShotError as error:
         return Refused(str(error))
@@ -76,14 +76,14 @@ def _guarded(
 
 
 def _bundled(events: Iterable[object]) -> Iterator[tuple[object, ...]]:
-    """All events in order, those of quick steps together; what is no step is the last of its bundle."""
+    """Bundle the events of quick steps, in order. An event that is not `Progress` ends its bundle."""
     held: list[object] = []
     stage, handed = "", 0.0
     for event in events:
         held.append(event)
         if isinstance(event, Progress):
             now = time.monotonic()
-            if event.stage == stage and event.done < event.total and now - handed < BETWEEN:
+            if event.stage == stage and event.done < event.total and now - handed < BUNDLE_INTERVAL:
                 continue
             stage, handed = event.stage, now
         yield tuple(held)
@@ -96,13 +96,21 @@ _turn_takers: WeakSet[Runner] = WeakSet()
 
 
 class Runner(QObject):
-    """One job at a time in a thread; every signal arrives in the main thread.
+    """Runs one job at a time in a thread; every signal arrives in the GUI thread.
 
     Parameters
     ----------
     parent : QObject, optional
     takes_turns : bool
-        With all others that do: where one's job runs, this one's waits for its end, and says so.
+        Share one thread with all Runners that take turns. If another's job runs, this one's waits, and emits
+        `WAITING`.
+
+    Signals
+    -------
+    happened
+        An event of the job.
+    ended
+        The `Outcome` of the job.
     """
 
     happened = Signal(object)
@@ -110,7 +118,7 @@ class Runner(QObject):
 
     def __init__(self, parent: QObject | None = None, *, takes_turns: bool = False) -> None:
         super().__init__(parent)
-        self._pool = for_rounds() if takes_turns else for_jobs()
+        self._pool = round_pool() if takes_turns else job_pool()
         if takes_turns:
             _turn_takers.add(self)
         self._worker: Any = None
@@ -124,11 +132,11 @@ class Runner(QObject):
         return self._worker is not None
 
     def start(self, job: Callable[..., AnyJob], *args: Any, **kwargs: Any) -> None:
-        """Start a job; its events come as `happened`, its outcome as `ended`."""
+        """Start a job; `happened` emits its events, `ended` its outcome."""
         if self._worker is not None:
             raise RuntimeError("a job is running")
         waits = self in _turn_takers and any(other.busy for other in _turn_takers)
-        self._outcome = Cancelled()  # unless the job returns another
+        self._outcome = Cancelled()  # if the job returns no other
         self._begun = False
         self._shown = Event()
         self._worker = new_worker(_guarded, self._shown, job, *args, **kwargs)
@@ -139,7 +147,7 @@ class Runner(QObject):
         start(self._worker, self._pool)
 
     def cancel(self) -> None:
-        """Stop the job after the step that is under way; one that still waits for its turn, at once."""
+        """Stop the job after the current step, or at once if it still waits for its turn."""
         if self._worker is None:
             return
         self._worker.quit()
@@ -147,7 +155,7 @@ class Runner(QObject):
             QTimer.singleShot(0, self._give_up)
 
     def stop(self) -> None:
-        """Stop the job, forget its signals and wait for its thread: the panel goes away."""
+        """Stop the job, disconnect its signals and wait for its thread, as the panel closes."""
         worker = self._let_go()
         if worker is not None:
             wait_for([worker])
@@ -161,7 +169,7 @@ class Runner(QObject):
         )
 
     def _let_go(self) -> Any:
-        """Have the job end by itself, unheard; its worker, None where none runs."""
+        """Disconnect the job and let it end; returns its worker, or None if none runs."""
         worker, self._worker = self._worker, None
         if worker is not None:
             worker.quit()
@@ -171,7 +179,7 @@ class Runner(QObject):
 
     @Slot()
     def _give_up(self) -> None:
-        # Its turn may have come and gone since, and the next job have started
+        # Its turn may have passed meanwhile, and the next job may have started
         if self._worker is not None and self._worker.abort_requested and not self._begun:
             self._let_go()
             self.ended.emit(Cancelled())
@@ -193,7 +201,7 @@ class Runner(QObject):
 
     @Slot()
     def _on_finished(self) -> None:
-        # Not `aborted`: a quit that meets the very last step emits neither that nor `returned`.
+        # Not `aborted`: a quit during the last step emits neither `aborted` nor `returned`.
         if self._worker is not None:
             self._worker = None
             self.ended.emit(self._outcome)

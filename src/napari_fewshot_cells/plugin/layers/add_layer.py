@@ -1,4 +1,4 @@
-"""Layers that the panel adds by itself: the brush stays in hand, and the window hardly stops."""
+"""Adds layers without taking the brush from the user, and hardly blocks the GUI."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _TOUCHED = 2**20  # pixels at a time
 
 
 def insert_unselected(layers: LayerList, index: int, layer: Layer) -> None:
-    """Insert a layer; what was selected and active stays so.
+    """Insert a layer; the selected and active layers stay the same.
 
-    The window does not hear of the selection in between: it would build the controls of one layer and then
-    of the other.
+    The selection's signals are blocked meanwhile. Otherwise napari would build the controls of the new layer
+    and then those of the old one.
     """
     selection = layers.selection
     selected = set(selection)
@@ -32,18 +32,18 @@ def insert_unselected(layers: LayerList, index: int, layer: Layer) -> None:
 
 
 def touch(data: NDArray[np.int32], row: int = 0) -> None:
-    """Have the system give an empty array its memory, some rows in each frame: a large one takes it 0.1 s."""
+    """Make the system allocate an empty array's memory, some rows per frame. At once it would take 0.1 s."""
     rows = max(1, _TOUCHED // max(1, data[0].size))
-    data[row : row + rows] |= 0  # what has been written there meanwhile stays
+    data[row : row + rows] |= 0  # keeps what was written meanwhile
     if row + rows < len(data):
         QTimer.singleShot(FRAME, partial(touch, data, row + rows))
 
 
 def hide_outlines(layer: Labels) -> list[Overlay]:
-    """Hide the outlines that napari draws for the brush and the polygon; returns them.
+    """Hide the outlines that napari draws for the brush and the polygon; return them.
 
-    napari makes the visuals of an outline as soon as it is visible: three fifths of the time for which a
-    new layer stops the window. Nobody can paint on the layer yet.
+    napari makes the visuals of an outline as soon as it is visible. They take three fifths of the time for
+    which a new layer blocks the GUI, and nobody can paint on the layer yet.
     """
     outlines = [overlay for overlay in layer._overlays.values() if overlay.visible]
     for overlay in outlines:
@@ -52,7 +52,7 @@ def hide_outlines(layer: Labels) -> list[Overlay]:
 
 
 def show_one_by_one(outlines: list[Overlay]) -> None:
-    """Show outlines again, one in each frame from the next on."""
+    """Show outlines again, one per frame, starting with the next frame."""
     QTimer.singleShot(FRAME, partial(_show_first, outlines))
 
 
@@ -62,4 +62,4 @@ def _show_first(outlines: list[Overlay]) -> None:
         show_one_by_one(outlines[1:])
 
 
-FRAME = 20  # ms in which the window draws what an event has changed
+FRAME = 20  # ms; enough for the GUI to draw what an event changed

@@ -1,4 +1,4 @@
-"""Which labels layer is the annotation of which image layer: by identity, through removal and renaming."""
+"""Links each image layer to its annotation layer: by identity, so renaming a layer is safe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from napari.layers import Image, Labels
 from psygnal import Signal
 
 from ...base.errors import AnnotationError
-from .metadata import ANNOTATION_OF, METADATA, WHOLE_IMAGE, is_ours
+from .metadata import ANNOTATION_OF, METADATA, WHOLE_IMAGE, is_temporary
 from .planes import PlaneIndex, current_plane, geometry_of, grid_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Annotation:
-    """A labels layer on an image, and whether its 0 means background."""
+    """A labels layer on an image, and whether its label 0 means background."""
 
     layer: Labels
     whole_image: bool = False
@@ -31,15 +31,15 @@ class Annotation:
 class Annotations:
     """The annotation of each image layer of a viewer.
 
-    A new labels layer whose metadata name an image of the same shape is linked by itself: sample data come
-    like this.
+    If the metadata of a new labels layer names an image of the same shape, the layer is linked to it. Sample
+    data rely on this.
 
     Signals
     -------
     changed
-        Layers came, went, were renamed, or were linked otherwise.
+        Layers were added, removed or renamed, or a link changed.
     painted
-        Labels of an annotation changed.
+        The labels of an annotation changed.
     """
 
     changed = Signal()
@@ -56,7 +56,7 @@ class Annotations:
         self._link_named()
 
     def close(self) -> None:
-        """Listen to the viewer no longer."""
+        """Stop listening to the viewer."""
         self._viewer.layers.events.inserted.disconnect(self._on_inserted)
         self._viewer.layers.events.removed.disconnect(self._on_removed)
         for layer in self._viewer.layers:
@@ -71,9 +71,9 @@ class Annotations:
 
     @property
     def labels(self) -> list[Labels]:
-        """The viewer's labels layers, in its order, but for those that hold nothing of the user's."""
+        """The viewer's labels layers, in its order, without the temporary ones."""
         layers = [layer for layer in self._viewer.layers if isinstance(layer, Labels)]
-        return [layer for layer in layers if not is_ours(layer)]
+        return [layer for layer in layers if not is_temporary(layer)]
 
     def of(self, image: Image | None) -> Annotation | None:
         """The annotation of an image."""
@@ -84,11 +84,11 @@ class Annotations:
         return next((image for image, annotation in self._of.items() if annotation.layer == labels), None)
 
     def items(self) -> list[tuple[Image, Annotation]]:
-        """All pairs, in the viewer's order of images."""
+        """All images with an annotation, in the viewer's order."""
         return [(image, self._of[image]) for image in self.images if image in self._of]
 
     def create(self, image: Image) -> Labels:
-        """Add an empty int32 annotation layer on the very grid of an image, and link it."""
+        """Add an empty int32 annotation layer on the grid of an image, and link it."""
         labels = Labels(
             np.zeros(grid_of(image), np.int32),
             name=f"annotation {image.name}",
@@ -101,16 +101,16 @@ class Annotations:
         return labels
 
     def link(self, image: Image, labels: Labels | None, *, whole_image: bool = False) -> None:
-        """Make a labels layer the annotation of an image, or None of them.
+        """Make a labels layer the annotation of an image; None unlinks it.
 
         Raises
         ------
         AnnotationError
-            The shapes differ; the link of before stays.
+            The shapes differ; the old link stays.
         """
         if labels is not None and labels.data.shape != grid_of(image):
             raise AnnotationError(
-                f"'{labels.name}' has shape {labels.data.shape}, the image '{image.name}' {grid_of(image)}; "
+                f"'{labels.name}' has shape {labels.data.shape}, the image '{image.name}' {grid_of(image)}: "
                 "make a new annotation layer for this image."
             )
         self._unlink(image)
@@ -128,7 +128,7 @@ class Annotations:
         self.painted.emit()
 
     def set_whole_image(self, image: Image, whole_image: bool) -> None:
-        """Say whether label 0 of an image's annotation means background."""
+        """Set whether label 0 of an image's annotation means background."""
         self._of[image] = replace(self._of[image], whole_image=whole_image)
         self._remember(image)
         self.changed.emit()
@@ -146,7 +146,7 @@ class Annotations:
         return [*((event, self._on_painted) for event in events), (labels.events.set_data, self._on_drawn)]
 
     def _remember(self, image: Image) -> None:
-        # by name, for the next time that the panel is opened
+        # by name, for the next time the panel opens
         annotation = self._of[image]
         noted = {ANNOTATION_OF: image.name, WHOLE_IMAGE: annotation.whole_image}
         metadata = annotation.layer.metadata
@@ -158,7 +158,7 @@ class Annotations:
             name = noted.get(ANNOTATION_OF)
             if name is None or self.image_of(labels) is not None:
                 continue
-            # "cells [1]" is what napari calls the image of a sample that is opened a second time
+            # if a sample is opened twice, napari calls the second image "cells [1]"
             called = re.compile(re.escape(name) + r"( \[\d+\])?")
             for image in self.images:
                 fits = called.fullmatch(image.name) and labels.data.shape == grid_of(image)
@@ -168,14 +168,14 @@ class Annotations:
 
     def _on_inserted(self, event: Event) -> None:
         event.value.events.name.connect(self._on_renamed)
-        if not is_ours(event.value):
+        if not is_temporary(event.value):
             self._link_named()
             self.changed.emit()
 
     def _on_removed(self, event: Event) -> None:
         layer = event.value
         layer.events.name.disconnect(self._on_renamed)
-        if is_ours(layer):
+        if is_temporary(layer):
             return
         for image, annotation in tuple(self._of.items()):
             if layer in (image, annotation.layer):
@@ -192,8 +192,8 @@ class Annotations:
         self.painted.emit()
 
     def _on_drawn(self, event: Event) -> None:
-        # Undo, an edit of the array and a refresh() tell themselves by this event only; so does every step
-        # through a stack, which need not be counted again.
+        # Undo, an edit of the array and `refresh` emit only this event. So does every step through a stack,
+        # after which nothing needs counting.
         labels = event.source
         plane = current_plane(labels, self._viewer.dims)
         if plane == self._shown[labels]:
@@ -202,5 +202,5 @@ class Annotations:
 
 
 def _itself(layer: Any) -> Any:
-    """The layer behind napari's proxy, so that identity holds."""
+    """The layer behind napari's proxy, for comparison by identity."""
     return getattr(layer, "__wrapped__", layer)

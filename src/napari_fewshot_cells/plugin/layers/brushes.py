@@ -1,4 +1,4 @@
-"""The brushes: napari's own modes of a labels layer, each with the right label selected."""
+"""The brushes: napari's own modes of a labels layer, each with the right label."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ if TYPE_CHECKING:
 CELL, BACKGROUND, ERASE, CONTOUR = "Cell", "Background", "Erase", "Fill contour"
 BRUSHES = (CELL, BACKGROUND, ERASE, CONTOUR)
 
-BACKGROUND_LABEL, FIRST_CELL = 1, 2  # as in the core's annotations, which need SciPy to import
-NAPARI_BRUSH = 10  # napari's default size: nobody has chosen one yet
-_BRUSHES_ACROSS = 64  # a brush of 8 px on 512 px: a few strokes fill a cell of 30 px, and fit between two
+BACKGROUND_LABEL, FIRST_CELL = 1, 2  # as in the core's annotations, whose import needs SciPy
+NAPARI_BRUSH = 10  # napari's default size: the user has not chosen one
+_BRUSHES_ACROSS = 64  # 8 px on 512 px: a few strokes fill a cell of 30 px, and one fits between two cells
 
 
 def take_brush(viewer: ViewerModel, labels: Labels, brush: str) -> None:
     """Make a labels layer active and ready to paint with a brush.
 
-    *Cell* and *Fill contour* take a label that is free on the plane on show, so that each press begins a new
-    cell.
+    *Cell* and *Fill contour* select a label that is free on the plane on show: each press begins a new cell.
 
     Raises
     ------
     AnnotationError
-        No label is free.
+        No label of the type is free.
     """
     plane = plane_on_show(viewer, labels)
     bring_forward(viewer, labels)
@@ -47,7 +46,7 @@ def take_brush(viewer: ViewerModel, labels: Labels, brush: str) -> None:
 
 
 def brush_in_hand(viewer: ViewerModel, labels: Labels) -> str | None:
-    """The brush that the mouse would paint with now."""
+    """The brush that the mouse paints with now; None if it does not paint."""
     if viewer.layers.selection.active != labels:
         return None
     if labels.mode == "erase":
@@ -60,19 +59,19 @@ def brush_in_hand(viewer: ViewerModel, labels: Labels) -> str | None:
 
 
 def number_next_contour(viewer: ViewerModel, labels: Labels) -> None:
-    """Give the next contour a label of its own, once there is one with the label selected.
+    """After a contour, select a free label for the next one.
 
     Raises
     ------
     AnnotationError
-        No label is free.
+        No label of the type is free.
     """
     if brush_in_hand(viewer, labels) == CONTOUR:
         labels.selected_label = free_label(plane_on_show(viewer, labels), besides=labels.selected_label)
 
 
 def bring_forward(viewer: ViewerModel, labels: Labels) -> None:
-    """Make a labels layer active and visible, with a brush of a useful size."""
+    """Make a labels layer active and visible, and give it a useful brush size."""
     viewer.layers.selection.active = labels
     labels.visible = True
     if labels.brush_size == NAPARI_BRUSH:
@@ -80,7 +79,7 @@ def bring_forward(viewer: ViewerModel, labels: Labels) -> None:
 
 
 def usual_brush_size(height_width: tuple[int, ...]) -> int:
-    """Of use on a plane of that many pixels."""
+    """A useful brush size, in pixels, for a plane of that shape."""
     return int(np.clip(min(height_width) / _BRUSHES_ACROSS, 2, 40))
 
 
@@ -91,7 +90,7 @@ def plane_on_show(viewer: ViewerModel, labels: Labels) -> NDArray[np.integer]:
 
 
 def free_label(plane: NDArray[np.integer], *, besides: int = 0) -> int:
-    """The label of a new cell: above all of a plane's, or in a gap where their type ends there.
+    """The label of a new cell: above all labels of the plane, or in a gap if the type allows no higher one.
 
     Raises
     ------
@@ -106,6 +105,6 @@ def free_label(plane: NDArray[np.integer], *, besides: int = 0) -> int:
     free = free[(free >= FIRST_CELL) & (free <= last)]
     if not free.size:
         raise AnnotationError(
-            f"All labels that {plane.dtype} can hold are in use; right-click on the layer to convert it."
+            f"All labels that {plane.dtype} can hold are in use. Right-click the layer to convert its type."
         )
     return int(free[0])

@@ -1,4 +1,4 @@
-"""Which channel of an image the network is to see: the best mix of all, or one."""
+"""Which channel of an image the network sees: one channel, or the best mix of all."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Channels:
-    """The channels of an image, and which of them is to be seen.
+    """The channels of an image, and the chosen one.
 
     Attributes
     ----------
     names : tuple of str
     axis : int or None
-        Where they are in the array; None for the colours of an RGB layer, which come last.
+        The channel axis of the array; None for an RGB layer, whose colours come last.
     chosen : int or None
-        None: the mix in which the annotated cells stand out.
+        Index of the channel; None is the mix in which the annotated cells stand out.
     """
 
     names: tuple[str, ...]
@@ -35,13 +35,13 @@ class Channels:
     chosen: int | None = None
 
     @property
-    def told(self) -> str:
-        """What is to be seen, in words."""
+    def description(self) -> str:
+        """The chosen channel, in words."""
         return BEST_MIX if self.chosen is None else self.names[self.chosen]
 
 
 def channels_of(image: Image) -> Channels | None:
-    """The channels of a layer; None where there is but one."""
+    """The channels of a layer; None if it has only one."""
     names: tuple[str, ...]
     axis = channel_axis(image)
     if image.rgb:
@@ -57,7 +57,7 @@ def channels_of(image: Image) -> Channels | None:
 
 
 def choose_channel(image: Image, chosen: int | None) -> None:
-    """Let the network see one channel of a layer, or the best mix; noted in the layer's metadata."""
+    """Choose a channel for the network, or None for the best mix; the layer's metadata keeps it."""
     noted = {**image.metadata.get(METADATA, {}), _CHOSEN: chosen}
     image.metadata = {**image.metadata, METADATA: noted}
 

@@ -1,4 +1,4 @@
-"""An image file as a layer: its pixels and what the layer is made with."""
+"""Reads an image file for a layer: its pixels and the options of the layer."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _MOST_VALUES = 1_000_000  # for contrast limits
 
 
 def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
-    """The array of a file and options for its layer: axes by name if the file names them.
+    """Read a file's array and options for its layer. Axes get names if the file names them.
 
     Raises
     ------
     ImageError
-        It cannot be read.
+        The file cannot be read.
     """
     from ...data.image_files import read_contents
     from ...data.readers import stem_of
@@ -37,7 +37,7 @@ def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
         options["axis_labels"] = tuple(axes.lower())
     if contents.channels:
         options["metadata"] = {CHANNEL_NAMES: list(contents.channels), **noted}
-    if not options["rgb"]:  # else napari looks at all values, and the window waits
+    if not options["rgb"]:  # otherwise napari scans all values, which blocks the GUI
         some = values.ravel()[:: max(1, values.size // _MOST_VALUES)].astype(np.float64)
         some = some[np.isfinite(some)]
         if some.size and some.min() < some.max():
@@ -46,7 +46,7 @@ def read_layer(path: Path) -> tuple[np.ndarray, dict[str, Any]]:
 
 
 def _usual_axes(shape: tuple[int, ...]) -> str:
-    """If the file does not name them; the first axes of a stack may be anything."""
+    """The axes of a file that does not name them; '' for a stack, whose first axes may be anything."""
     if len(shape) == 2:
         return "YX"
     return "YXS" if len(shape) == 3 and shape[-1] in (3, 4) else ""

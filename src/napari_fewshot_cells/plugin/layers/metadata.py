@@ -1,4 +1,4 @@
-"""What the panel notes in the metadata of layers."""
+"""What the panel keeps in the metadata of layers."""
 
 from __future__ import annotations
 
@@ -14,32 +14,32 @@ PREVIEW = "preview"
 AWAITING = "awaiting a result"
 ANNOTATION_OF = "annotation_of"
 FILE = "file"
-"""Key of an image's noted facts: where it was read from, if napari does not know it."""
+"""Key of the file that an image was read from, if napari does not know it."""
 
 IMAGE = "image"
-"""Key of an annotation's noted facts: the `ImageRecord` of its image, even if that is not open."""
+"""Key of the `ImageRecord` of an annotation's image, which need not be open."""
 
 
 CHANNEL_NAMES = "channel_names"
-"""Key of a layer's metadata: a list of names, as many as it has channels."""
+"""Key of a layer's metadata: a list of the names of its channels."""
 
 
 def is_preview(layer: Layer) -> bool:
-    """Whether a layer, perhaps just removed, is or was the preview of a training."""
+    """Whether a layer is the preview of a training; also works after its removal."""
     return PREVIEW in layer.metadata.get(METADATA, {})
 
 
-def is_ours(layer: Layer) -> bool:
-    """Whether a layer holds nothing of the user's: a preview, or the place of a result that is to come."""
+def is_temporary(layer: Layer) -> bool:
+    """Whether a layer holds nothing of the user's: a preview, or the empty layer of a future result."""
     return is_preview(layer) or AWAITING in layer.metadata.get(METADATA, {})
 
 
 def noted(layer: Layer) -> Mapping[str, Any]:
-    """What the panel has noted of a layer."""
+    """The facts that the panel keeps about a layer."""
     facts: Mapping[str, Any] = layer.metadata.get(METADATA, {})
     return facts
 
 
 def note(layer: Layer, **facts: Any) -> None:
-    """Note facts of a layer, beside those that are noted."""
+    """Add facts to those kept about a layer."""
     layer.metadata = {**layer.metadata, METADATA: {**noted(layer), **facts}}

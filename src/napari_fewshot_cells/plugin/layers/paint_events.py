@@ -1,4 +1,4 @@
-"""Signals every stroke on a labels layer of the viewer, annotation or not."""
+"""Signals every stroke on a labels layer of the viewer, whether it is an annotation or not."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING
 from napari.layers import Labels
 from psygnal import Signal
 
-from .metadata import is_ours, is_preview
+from .metadata import is_preview, is_temporary
 
 if TYPE_CHECKING:
     from napari.components import LayerList
     from napari.utils.events import Event
 
 
-class Strokes:
-    """Listens to the labels layers of a viewer as they come and go.
+class PaintEvents:
+    """Listens to all labels layers of a viewer.
 
-    Annotations signal their own strokes; this also covers a prediction that somebody paints on.
+    `Annotations` signals strokes on annotations. This class also signals strokes on predictions.
 
     Signals
     -------
     painted
-        Somebody painted on a layer that is not a preview.
+        The user painted on a layer that is not a preview.
     """
 
     painted = Signal()
@@ -36,14 +36,14 @@ class Strokes:
             self._listen(layer)
 
     def stop(self) -> None:
-        """Listen no longer."""
+        """Stop listening."""
         self._layers.events.inserted.disconnect(self._on_inserted)
         self._layers.events.removed.disconnect(self._on_removed)
         for layer in self._labels():
             self._ignore(layer)
 
     def _labels(self) -> Iterator[Labels]:
-        return (layer for layer in self._layers if isinstance(layer, Labels) and not is_ours(layer))
+        return (layer for layer in self._layers if isinstance(layer, Labels) and not is_temporary(layer))
 
     def _on_inserted(self, event: Event) -> None:
         if isinstance(event.value, Labels) and not is_preview(event.value):

@@ -1,4 +1,4 @@
-"""What goes into a job: image planes and what is painted on them, to be read in another thread."""
+"""The input of a job: image planes and their annotations, to be read in a worker thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One image plane to be read, later and elsewhere."""
+    """One image plane, to be read later in a worker thread."""
 
     layer: Image
     name: str
@@ -46,18 +46,18 @@ class Source:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """The name of the plane, for the user."""
         channels, name = self.channels, plane_name(self.name, self.plane, self.grid)
-        return name if channels is None or channels.chosen is None else f"{name} [{channels.told}]"
+        return name if channels is None or channels.chosen is None else f"{name} [{channels.description}]"
 
     def read(self) -> Plane:
-        """The plane with all its channels, or the chosen one; raises `ImageError` where it cannot be used."""
+        """The plane with all its channels or the chosen one; raises `ImageError` if it cannot be used."""
         from ...data.plane import to_plane
 
         return to_plane(self.values(), self.label, rgb=self.rgb and self._all, channels=self._stacked)
 
     def values(self, step: int = 1) -> NDArray[Any]:
-        """The plane as it is, (H, W) or, with its colours or channels, (H, W, C); every `step`-th pixel."""
+        """The raw plane, (H, W), or (H, W, C) with colours or channels; every `step`-th pixel."""
         index: list[int | slice] = [slice(None, None, step) if n is None else n for n in self.plane]
         channels = self.channels
         if channels is not None and channels.axis is not None:
@@ -85,7 +85,7 @@ def source_on_show(image: Image, dims: Dims) -> Source:
 
 
 def every_source(image: Image, dims: Dims) -> Iterator[Source]:
-    """All planes of an image, in the orientation that the viewer shows."""
+    """All planes of an image, in the orientation on show."""
     shown = source_on_show(image, dims)
     for plane in every_plane(shown.grid, plane_axes(image, dims)):
         yield replace(shown, plane=plane)
@@ -93,7 +93,7 @@ def every_source(image: Image, dims: Dims) -> Iterator[Source]:
 
 @dataclass(frozen=True, eq=False)
 class Painted:
-    """An image and what is painted on it; `source.plane` tells the orientation of the planes."""
+    """An image and its painted labels. The None axes of `source.plane` are the axes of its planes."""
 
     source: Source
     labels: Any
@@ -105,12 +105,12 @@ class Painted:
         Raises
         ------
         AnnotationError
-            The labels have another shape than the image.
+            The shape of the labels differs from the image's.
         """
         labels, grid = np.asarray(self.labels), self.source.grid
         if labels.shape != grid:
             raise AnnotationError(
-                f"The annotation of '{self.source.name}' has shape {labels.shape}, the image {grid}; "
+                f"The annotation of '{self.source.name}' has shape {labels.shape}, the image {grid}: "
                 "make a new annotation layer for this image."
             )
         rows, columns = (axis for axis, number in enumerate(self.source.plane) if number is None)
@@ -122,7 +122,7 @@ class Painted:
 
 @dataclass(frozen=True, eq=False)
 class Count:
-    """What is painted on one plane."""
+    """The painted cells of one plane, and whether background is painted."""
 
     layer: Image
     plane: PlaneIndex
@@ -132,7 +132,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Tally:
-    """What is annotated so far, to be told in plain words, and plane by plane."""
+    """What is annotated so far: in total, in words (`str`), and plane by plane."""
 
     planes: int = 0
     cells: int = 0
@@ -148,7 +148,7 @@ class Tally:
 
 
 def tally(painted: Sequence[Painted]) -> Tally:
-    """Count annotated planes and painted cells; a layer of another shape counts for nothing."""
+    """Count annotated planes and painted cells; skip a layer whose shape differs from its image's."""
     from skimage.measure import label
 
     counts = []
@@ -170,7 +170,7 @@ def tally(painted: Sequence[Painted]) -> Tally:
 
 @dataclass(frozen=True, eq=False)
 class PlaneResult:
-    """Instances of one plane, their measurements, and where they come from."""
+    """The instances of one plane, their measurements, and their provenance."""
 
     source: Source
     labels: NDArray[np.int32]

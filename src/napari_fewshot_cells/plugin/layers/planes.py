@@ -1,4 +1,4 @@
-"""Which plane of a layer is meant, and where it lies in space."""
+"""Names a plane of a layer, and says where the layer lies in space."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from napari.layers import Image, Labels, Layer
 
 PlaneIndex = tuple[int | None, ...]
-"""A plane of an n-dimensional layer: a number for each axis that is fixed, None for the plane's two axes.
+"""A plane of an n-dimensional layer: an index for each fixed axis, None for the plane's two axes.
 
-The channel axis, if there is one, counts as fixed, at 0: a plane has all its channels.
+A channel axis counts as fixed at 0, because a plane has all channels.
 """
 
 _CHANNEL_NAMES = ("c", "ch", "channel", "channels")
@@ -28,7 +28,7 @@ def pixels_of(image: Image | Labels) -> Any:
 
 
 def channel_axis(layer: Layer) -> int | None:
-    """The axis of a layer that is called "c", "channel" or the like; never the colours of an RGB layer."""
+    """The axis of a layer that is named "c", "channel" or the like; never the colours of an RGB layer."""
     if layer.ndim < 3:
         return None
     names = [name.lower() for name in layer.axis_labels]
@@ -36,14 +36,14 @@ def channel_axis(layer: Layer) -> int | None:
 
 
 def grid_of(image: Image | Labels) -> tuple[int, ...]:
-    """Shape of an image without its colours, and of length 1 along its channels: that of labels on it."""
+    """The shape of labels on an image: without its colours, and of length 1 along its channel axis."""
     channels = channel_axis(image)
     shape = pixels_of(image).shape[: image.ndim]
     return tuple(1 if axis == channels else size for axis, size in enumerate(shape))
 
 
 def plane_axes(layer: Layer, dims: Dims) -> tuple[int, int]:
-    """The two axes of a layer that the viewer shows; its last two but channels where it shows others."""
+    """The two axes of a layer that the viewer shows, else its last two axes other than channels."""
     offset, channels = dims.ndim - layer.ndim, channel_axis(layer)
     shown = sorted(axis - offset for axis in dims.displayed)
     if len(shown) == 2 and shown[0] >= 0 and channels not in shown:
@@ -53,7 +53,7 @@ def plane_axes(layer: Layer, dims: Dims) -> tuple[int, int]:
 
 
 def shows_channels(layer: Layer, dims: Dims) -> bool:
-    """Whether one side of what the viewer shows is a layer's channel axis."""
+    """Whether the viewer shows a layer's channel axis as rows or columns."""
     channels = channel_axis(layer)
     return channels is not None and channels + dims.ndim - layer.ndim in dims.displayed
 
@@ -70,14 +70,14 @@ def current_plane(image: Image | Labels, dims: Dims) -> PlaneIndex:
 
 
 def every_plane(grid: tuple[int, ...], axes: tuple[int, int]) -> Iterator[PlaneIndex]:
-    """All planes along `axes` of a layer of that shape."""
+    """All planes along two axes of a grid."""
     fixed = [axis for axis in range(len(grid)) if axis not in axes]
     for numbers in np.ndindex(*(grid[axis] for axis in fixed)):
         yield tuple(numbers[fixed.index(axis)] if axis in fixed else None for axis in range(len(grid)))
 
 
-def fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
-    """Whether a plane, noted some time ago, has the orientation on show and lies within the image."""
+def plane_fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
+    """Whether a plane has the orientation of `shown` and lies within the grid, which may have changed."""
     return len(plane) == len(shown) and all(
         (number is None) == (now is None) and (number is None or number < size)
         for number, now, size in zip(plane, shown, grid, strict=True)
@@ -85,18 +85,18 @@ def fits(plane: PlaneIndex, shown: PlaneIndex, grid: tuple[int, ...]) -> bool:
 
 
 def window(plane: PlaneIndex) -> tuple[int | slice, ...]:
-    """The plane as an index of an array."""
+    """The index that takes the plane out of an array."""
     return tuple(slice(None) if number is None else number for number in plane)
 
 
 def plane_name(layer_name: str, plane: PlaneIndex, grid: tuple[int, ...]) -> str:
-    """What people call it: the layer's name, and the numbers of the plane where there are others."""
+    """The name for the user: the layer's name, and the plane's numbers if the layer has other planes."""
     numbers = [str(n) for n, size in zip(plane, grid, strict=True) if n is not None and size > 1]
     return f"{layer_name}, plane {' '.join(numbers)}" if numbers else layer_name
 
 
 def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
-    """Of the plane along `axes`, where the layer has units of length for both; else pixels."""
+    """The pixel size along two axes, if both have units of length; otherwise in pixels."""
     units = [image.units[axis] for axis in axes]
     if not all(unit.dimensionality == {"[length]": 1} for unit in units):
         return PixelSize()
@@ -109,15 +109,14 @@ def pixel_size(image: Image, axes: tuple[int, int]) -> PixelSize:
 
 
 def place_on(layer: Layer, image: Image) -> None:
-    """Bring a layer on an image's grid to where the image lies now."""
+    """Move a layer on an image's grid to the image's current place."""
     move(layer, **geometry_of(image))
 
 
 def move(layer: Layer, **geometry: Any) -> None:
     """Set where a layer lies: its scale, translate and so on.
 
-    What is right already stays untouched: napari slices and draws the layer anew for each of these that is
-    set.
+    Equal values are not set, because napari slices and draws the layer again for each value that is set.
     """
     for name, value in geometry.items():
         if not np.array_equal(getattr(layer, name), value):
@@ -127,7 +126,7 @@ def move(layer: Layer, **geometry: Any) -> None:
 def geometry_of(image: Image) -> dict[str, Any]:
     """Where an image lies in space, as arguments for a new layer on its grid.
 
-    Where there are channels, the new layer is as thick as all of them, so that it shows on each.
+    If the image has channels, the new layer is as thick as all of them, so it shows on each.
     """
     names = ("scale", "translate", "rotate", "shear", "affine", "units", "axis_labels")
     geometry = {name: getattr(image, name) for name in names}
@@ -142,8 +141,8 @@ def geometry_of(image: Image) -> dict[str, Any]:
 
 
 Scores = Mapping[tuple["Image", PlaneIndex], str]
-"""How well the model that was measured last does on a shot of its, as `scoring.Score.number` says it."""
+"""The score of the last scored model on each of its shots, as `scoring.Score.number` writes it."""
 
 
 Ranks = Mapping[tuple["Image", PlaneIndex], int]
-"""Place in the order of what to annotate next, from 1."""
+"""The rank of each plane in the order of what to annotate next, from 1."""

@@ -1,4 +1,4 @@
-"""The outline of one region: a shapes layer of ours that comes and goes and is nobody's image."""
+"""Outlines the region to annotate next, in a shapes layer of the plugin."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ NAME = "annotate next"
 _COLOUR, _SHAPE = "#ffd400", "polygon"
 
 
-class Outline:
-    """At most one layer; it may be deleted or renamed by anybody."""
+class RegionOutline:
+    """At most one layer. The user may delete or rename it."""
 
     def __init__(self, viewer: ViewerModel) -> None:
         self._viewer = viewer
@@ -32,21 +32,21 @@ class Outline:
 
     @property
     def layer(self) -> Shapes | None:
-        """The layer, while it is there."""
+        """The layer, or None if there is none."""
         return self._layer if self._layer is not None and self._layer in self._viewer.layers else None
 
     def show(self, image: Image, plane: PlaneIndex, box: Box) -> None:
-        """Draw the outline of a region, in place of the one of before; the active layer stays what it is.
+        """Outline a region instead of the last one. The active layer stays the same.
 
-        One that somebody has deleted is not drawn again.
+        If the user deleted the outline, the same region is not outlined again.
         """
         if (image, plane, box) == self._around:
             return
-        self._around = image, plane, box  # first: layers that come and go make the panel ask for it again
+        self._around = image, plane, box  # first, because adding a layer makes the panel call `show` again
         self._in_view = None
         before = self.layer
         if before is not None and before.ndim == image.ndim:
-            # napari takes a quarter of a second to remove a layer: the garbage collection that it does then
+            # Removing a layer takes napari 0.25 s, because it runs the garbage collector.
             place_on(before, image)
             before.data = [(_corners(plane, box), _SHAPE)]
             return
@@ -59,7 +59,7 @@ class Outline:
         self._in_view = None
 
     def keep_with(self, image: Image | None) -> None:
-        """Hide it while another image than its own is in view."""
+        """Show the outline only while its own image is in view."""
         if image == self._in_view:
             return
         self._in_view = image
@@ -67,7 +67,7 @@ class Outline:
             self.layer.visible = image == self._around[0]
 
     def remove(self) -> None:
-        """Take it away; twice is fine."""
+        """Remove the outline. It may be called twice."""
         layer, self._layer, self._around = self.layer, None, None
         if layer is not None:
             self._viewer.layers.remove(layer)

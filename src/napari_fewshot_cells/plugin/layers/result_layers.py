@@ -1,4 +1,4 @@
-"""Predictions as labels layers: written in place, never over what a person changed."""
+"""Shows predictions in labels layers: updates them in place, but never overwrites what the user changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from psygnal import Signal
 from qtpy.QtCore import QTimer
 
 from .add_layer import hide_outlines, insert_unselected, show_one_by_one, touch
-from .metadata import AWAITING, METADATA, is_ours
+from .metadata import AWAITING, METADATA, is_temporary
 from .planes import geometry_of, grid_of, place_on, window
 
 if TYPE_CHECKING:
@@ -25,19 +25,19 @@ if TYPE_CHECKING:
 
 
 def is_prediction(labels: Labels) -> bool:
-    """Whether a labels layer was predicted, even if somebody corrected it since."""
+    """Whether a labels layer was predicted, even if the user has corrected it since."""
     return "model" in labels.metadata.get(METADATA, {})
 
 
 class Results:
-    """The result layer of each image. All methods belong to the main thread.
+    """The result layer of each image. GUI thread only.
 
     Signals
     -------
     appeared
-        An image has a result that had none.
+        An image got its first result.
     released
-        A layer has become the user's.
+        A result layer became the user's.
     """
 
     appeared = Signal()
@@ -48,12 +48,12 @@ class Results:
         self._of: dict[Image, Labels] = {}
 
     def of(self, image: Image | None) -> Labels | None:
-        """The result layer of an image that the next prediction will update, if there is one."""
+        """The result layer that the next prediction of an image updates, or None."""
         labels = self.layer_of(image)
-        return None if labels is None or is_ours(labels) else labels
+        return None if labels is None or is_temporary(labels) else labels
 
     def layer_of(self, image: Image | None) -> Labels | None:
-        """The layer for an image's result, perhaps still empty and hidden, if there is one that fits."""
+        """The layer for an image's result, which may be empty and hidden; None if none has its shape."""
         if image is None:
             return None
         labels = self._of.get(image)
@@ -62,23 +62,22 @@ class Results:
         return labels
 
     def release(self, labels: Labels) -> None:
-        """Leave a layer alone from now on: it has become the user's."""
+        """Make a layer the user's: predictions no longer change it."""
         for image in [image for image, own in self._of.items() if own == labels]:
             self._of.pop(image)
             labels.events.paint.disconnect(self._on_edited)
             labels.events.data.disconnect(self._on_edited)
-            if is_ours(labels):
+            if is_temporary(labels):
                 labels.metadata = {key: value for key, value in labels.metadata.items() if key != METADATA}
             self.released.emit()
 
     def keep_ready(self, images: Collection[Image]) -> None:
-        """Have an empty, hidden layer for the result of each of these images, and of no other.
+        """Keep an empty, hidden result layer for each of these images, and for no other.
 
-        The window stands still while napari makes a layer: better when an annotation is begun than at the end
-        of a training.
+        Creating a napari layer blocks the GUI. Do it when annotation begins, not when training ends.
         """
         for image, layer in tuple(self._of.items()):
-            if is_ours(layer) and (image not in images or self.layer_of(image) is None):
+            if is_temporary(layer) and (image not in images or self.layer_of(image) is None):
                 self._of.pop(image)
                 if layer in self._viewer.layers:
                     self._viewer.layers.remove(layer)
@@ -87,12 +86,14 @@ class Results:
                 self._add(image)
 
     def prepare(self, source: Source) -> Labels | None:
-        """The layer for a plane's result, made if there is none: most of what `write` costs the window.
+        """The layer for a plane's result; it is made if there is none.
+
+        Making it is most of the time for which `write` blocks the GUI.
 
         Returns
         -------
         Labels or None
-            None where the image has been removed or got another shape in the meantime.
+            None if the image was removed or changed shape meanwhile.
         """
         image = source.layer
         if image not in self._viewer.layers or grid_of(image) != source.grid:
@@ -100,29 +101,29 @@ class Results:
         return self.layer_of(image) or self._add(image)
 
     def write(self, result: PlaneResult) -> Labels | None:
-        """Put a plane's objects into the image's result layer.
+        """Write a plane's objects into the image's result layer.
 
         Returns
         -------
         Labels or None
-            As `prepare`.
+            As for `prepare`.
         """
         layer = self.prepare(result.source)
         if layer is None:
             return None
         elsewhere = _rows_of_other_planes(layer, result)
-        # napari's features are keyed by label alone, so numbers go on from plane to plane of a stack
+        # napari finds features by label alone, so labels are unique across the planes of a stack
         offset = int(elsewhere["index"].max()) if len(elsewhere) else 0
-        first = is_ours(layer)
+        first = is_temporary(layer)
         labels = np.where(result.labels, result.labels + offset, 0) if offset else result.labels
         there = window(result.source.plane)
         changed = not np.array_equal(layer.data[there], labels)
         layer.data[there] = labels
         layer.features = _with_rows(elsewhere, result, offset)
         layer.metadata = {**layer.metadata, METADATA: _provenance(layer, result)}
-        # Drawing a large plane takes as long again: in a turn of its own
+        # Drawing a large plane takes as long as writing it: do it in the next turn of the event loop.
         if first:
-            place_on(layer, result.source.layer)  # it may have been moved since the layer was made
+            place_on(layer, result.source.layer)  # the image may have moved since the layer was made
             QTimer.singleShot(0, partial(setattr, layer, "visible", True))
             self.appeared.emit()
         elif changed:
@@ -139,10 +140,10 @@ class Results:
             **geometry_of(image),
         )
         outlines = hide_outlines(layer)
-        # right above its image, so that annotations stay on top
+        # directly above its image, so annotations stay on top
         insert_unselected(self._viewer.layers, self._viewer.layers.index(image) + 1, layer)
         show_one_by_one(outlines)
-        if layer.ndim == 2:  # most planes of a stack may never be predicted
+        if layer.ndim == 2:  # most planes of a stack may never be predicted and need no memory
             touch(layer.data)
         self._of[image] = layer
         layer.events.paint.connect(self._on_edited)
@@ -169,18 +170,18 @@ def _with_rows(elsewhere: pd.DataFrame, result: PlaneResult, offset: int) -> pd.
     import pandas as pd
 
     rows = pd.DataFrame(result.table)
-    if len(rows.columns) < len(elsewhere.columns):  # not yet measured: the columns stay, empty
+    if len(rows.columns) < len(elsewhere.columns):  # not yet measured: keep the columns, empty
         rows = rows.reindex(columns=elsewhere.columns)
     rows["index"] += offset
     rows = rows.assign(**_plane_columns(result))
     if not len(elsewhere):
         return rows
-    # columns that no other plane has a value in are those of objects not yet measured
+    # if no other plane has a value in a column, their objects are not yet measured
     return pd.concat([elsewhere.dropna(axis="columns", how="all"), rows], ignore_index=True)
 
 
 def _provenance(layer: Labels, result: PlaneResult) -> dict[str, Any]:
-    """Of the plane written last, and in a stack of each plane: the planes of a layer may differ."""
+    """The provenance of the last plane; for a stack also that of each plane, because they may differ."""
     fixed = tuple(_plane_columns(result).values())
     if not fixed:
         return result.provenance

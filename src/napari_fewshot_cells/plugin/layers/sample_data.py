@@ -1,7 +1,7 @@
-"""File › Open Sample: simulated images with a partial annotation, ready for the button; nothing to download.
+"""*File › Open Sample*: simulated images with a partial annotation, ready to fine-tune.
 
-The truth is not a layer here: it would invite training on the answer. Whoever wants it regenerates it with
-`napari_fewshot_cells.simulate` and the seed 0.
+They are not downloaded. The ground truth is not a layer, because that would invite training on it;
+`napari_fewshot_cells.simulate` with seed 0 regenerates it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ SEED = 0
 
 
 def fluorescent_cells_sample() -> list[LayerData]:
-    """Simulated fluorescent nuclei, uint16 (512, 512), eight of them and some background painted."""
+    """Simulated fluorescent nuclei, uint16 (512, 512); eight nuclei and some background are painted."""
     image, truth = fluorescent_cells(seed=SEED)
     return _layers("simulated fluorescent cells", image, partial_annotation(truth, seed=SEED, n_cells=8))
 
 
 def electron_microscopy_sample() -> list[LayerData]:
-    """A simulated electron micrograph, uint8 (512, 512), five mitochondria and some background painted."""
+    """A simulated electron micrograph, uint8 (512, 512); five mitochondria and background are painted."""
     image, truth = electron_microscopy(seed=SEED)
-    # Fewer cells than above, more strokes: this background holds more kinds of things to tell apart.
+    # Fewer cells and more strokes than above, because this background holds more kinds of structure.
     annotation = partial_annotation(truth, seed=SEED, n_cells=5, n_strokes=9)
     return _layers("simulated electron microscopy", image, annotation)
 

@@ -18,12 +18,12 @@ from ..jobs.worker import Runner
 from ..layers.plane_source import Tally, tally
 from ..layers.planes import current_plane
 from ..recovery.autosave import Autosave
-from ..recovery.relink_labels import Waiting
-from ..recovery.restore import Restoring
+from ..recovery.relink_labels import LabelRelinker
+from ..recovery.restore import ProjectOpener
 from ..session.actions import Actions
 from ..session.messages import ERROR, WARNING
 from ..session.object_refiner import Refiner
-from ..session.preference_sync import Settings
+from ..session.preference_sync import PreferenceSync
 from ..session.rounds import Rounds
 from ..session.session import Session
 from ..widgets.collapsible_box import CollapsibleBox
@@ -53,11 +53,11 @@ class FewShotWidget(QWidget):
         super().__init__(parent)
         self.session = Session(viewer)
         self.refiner = Refiner(self.session)
-        self.settings = Settings(self.session, self.refiner)
+        self.preference_sync = PreferenceSync(self.session, self.refiner)
         self.rounds = Rounds(self.session)
         self.autosave = Autosave(self.session, self.refiner, self.rounds)
-        self.restoring = Restoring(self.session, self.refiner, self.rounds)
-        self._waiting = Waiting(self.session)
+        self.project_opener = ProjectOpener(self.session, self.refiner, self.rounds)
+        self._relinker = LabelRelinker(self.session)
         self._runner = Runner(takes_turns=True)
         self._actions = Actions(self.session, self.refiner, self.rounds, self._runner)
         self.image_box = ImageBox(self.session)
@@ -65,12 +65,12 @@ class FewShotWidget(QWidget):
         self.finetune_box = FineTuneBox(self.session)
         self.predict_box = PredictBox(self.session, self.refiner)
         self.history_box = HistoryBox(self.session, self.rounds)
-        self.project_row = ProjectRow(self.session, self.autosave, self.restoring)
-        runners = (self._runner, self.restoring.runner, *self.predict_box.runners)
+        self.project_row = ProjectRow(self.session, self.autosave, self.project_opener)
+        runners = (self._runner, self.project_opener.runner, *self.predict_box.runners)
         self._ends = (
             self.autosave.finish,  # first: it needs the session's layers
-            self._waiting.stop,
-            self.settings.stop,
+            self._relinker.stop,
+            self.preference_sync.stop,
             *(runner.stop for runner in runners),
             self.refiner.stop,
             self.rounds.stop,
@@ -94,14 +94,14 @@ class FewShotWidget(QWidget):
         self.cancel_button = self.finetune_box.cancel_button
         self.predict_button = self.predict_box.predict_button
         self._lay_out()
-        self.settings.follow(self.findChildren(CollapsibleBox))
+        self.preference_sync.follow(self.findChildren(CollapsibleBox))
         self._dress()
         self._connect()
         self._load()
         self._refresh()
         self._count()
-        if self.settings.trouble:
-            self._say(WARNING, self.settings.trouble)
+        if self.preference_sync.trouble:
+            self._say(WARNING, self.preference_sync.trouble)
 
     def _lay_out(self) -> None:
         inner = QWidget()
@@ -139,20 +139,20 @@ class FewShotWidget(QWidget):
         self.finetune_box.cancel_requested.connect(self._actions.cancel)
         self.predict_box.predict_requested.connect(self._actions.predict)
         self.objects_box.said.connect(self._say)
-        for source in (self._actions, self.project_row, self.autosave, self.restoring):
-            source.said.connect(self._say)
-            source.failed.connect(self._on_fault)
-        self._waiting.failed.connect(self._on_fault)
-        self.restoring.shown.connect(self._go_to)
-        self.settings.said.connect(self._say)
-        self.settings.failed.connect(self._on_fault)
+        for teller in (self._actions, self.project_row, self.autosave, self.project_opener):
+            teller.said.connect(self._say)
+            teller.failed.connect(self._on_fault)
+        self._relinker.failed.connect(self._on_fault)
+        self.project_opener.shown.connect(self._go_to)
+        self.preference_sync.said.connect(self._say)
+        self.preference_sync.failed.connect(self._on_fault)
         self.rounds.show_requested.connect(self._actions.show_run)
         self.rounds.said.connect(self._say)
         self.rounds.failed.connect(self._on_fault)
         self.refiner.failed.connect(self._on_fault)
         self._actions.training_begun.connect(self.finetune_box.curve.begin)
         self._actions.progressed.connect(self.finetune_box.show_progress)
-        self._actions.rested.connect(self.finetune_box.show_idle)
+        self._actions.ended.connect(self.finetune_box.show_idle)
         self._actions.suggested.connect(self.image_box.suggestion.show_places)
         # If the window closes, Qt deletes the panel without sending it an event
         self.destroyed.connect(partial(_shut, self._ends))

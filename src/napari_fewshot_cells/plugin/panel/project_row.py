@@ -20,7 +20,7 @@ from ...projects.project_folder import SavedState, SessionState, write_project
 from ...projects.recovery import MOST_KEPT, Recovery, prune, recoveries, settle
 from ..jobs.threads import run_function
 from ..recovery.autosave import Autosave
-from ..recovery.restore import Restoring
+from ..recovery.restore import ProjectOpener
 from ..session.disabled_reasons import reason_running
 from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import Session
@@ -50,9 +50,9 @@ class ProjectRow(QWidget):
     said = Signal(str, str)
     failed = Signal(object)
 
-    def __init__(self, session: Session, autosave: Autosave, restoring: Restoring) -> None:
+    def __init__(self, session: Session, autosave: Autosave, project_opener: ProjectOpener) -> None:
         super().__init__()
-        self._session, self._autosave, self._restoring = session, autosave, restoring
+        self._session, self._autosave, self._project_opener = session, autosave, project_opener
         self.folder: Path | None = None
         self._offered: Recovery | None = None
         self._restored: Path | None = None
@@ -80,7 +80,7 @@ class ProjectRow(QWidget):
         outer.setSpacing(6)
         outer.addLayout(buttons)
         outer.addWidget(self.offer)
-        restoring.ended.connect(self._on_restored)
+        project_opener.ended.connect(self._on_restored)
         session.annotations.painted.connect(self._on_painted)
         session.any_of("layers", "loading", "running").connect(self.refresh)
         self._find_unsaved()
@@ -150,7 +150,7 @@ class ProjectRow(QWidget):
     def _restore(self) -> None:
         if self._offered is not None:
             self._restored = self._offered.folder
-            self._restoring.open(self._restored)
+            self._project_opener.open(self._restored)
 
     @Slot()
     def _dismiss(self) -> None:
@@ -181,7 +181,7 @@ class ProjectRow(QWidget):
     def _ask_open(self) -> None:
         folder = QFileDialog.getExistingDirectory(self, "Open the folder of a project")
         if folder:
-            self._restoring.open(Path(folder))
+            self._project_opener.open(Path(folder))
 
     @Slot()
     def _save(self) -> None:

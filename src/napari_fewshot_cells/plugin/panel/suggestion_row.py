@@ -8,8 +8,8 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QHBoxLayout, QPushButton, QWidget
 
 from ..jobs.suggest_job import Candidate, Place, Suggested
-from ..layers.planes import PlaneIndex, current_plane, fits, grid_of
-from ..layers.region_outline import Outline
+from ..layers.planes import PlaneIndex, current_plane, grid_of, plane_fits
+from ..layers.region_outline import RegionOutline
 from ..session.disabled_reasons import reason_predict_disabled
 from ..session.navigation import Navigator
 from ..session.session import Session
@@ -33,7 +33,7 @@ class SuggestionRow(QWidget):
     def __init__(self, session: Session, navigator: Navigator) -> None:
         super().__init__()
         self._session, self._navigator = session, navigator
-        self.outline = Outline(session.viewer)
+        self.outline = RegionOutline(session.viewer)
         self.places: list[Place] = []
         self.current: Place | None = None
         self._asked: ModelEntry | None = None
@@ -138,4 +138,4 @@ class SuggestionRow(QWidget):
         if image not in self._session.annotations.images:
             return False
         shown, grid = current_plane(image, self._session.viewer.dims), grid_of(image)
-        return grid == place.source.grid and fits(place.source.plane, shown, grid)
+        return grid == place.source.grid and plane_fits(place.source.plane, shown, grid)

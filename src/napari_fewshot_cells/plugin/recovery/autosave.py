@@ -1,4 +1,4 @@
-"""Keeps what is painted safe while it is being painted: a copy on the disk, a few seconds old at most."""
+"""Saves the session while the user paints: a recovery copy on the disk, at most a few seconds old."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...base.errors import FewShotError
 from ...data.fingerprint import Fingerprint
 from ...projects.recovery import RecoveryWriter, settle
 from ..jobs.threads import run_function, stop_functions
-from ..layers.paint_events import Strokes
+from ..layers.paint_events import PaintEvents
 from ..layers.planes import pixels_of
 from ..session.messages import INFO, WARNING
 from .recovery_notes import note_recovery, own_folder
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 REST = 1.0  # s after the last stroke
-LONGEST_UNSAVED = 3.0  # s after the first stroke that is not on the disk, while painting goes on
-RETRY = 10.0  # s after which a full disk is tried again
+LONGEST_UNSAVED = 3.0  # s after the first unsaved stroke, if painting goes on
+RETRY = 10.0  # s until the next try after a failed save
 
 _KEPT = ("layers", "results", "channel", "start", "model", "continued", "preview", "diameter", "scope")
 
 
 class Autosave(QObject):
-    """Writes the session's recovery copy in a thread; see `recovery`.
+    """Writes the session's recovery copy in a thread; see `projects.recovery`.
 
-    The main thread only hands over references. The thread copies a plane, compares it with what is on the
-    disk, and writes what differs; what is painted meanwhile makes the next time.
+    The GUI thread only hands over references. The worker thread copies a plane, compares it with the plane on
+    the disk, and writes it if they differ. Strokes painted meanwhile are written the next time.
 
     Signals
     -------
     said, failed
-        For the panel's message.
+        A message, or an exception, for the panel.
     """
 
     said = Signal(str, str)
@@ -59,32 +59,32 @@ class Autosave(QObject):
         super().__init__(parent)
         self._session, self._refiner, self._rounds = session, refiner, rounds
         self._writer = RecoveryWriter(own_folder(session.annotations.labels))
-        self._prints: dict[Image, tuple[Any, Fingerprint]] = {}
-        self._painted_first: float | None = None  # of what is not on the disk
+        self._fingerprints: dict[Image, tuple[Any, Fingerprint]] = {}
+        self._painted_first: float | None = None  # of what is unsaved
         self._changed = self._scan = False
-        self._saved = False  # as a project, which is still to be noted
+        self._saved = False  # as a project; the copy must still note it
         self._failing = ""
         self._worker: Any = None
         self._writing: Snapshot | None = None
         self._before_removal: Snapshot | None = None
-        self._superseded: Path | None = None  # another session, which this one will hold
-        self._settling: Path | None = None  # the same, while it is being written
+        self._superseded: Path | None = None  # folder of the restored session, which this one will hold
+        self._settling: Path | None = None  # the same, while this session is written
         self._finished = False
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._save)
-        self._strokes = Strokes(session.viewer.layers)
+        self._paint_events = PaintEvents(session.viewer.layers)
         layers = session.viewer.layers
-        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
+        self._connections: tuple[tuple[Any, Callable[..., None]], ...] = (
             (session.annotations.painted, self._on_painted),
-            (self._strokes.painted, self._on_painted),
+            (self._paint_events.painted, self._on_painted),
             (session.any_of(*_KEPT), self._on_changed),
             (refiner.changed, self._on_changed),
             (rounds.history.changed, self._on_changed),
             (layers.events.removing, self._on_removing),
             (layers.events.removed, self._on_changed),
         )
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.connect(slot)
         application = QCoreApplication.instance()
         if application is not None:
@@ -94,49 +94,49 @@ class Autosave(QObject):
 
     @property
     def folder(self) -> Path | None:
-        """Where the copy is; None while there is nothing to keep."""
+        """The folder of the copy; None if there is nothing to save."""
         return self._writer.folder
 
     @property
     def unsaved(self) -> bool:
-        """Whether something waits to be written."""
+        """Whether anything must still be written."""
         return self._changed or self._scan or self._worker is not None
 
     def snapshot(self, *, every_image: bool = False) -> Snapshot:
-        """What is there now, and is to be kept."""
+        """The state to save now."""
         there = self._session.annotations.images
-        self._prints = {
+        self._fingerprints = {
             image: known
-            for image, known in self._prints.items()
+            for image, known in self._fingerprints.items()
             if image in there and pixels_of(image) is known[0]
         }
-        prints = {image: print_ for image, (_, print_) in self._prints.items()}
+        fingerprints = {image: fingerprint for image, (_, fingerprint) in self._fingerprints.items()}
         return take_snapshot(
-            self._session, self._refiner.settings, self._rounds, prints, every_image=every_image
+            self._session, self._refiner.settings, self._rounds, fingerprints, every_image=every_image
         )
 
     def note_saved(self) -> None:
-        """A person has saved a project: this session need not be offered, unless it goes on."""
+        """Note that the user saved a project: the session is not offered again unless it changes."""
         self._saved = True
         self._on_changed()
 
     def supersede(self, folder: Path) -> None:
-        """Offer another session no more, once what has been restored of it is in this one's copy."""
+        """Stop offering another session once this session's copy holds what was restored of it."""
         self._superseded = folder
         self._on_painted()
 
     @Slot()
     def finish(self) -> None:
-        """Write the last copy, here and now: the panel goes away. Finishing twice is fine."""
+        """Write the last copy in this thread, as the panel closes. It may be called twice."""
         if self._finished:
             return
         self._finished = True
         self._timer.stop()
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.disconnect(slot)
-        self._heard = ()
+        self._connections = ()
         stop_functions(self._worker)
-        # A window that closes removes its layers first: what was there before that is meant
+        # A closing window removes its layers first: save the state before that
         last = self._before_removal or self.snapshot()
         scan = self._scan or self._worker is not None or self._before_removal is not None
         try:
@@ -144,10 +144,10 @@ class Autosave(QObject):
             self._settle(self._superseded)
         except FewShotError as error:
             logging.getLogger(__name__).warning("The last recovery copy failed: %s", error)
-        self._strokes.stop()
-        self._prints, self._worker, self._writing, self._before_removal = {}, None, None, None
+        self._paint_events.stop()
+        self._fingerprints, self._worker, self._writing, self._before_removal = {}, None, None, None
 
-    # --- when
+    # --- when to write
 
     def _on_painted(self) -> None:
         self._scan, self._saved = True, False
@@ -179,7 +179,7 @@ class Autosave(QObject):
     @Slot()
     def _save(self) -> None:
         if self._worker is not None or self._finished:
-            return  # `_go_on` comes back to it
+            return  # `_go_on` will call it again
         scan = self._scan
         self._changed = self._scan = False
         self._painted_first = self._before_removal = None
@@ -195,7 +195,7 @@ class Autosave(QObject):
             failed=self._on_error,
         )
 
-    # --- what came of it
+    # --- after writing
 
     @Slot(object)
     def _on_written(self, saved: SavedState | None) -> None:
@@ -205,7 +205,7 @@ class Autosave(QObject):
             self._failing = ""
             self.said.emit(INFO, "Automatic saving works again.")
         if saved is not None:
-            self._keep_prints(self._writing, saved.project.images)
+            self._keep_fingerprints(self._writing, saved.project.images)
             note_recovery(self._writing, saved, self.folder, self._session.viewer.layers)
             self._settle(self._settling)
         self._go_on()
@@ -215,25 +215,25 @@ class Autosave(QObject):
         if self._finished:
             return
         self._changed = self._scan = True
-        told, self._failing = self._failing, str(error) or type(error).__name__
+        reported, self._failing = self._failing, str(error) or type(error).__name__
         if not isinstance(error, FewShotError):
-            if not told:
+            if not reported:
                 self.failed.emit(error)
-        elif not told:
+        elif not reported:
             self.said.emit(
                 WARNING,
-                f"What you paint is not saved automatically at the moment: {error} "
-                "It is tried again every few seconds; Save project… can save it elsewhere.",
+                f"Automatic saving failed: {error} It is tried again every few seconds. "
+                "Use Save project… to save elsewhere.",
             )
         self._go_on()
 
-    def _keep_prints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
+    def _keep_fingerprints(self, written: Snapshot, records: Sequence[ImageRecord]) -> None:
         for image, record, state in zip(written.images, records, written.state.images, strict=True):
             if image is not None and record.fingerprint.digest:
-                self._prints[image] = state.array, record.fingerprint
+                self._fingerprints[image] = state.array, record.fingerprint
 
     def _settle(self, folder: Path | None) -> None:
         if folder is not None and folder == self._superseded:
             self._superseded = None
-            with suppress(FewShotError):  # it is offered once more, then
+            with suppress(FewShotError):  # then it is offered once more
                 settle(folder, "restored")

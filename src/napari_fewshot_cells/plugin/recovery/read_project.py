@@ -1,4 +1,4 @@
-"""Reads a project, in a worker thread: what can be read is handed over, the rest is told."""
+"""Reads a project in a worker thread: yields what can be read, and notes for the user on the rest."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OpenedModels:
-    """The library, now with the project's models, and what each is called here."""
+    """The library with the project's models, and the name of each in the library."""
 
     entries: tuple[ModelEntry, ...]
     names: dict[str, str]
@@ -37,17 +37,17 @@ class OpenedImage:
     Attributes
     ----------
     number : int
-        Which.
+        Index of the image in the project.
     layer : Image or None
-        The layer, where the viewer has it already.
+        The layer, if the image is already open.
     values : ndarray or None
-        The pixels, where they could be read.
+        The pixels, if they could be read.
     options : dict
-        Of the new layer.
+        Options of the new layer.
     path : Path or None
-        A file that only the plugin which opened it before can read.
+        A file that only the reader plugin which opened it before can read.
     note : str
-        What is wrong.
+        What is wrong, for the user.
     """
 
     number: int
@@ -60,7 +60,7 @@ class OpenedImage:
 
 @dataclass(frozen=True, eq=False)
 class OpenedLabels:
-    """Painted labels; no values where nothing could be read."""
+    """Painted labels of a project; `values` is None if they could not be read."""
 
     record: LabelsRecord
     values: np.ndarray | None
@@ -80,7 +80,7 @@ def open_job(
     folder : Path
     project : Project
     there : sequence of (Image, array)
-        What the viewer shows already.
+        The open images and their pixels.
     """
     yield _models(folder, project)
     known = {fingerprint_or_none(array): layer for layer, array in there}
@@ -91,17 +91,17 @@ def open_job(
 
 
 def fingerprint_or_none(array: Any) -> Fingerprint | None:
-    """The fingerprint of an array; None where it cannot be read."""
+    """The fingerprint of an array; None if the array cannot be read."""
     from ...data.fingerprint import fingerprint
 
     try:
         return fingerprint(array)
-    except Exception:  # an image that is not in memory may fail in any way when it is read
+    except Exception:  # a lazy image may raise anything when it is read
         return None
 
 
-def fits(record: ImageRecord, found: Fingerprint | None) -> bool:
-    """Whether pixels are those of an image; where nobody could look at it then, shape and type must do."""
+def is_same_image(record: ImageRecord, found: Fingerprint | None) -> bool:
+    """Whether a fingerprint is that of a recorded image. Without a digest, shape and type decide."""
     wanted = record.fingerprint
     if found is None or (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
         return False
@@ -115,18 +115,18 @@ def _image(
 
     if record.fingerprint.digest and record.fingerprint in known:
         return OpenedImage(number, layer=known[record.fingerprint])
-    waits = "What is painted on it waits, and attaches itself when you open that image."
+    waits = "Its annotation is kept: open the image and it is attached."
     path = find_image(folder, record)
     if path is None and record.path is None:
         return OpenedImage(number, note=f"'{record.name}' was never a file and is not open. {waits}")
     if path is None:
         return OpenedImage(number, note=f"'{record.name}' is not found at '{record.path}'. {waits}")
-    other = f"'{path}' is no longer the image '{record.name}' that was painted on. {waits}"
+    other = f"'{path}' no longer holds the image '{record.name}' that was annotated. {waits}"
     try:
         values, options = read_layer(path)
     except FewShotError as error:
         return OpenedImage(number, path=path, note=f"{error} {waits}")
-    if not fits(record, fingerprint_or_none(values)):
+    if not is_same_image(record, fingerprint_or_none(values)):
         return OpenedImage(number, path=path, note=other)
     look = look_options(record.look)
     metadata = dict(options.get("metadata", {}))

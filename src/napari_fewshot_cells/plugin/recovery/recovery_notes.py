@@ -1,4 +1,4 @@
-"""What is noted on labels layers once a recovery copy holds them: their image, and where the copy is."""
+"""Notes on saved labels layers: the image they belong to, and the folder of the recovery copy."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from .snapshot import Snapshot
 
 _RECOVERY = "recovery"
-"""Key of an annotation's noted facts: its recovery folder, for the next panel in this window."""
+"""Key of an annotation's recovery folder, for the next panel in this window."""
 
 
 def note_recovery(
     written: Snapshot, saved: SavedState, folder: Path | None, there: Collection[Layer]
 ) -> None:
-    """Note on each annotation what it was painted on, and its recovery folder.
+    """Note on each saved annotation the image that it belongs to, and its recovery folder.
 
     Parameters
     ----------
     written : Snapshot
     saved : SavedState
-        What has become of it on the disk.
+        What was written to the disk.
     folder : Path or None
-        Where the copy is.
+        The folder of the copy.
     there : collection of Layer
-        The layers that the viewer still has.
+        The layers of the viewer.
     """
     records = saved.project.images
     for labels, state in zip(written.labels, written.state.labels, strict=True):
@@ -48,7 +48,7 @@ def note_recovery(
 
 
 def own_folder(annotated: Iterable[Labels]) -> Path | None:
-    """The folder of the panel that was open in this window before, to be gone on with."""
+    """The recovery folder of the last panel in this window, which the next panel goes on using."""
     for labels in annotated:
         folder = Path(noted(labels).get(_RECOVERY, ""))
         if folder.is_dir() and read_owner(folder).pid == os.getpid():

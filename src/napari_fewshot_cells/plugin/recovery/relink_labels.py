@@ -1,4 +1,4 @@
-"""Painted labels whose image is not open: they attach themselves when it is opened."""
+"""Links painted labels to their image once the user opens it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from ..jobs.threads import run_function
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, noted
 from ..layers.planes import grid_of, pixels_of
-from .read_project import fingerprint_or_none, fits
+from .read_project import fingerprint_or_none, is_same_image
 
 if TYPE_CHECKING:
     from napari.utils.events import Event
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ..session.session import Session
 
 
-class Waiting(QObject):
-    """Links each new image with the labels that were painted on the same pixels before."""
+class LabelRelinker(QObject):
+    """Links each new image to the labels that were painted on the same pixels before."""
 
     failed = Signal(object)
 
@@ -31,7 +31,7 @@ class Waiting(QObject):
         session.viewer.layers.events.inserted.connect(self._on_inserted)
 
     def stop(self) -> None:
-        """Listen to the viewer no longer; stopping twice is fine."""
+        """Stop listening to the viewer. It may be called twice."""
         if not self._stopped:
             self._stopped = True
             self._session.viewer.layers.events.inserted.disconnect(self._on_inserted)
@@ -49,7 +49,8 @@ class Waiting(QObject):
     def _on_inserted(self, event: Event) -> None:
         image = event.value
         if image in self._session.annotations.images and self._layers_for(image):
-            run_function(_looked_at, image, pixels_of(image), then=self._on_known, failed=self.failed.emit)
+            pixels = pixels_of(image)
+            run_function(_with_fingerprint, image, pixels, then=self._on_known, failed=self.failed.emit)
 
     @Slot(object)
     def _on_known(self, known: tuple[Image, Fingerprint | None]) -> None:
@@ -58,10 +59,10 @@ class Waiting(QObject):
         if self._stopped or image not in annotations.images or annotations.of(image) is not None:
             return
         for labels in self._layers_for(image):
-            if fits(noted(labels)[IMAGE], found):
+            if is_same_image(noted(labels)[IMAGE], found):
                 annotations.link(image, labels, whole_image=noted(labels).get(WHOLE_IMAGE, False))
                 break
 
 
-def _looked_at(image: Image, array: Any) -> tuple[Image, Fingerprint | None]:
+def _with_fingerprint(image: Image, array: Any) -> tuple[Image, Fingerprint | None]:
     return image, fingerprint_or_none(array)

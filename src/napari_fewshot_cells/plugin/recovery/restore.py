@@ -1,4 +1,4 @@
-"""Brings a project, or a session that was not saved, into the viewer, beside what is open there."""
+"""Opens a project, or an unsaved session, beside what is already open in the viewer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,15 @@ from ..session.disabled_reasons import reason_running
 from ..session.history import Run
 from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import CANCELLING, OPENING, Session
-from .read_project import Opened, OpenedImage, OpenedLabels, OpenedModels, fingerprint_or_none, fits, open_job
+from .read_project import (
+    Opened,
+    OpenedImage,
+    OpenedLabels,
+    OpenedModels,
+    fingerprint_or_none,
+    is_same_image,
+    open_job,
+)
 from .snapshot import look_options
 
 if TYPE_CHECKING:
@@ -31,17 +39,17 @@ if TYPE_CHECKING:
 _MOST_NOTES = 6
 
 
-class Restoring(QObject):
-    """Opens projects, one at a time. Nothing that is painted in the viewer is ever replaced.
+class ProjectOpener(QObject):
+    """Opens projects, one at a time. It never replaces what is painted in the viewer.
 
     Signals
     -------
     said, failed
-        For the panel's message.
+        A message, or an exception, for the panel.
     shown
-        The image that is to come into view.
+        The image to bring into view.
     ended
-        The folder, and whether all of it was opened.
+        The folder, and whether everything in it was opened.
     """
 
     said = Signal(str, str)
@@ -65,7 +73,7 @@ class Restoring(QObject):
         self._restored = 0
 
     def open(self, folder: Path) -> None:
-        """Open all that can be opened of a project; what cannot be is told."""
+        """Open what can be opened of a project; a message names the rest."""
         if reason_running(self._session) is not None or self.runner.busy:
             return
         try:
@@ -113,29 +121,33 @@ class Restoring(QObject):
     def _add_image(self, values: np.ndarray, options: dict[str, Any]) -> Image:
         try:
             return self._added(values, options)
-        except (TypeError, ValueError, KeyError):  # edited by hand, or of another napari: the looks may go
+        except (
+            TypeError,
+            ValueError,
+            KeyError,
+        ):  # a file edited by hand, or of another napari: do without the look
             plain = {name: options[name] for name in ("name", "rgb", "metadata")}
             return self._added(values, plain)
 
     def _added(self, values: np.ndarray, options: dict[str, Any]) -> Image:
-        # several layers come only of a channel axis
+        # add_image returns several layers only for a channel axis, which is not given
         return cast(Image, self._session.viewer.add_image(values, **options))
 
     def _open_with_reader(self, event: OpenedImage) -> Image | None:
-        """Open a file as it was opened then, by a plugin that may make several layers of it."""
+        """Open a file with the reader plugin that opened it before; keep only the recorded image's layer."""
         record, viewer = self._project.images[event.number], self._session.viewer
         if record.reader is None:
             return None
         try:
             opened = viewer.open(str(event.path), plugin=record.reader)
-        except Exception:  # a reader may raise anything; the note tells what cannot be opened
+        except Exception:  # a reader may raise anything; the note says what is not open
             return None
         found = None
         for layer in opened:
             if (
                 found is None
                 and isinstance(layer, Image)
-                and fits(record, fingerprint_or_none(pixels_of(layer)))
+                and is_same_image(record, fingerprint_or_none(pixels_of(layer)))
             ):
                 found = layer
             else:
@@ -158,11 +170,11 @@ class Restoring(QObject):
             image = None
         current = None if image is None else self._session.annotations.of(image)
         if current is not None and np.array_equal(current.layer.data, event.values):
-            return  # it is open
+            return  # it is already open
         if image is not None and current is not None and np.any(current.layer.data):
             layer = self._add_labels(event.values, replace(record, name=f"{record.name} (restored)"), image)
             self._notes.append(
-                f"'{image.name}' has another annotation now: the restored one is the layer '{layer.name}'."
+                f"'{image.name}' has another annotation now. The restored one is the layer '{layer.name}'."
             )
             return
         layer = self._add_labels(event.values, record, image)
@@ -176,7 +188,7 @@ class Restoring(QObject):
             options.update(geometry_of(image))
         try:
             layer = Labels(values, name=record.name, **options)
-        except (TypeError, ValueError, KeyError):  # as of images
+        except (TypeError, ValueError, KeyError):  # as for images
             layer = Labels(values, name=record.name)
         if record.role == CORRECTED:
             note(layer, model=self._project.settings.model or "")
@@ -197,13 +209,13 @@ class Restoring(QObject):
         elif isinstance(outcome, Refused):
             self.said.emit(ERROR, outcome.message)
         elif isinstance(outcome, Cancelled):
-            self.said.emit(INFO, "Cancelled; what had been opened by then stays open.")
+            self.said.emit(INFO, "Cancelled. What is already open stays open.")
         elif isinstance(outcome, Done):
             self._choose_settings()
             annotated = [image for image in self._layers.values() if self._session.annotations.of(image)]
             if annotated or self._layers:
                 self.shown.emit((annotated or list(self._layers.values()))[0])
-            self._tell()
+            self._report()
         self.ended.emit(self._folder, isinstance(outcome, Done) and not self._notes)
         self._layers = {}
 
@@ -227,7 +239,7 @@ class Restoring(QObject):
     def _run(self, facts: dict[str, Any]) -> Run:
         return Run(**{**facts, "model": self._names.get(facts["model"], facts["model"])})
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         images, painted = len(self._layers), self._restored
         done = f"Opened {images} image{'s' * (images != 1)} and {painted} annotation{'s' * (painted != 1)}."
         notes = self._notes[:_MOST_NOTES]

@@ -1,4 +1,4 @@
-"""What of a session is kept: read off the viewer in the main thread, to be written in another."""
+"""Takes a snapshot of a session in the GUI thread, for a worker thread to write."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _CHANNEL, _NAMES = "channel", "channel_names"
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """A state to be written, and the layers that its images and labels are; None for an image not open."""
+    """A state to write, and the layers of its images and labels; None for an image that is not open."""
 
     state: SessionState
     images: tuple[Image | None, ...]
@@ -43,26 +43,26 @@ def take_snapshot(
     session: Session,
     objects: ObjectSettings,
     rounds: Rounds,
-    prints: Mapping[Image, Fingerprint],
+    fingerprints: Mapping[Image, Fingerprint],
     *,
     every_image: bool = False,
 ) -> Snapshot:
-    """What is there now: references to arrays, and plain data.
+    """The current state: references to arrays, and plain data.
 
     Parameters
     ----------
     session, objects, rounds
-    prints : mapping
-        Fingerprints of images, as far as they are known.
+    fingerprints : mapping
+        The known fingerprints of images.
     every_image : bool
-        Images too that have neither a file nor an annotation, and the files of models.
+        Include images that have neither a file nor an annotation, and the files of the models.
     """
     annotations = session.annotations
     pairs = dict(annotations.items())
     layers: list[Image | None] = []
     images: list[ImageState] = []
     for image in annotations.images:
-        record = _image_record(image, prints.get(image, UNKNOWN))
+        record = _image_record(image, fingerprints.get(image, UNKNOWN))
         if every_image or image in pairs or record.path:
             layers.append(image)
             images.append(ImageState(record, pixels_of(image)))
@@ -95,14 +95,14 @@ def take_snapshot(
 
 
 def _number_of(record: ImageRecord | None, images: list[ImageState]) -> int | None:
-    """Which of the images a record is; their number if it is none of them."""
+    """The index of a record's image; the number of images if it is none of them, None if `record` is None."""
     if record is None:
         return None
     same = (n for n, image in enumerate(images) if image.record.fingerprint == record.fingerprint)
     return next(same, len(images))
 
 
-def _image_record(image: Image, print_: Fingerprint) -> ImageRecord:
+def _image_record(image: Image, fingerprint: Fingerprint) -> ImageRecord:
     look: dict[str, Any] = _geometry(image)
     look["blending"] = str(image.blending)
     if not image.rgb:
@@ -116,7 +116,7 @@ def _image_record(image: Image, print_: Fingerprint) -> ImageRecord:
     look = {name: value for name, value in look.items() if value is not None}
     return ImageRecord(
         image.name,
-        print_,
+        fingerprint,
         bool(image.rgb),
         _path_of(image),
         reader=image.source.reader_plugin,
@@ -148,9 +148,9 @@ def _geometry(layer: Layer) -> dict[str, Any]:
 
 
 def _usual(name: str, value: list[Any]) -> bool:
-    """Whether a part of the geometry is what a layer has that nobody has placed anywhere."""
+    """Whether a geometry value is the default of a layer."""
     if name == "axis_labels":
-        return False  # files name axes, too, and the layer's own count
+        return False  # always kept: the file may name its axes otherwise
     if name == "units":
         return set(value) == {"pixel"}
     numbers = np.asarray(value)
@@ -160,7 +160,7 @@ def _usual(name: str, value: list[Any]) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Numbers and texts in lists, as JSON has them; None where a number is not finite."""
+    """A value for JSON: numbers and texts, in lists; None if a number is not finite."""
     if isinstance(value, str):
         return value
     if isinstance(value, np.ndarray | list | tuple):
@@ -172,7 +172,7 @@ def _plain(value: Any) -> Any:
 
 
 def look_options(look: Mapping[str, Any]) -> dict[str, Any]:
-    """Options for a new layer; what a later napari might call otherwise is left out."""
+    """Options for a new layer; unknown keys, such as those of a later version, are left out."""
     known = (*_GEOMETRY, "affine", "blending", "colormap", "contrast_limits", "opacity")
     options: dict[str, Any] = {name: look[name] for name in known if name in look}
     for name in ("units", "axis_labels"):

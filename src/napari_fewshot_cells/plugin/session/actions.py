@@ -1,4 +1,4 @@
-"""The jobs behind the panel's buttons: starts them, and takes in what they tell and how they end."""
+"""The jobs behind the panel's buttons: starts them, and handles their events and outcomes."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ if TYPE_CHECKING:
     from .rounds import Rounds
     from .session import Session
 
-MOST_PLANES = 25  # of a stack, evenly spaced: neighbours are alike
+MOST_PLANES = 25  # of a stack, evenly spaced: neighbouring planes look alike
 _MOST_NAMED = 3
 
 
 class Actions(QObject):
-    """Runs one job at a time on a session; the runner is the panel's, which stops it at the end.
+    """Runs one job at a time on a session. The panel owns the runner, and stops it when it closes.
 
     Signals
     -------
     training_begun
-        What was shown of the last training is out of date.
+        A training begins: what is shown of the last one is out of date.
     progressed
-        A `Progress` of whatever runs.
-    rested
-        Nothing runs any more; how it ended, for the progress bar.
+        A `Progress` of the job.
+    ended
+        The job has ended; a short text for the progress bar says how.
     suggested
-        A `Suggested`: what to annotate next.
+        A `Suggested`: the places to annotate next.
     said, failed
-        For the panel's message.
+        A message, or an exception, for the panel.
     """
 
     training_begun = Signal()
     progressed = Signal(object)
-    rested = Signal(str)
+    ended = Signal(str)
     suggested = Signal(object)
     said = Signal(str, str)
     failed = Signal(object)
@@ -72,7 +72,7 @@ class Actions(QObject):
 
     @Slot()
     def fine_tune(self) -> None:
-        """Fine-tune on all annotations, then predict the annotated planes and the one on show."""
+        """Fine-tune on all annotations, then predict the annotated planes and the plane on show."""
         session = self._session
         current = session.source(session.image) if session.image is not None else None
         self._begin(FINE_TUNING)
@@ -87,13 +87,13 @@ class Actions(QObject):
             recipe=session.recipe,
             stop=self._enough.is_set,
             settings=self._refiner.settings,
-            before=session.model,
+            previous=session.model,
             view=lambda: self._rounds.preview.wanted,
         )
 
     @Slot(str)
     def show_run(self, model: str) -> None:
-        """Show the prediction of a run again, from memory as far as it is there."""
+        """Show a run's prediction again. Planes that are no longer in memory are predicted again."""
         entry, kept = self._session.entry(model), self._rounds.history.predictions(model)
         missing, settings = self._rounds.missing(model), self._refiner.settings
         self._begin(COMPARING)
@@ -101,7 +101,7 @@ class Actions(QObject):
 
     @Slot()
     def predict(self) -> None:
-        """Predict what the scope says with the chosen model."""
+        """Predict the planes of the chosen scope with the chosen model."""
         session = self._session
         settings, alone = self._refiner.settings, session.scope == THIS_IMAGE
         self._begin(PREDICTING)
@@ -109,19 +109,19 @@ class Actions(QObject):
 
     @Slot()
     def suggest(self) -> None:
-        """Look for what to annotate next with the chosen model."""
+        """Find what to annotate next, with the chosen model."""
         self._begin(SUGGESTING)
         self._runner.start(suggest_job, self._session.model, candidates(self._session))
 
     @Slot()
     def stop_and_keep(self) -> None:
-        """End the training after the step that is under way, keep its model and predict with it."""
+        """End the training after the current step, keep its model and predict with it."""
         self._enough.set()
         self._session.choose(running=FINISHING)
 
     @Slot()
     def cancel(self) -> None:
-        """Stop the job after the step that is under way."""
+        """Stop the job after the current step."""
         self._session.choose(running=CANCELLING)
         self._runner.cancel()
 
@@ -133,7 +133,7 @@ class Actions(QObject):
 
     @Slot(object)
     def _on_happened(self, event: JobEvent) -> None:
-        if self._rounds.take(event):
+        if self._rounds.handle(event):
             return
         if isinstance(event, Progress):
             self.progressed.emit(event)
@@ -159,24 +159,24 @@ class Actions(QObject):
         self._session.choose(running=None)
         self._rounds.end()
         if isinstance(outcome, Refused):
-            self.rested.emit(IDLE)
+            self.ended.emit(IDLE)
             self.said.emit(ERROR, outcome.message)
         elif isinstance(outcome, Failed):
-            self.rested.emit("Stopped by a fault")
+            self.ended.emit("Stopped by an error")
             self.failed.emit(outcome.error)
         elif isinstance(outcome, Cancelled):
-            self.rested.emit("Cancelled")
+            self.ended.emit("Cancelled")
             model = self._session.model
-            stays = f"'{model.name}' stays the model." if model else "nothing has changed."
-            self.said.emit(INFO, f"Cancelled; {stays}")
+            still = f"'{model.name}' is still in use." if model else "Nothing has changed."
+            self.said.emit(INFO, f"Cancelled. {still}")
         elif isinstance(outcome, Done):
-            self.rested.emit(IDLE)
-            told = self._rounds.verdict or str(self._summary)
-            self.said.emit(WARNING if self._rounds.verdict or self._summary.incomplete else DONE, told)
+            self.ended.emit(IDLE)
+            message = self._rounds.verdict or str(self._summary)
+            self.said.emit(WARNING if self._rounds.verdict or self._summary.incomplete else DONE, message)
 
 
 def candidates(session: Session) -> list[Candidate]:
-    """Planes of all images, at most `MOST_PLANES` of a stack."""
+    """Planes of all images, at most `MOST_PLANES` per stack."""
     return list(_candidates(session))
 
 
@@ -193,7 +193,7 @@ def _candidates(session: Session) -> Iterator[Candidate]:
 
 @dataclass
 class RunSummary:
-    """Filled in while a job runs."""
+    """What a job has done so far; `str` makes a message of it."""
 
     found: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
@@ -202,11 +202,11 @@ class RunSummary:
 
     @property
     def incomplete(self) -> bool:
-        """Whether some plane has no result."""
+        """Whether any plane has no result."""
         return bool(self.skipped or self.lost)
 
     def add(self, result: PlaneResult, *, shown: bool) -> None:
-        """Count a plane, whose image may have been removed in the meantime."""
+        """Add a plane. It is not `shown` if its image was removed meanwhile."""
         name, count = result.source.label, len(result.table["index"])
         if shown:
             self.found.append(f"{count} cell{'s' * (count != 1)} in '{name}'")
@@ -217,7 +217,7 @@ class RunSummary:
         lines = self.found if len(self.found) <= _MOST_NAMED else [f"{len(self.found)} images predicted"]
         words = [", ".join(lines) + "."] if lines else []
         words += [f"The model is saved as '{self.trained}'."] if self.trained else []
-        words += [f"'{name}' was removed meanwhile: no result." for name in self.lost]
+        words += [f"'{name}' was removed, so it has no result." for name in self.lost]
         if len(self.skipped) > _MOST_NAMED:
-            words += [f"{len(self.skipped)} images left out, the first because:"]
+            words += [f"{len(self.skipped)} images were skipped. The first:"]
         return "\n".join(words + self.skipped[: _MOST_NAMED if len(self.skipped) <= _MOST_NAMED else 1])

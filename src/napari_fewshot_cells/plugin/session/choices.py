@@ -1,4 +1,4 @@
-"""What is chosen, counted and running in the panel: fields that signal their changes, with no screen."""
+"""What is chosen, counted and running in the panel: fields that signal their changes."""
 
 from __future__ import annotations
 
@@ -31,25 +31,25 @@ _P = ParamSpec("_P")
 def keywords_of(
     _: Callable[_P, object],
 ) -> Callable[[Callable[Concatenate[_Self, ...], None]], Callable[Concatenate[_Self, _P], None]]:
-    """Have type checkers give a method the keywords of a dataclass, so that they are written once."""
+    """Give a method the keywords of a dataclass for type checkers, so that they are written only once."""
     return lambda method: method
 
 
-class Happenings(SignalGroup):
-    """What the viewer or a box did that no field holds.
+class ViewerEvents(SignalGroup):
+    """Signals of changes in the viewer that no field holds.
 
     Signals
     -------
     layers
-        Layers came, went, were renamed, or annotations were linked otherwise.
+        Layers were added, removed or renamed, or an annotation was linked to another image.
     results
-        An image has a result that had none, or a result became the user's.
+        An image got its first result, or a result became the user's.
     channel
-        The network sees another channel of an image.
+        Another channel of an image was chosen for the network.
     view
-        The viewer shows other axes, or three of them.
+        The viewer shows other axes, or switched between 2-D and 3-D.
     plane
-        The viewer shows another plane.
+        The viewer moved to another plane.
     """
 
     layers = Signal()
@@ -61,40 +61,40 @@ class Happenings(SignalGroup):
 
 @dataclass(kw_only=True, eq=False)
 class Fields:
-    """The values; `Choices` sets them.
+    """The values of the session; `Choices` sets them.
 
     Attributes
     ----------
     image : Image or None
-        The chosen layer; follows the viewer's active layer.
+        The chosen image; it follows the viewer's active layer.
     models : tuple of ModelEntry
-        The library.
+        The models of the library.
     start, model : ModelEntry or None
-        Where fine-tuning begins; what predicts.
+        The model that fine-tuning starts from; the model that predicts.
     continued : bool
-        Fine-tuning goes on from `model` instead.
+        Fine-tuning starts from `model` instead of `start`.
     preview : bool
-        A training shows what it has learnt so far.
+        A training shows a preview.
     preferences : Preferences
-        What is kept between starts; `Settings` reads and writes it.
+        What is kept between sessions; `PreferenceSync` reads and writes it.
     diameter : float or None
         Cell diameter in pixels; None takes it from the annotation.
     recipe : Recipe or None
-        How to fine-tune; None is the button's own.
+        How to fine-tune; None is the default recipe.
     scope : str
-        What *Predict* is for.
+        Which planes *Predict* predicts.
     tally : Tally
-        What is annotated, as of the last count.
+        What was annotated at the last count.
     scores : Scores
-        Of the model that was measured last, on its shots.
+        The scores of the last scored model on its shots.
     ranks : Ranks
-        What to annotate next.
+        The rank of each plane in the order of what to annotate next.
     loading : bool
-        PyTorch is still being imported.
+        PyTorch is still loading.
     running : str or None
-        What is going on, in a word.
+        What runs now, in words for the user; None if nothing runs.
     events : SignalGroup
-        A signal for each field, and the `Happenings`.
+        A signal for each field, and the `ViewerEvents`.
     """
 
     image: Image | None = None
@@ -113,19 +113,19 @@ class Fields:
     loading: bool = True
     running: str | None = None
 
-    # A layer, and a count that names layers, is the same only if it is the same object: psygnal would fall
-    # back on comparing arrays. The other values are compared by ==.
+    # A layer, and a tally that holds layers, is compared by identity: psygnal would otherwise compare arrays.
+    # The other values are compared by ==.
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
-        signal_group_class=Happenings,
+        signal_group_class=ViewerEvents,
         equality_operators={"image": operator.is_, "tally": operator.is_},
         connect_child_events=False,
     )
 
 
 class Choices(Fields):
-    """Sets the values, and signals what has changed: each of them, or several at once as one change.
+    """Sets the fields and signals the changes: one signal per field, or one for several that change together.
 
-    A value that stays the same is no change.
+    Setting an equal value signals nothing.
     """
 
     def __init__(self) -> None:
@@ -137,7 +137,7 @@ class Choices(Fields):
 
     @keywords_of(Fields)
     def choose(self, **choices: Any) -> None:
-        """Set some of the fields; who listens to several of them hears it once.
+        """Set some fields. A listener to several of them is called once.
 
         Raises
         ------
@@ -152,27 +152,27 @@ class Choices(Fields):
                 setattr(self, name, value)
 
     def any_of(self, *names: str) -> SignalInstance:
-        """The signal of several fields or happenings: one emission for all that change at once.
+        """The signal of several fields or events: one emission for all that change together.
 
         Raises
         ------
         AttributeError
-            There is no such field or happening.
+            There is no such field or event.
         """
         for name in names:
             if name not in self.events:
-                raise AttributeError(f"{type(self).__name__} has no field or happening {name!r}")
+                raise AttributeError(f"{type(self).__name__} has no field or event {name!r}")
         return self._signals.setdefault(frozenset(names), SignalInstance())
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """Hold back every signal of what changes within until all of it has changed."""
+        """Hold back all signals until the block ends."""
         if self._gathering:
             yield
             return
         self._gathering = True
         with ExitStack() as stack:
-            stack.callback(self._emit)  # last, after the signals of the fields
+            stack.callback(self._emit)  # runs last, after the signals of the fields
             for name in self.events:
                 stack.enter_context(self.events[name].paused(lambda emissions: list(emissions)[-1]))
             yield

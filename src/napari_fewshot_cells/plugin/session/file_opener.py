@@ -1,4 +1,4 @@
-"""Files to be opened as layers: listed first, read in a thread when somebody wants to see them."""
+"""Opens files as layers: lists them first, and reads one in a thread when the user wants to see it."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
 
 
 def files_in(paths: Sequence[Path]) -> list[Path]:
-    """The images among files and folders; raises `DataError` for a folder without any."""
+    """The image files among files and folders; raises `DataError` if a folder has none."""
     from ...data.image_files import list_images
 
     return [file for path in paths for file in list_images(path)]
 
 
 class FileOpener(QObject):
-    """The files that have been added and not yet opened.
+    """Holds the files that were added but are not open yet.
 
     Signals
     -------
     changed
-        Others are listed, or one is being read.
+        The list of files changed.
     opened
-        With the new layer of the file that was asked for.
+        The new layer of a file.
     refused
-        With what is wrong with a file.
+        A message: what is wrong with a file.
     failed
-        With the exception.
+        The exception of a fault.
     """
 
     changed = Signal()
@@ -52,11 +52,11 @@ class FileOpener(QObject):
         self._reading: Path | None = None
 
     def add(self, paths: Sequence[Path]) -> None:
-        """List files and those in folders, once each."""
-        run_function(files_in, list(paths), then=self._on_listed, failed=self._tell)
+        """List files, and the images in folders, each once."""
+        run_function(files_in, list(paths), then=self._on_listed, failed=self._report_error)
 
     def open(self, *paths: Path) -> None:
-        """Read files, one after the other, and make a layer of each."""
+        """Read files one by one, and make a layer of each."""
         self._wanted += [path for path in paths if path not in self._wanted and path != self._reading]
         self._go_on()
 
@@ -82,10 +82,10 @@ class FileOpener(QObject):
     @Slot(object)
     def _on_unreadable(self, error: Exception) -> None:
         self._leave()
-        self._tell(error)
+        self._report_error(error)
 
     @Slot(object)
-    def _tell(self, error: Exception) -> None:
+    def _report_error(self, error: Exception) -> None:
         if isinstance(error, FewShotError):
             self.refused.emit(str(error))
         else:
@@ -95,4 +95,4 @@ class FileOpener(QObject):
         path, self._reading = self._reading, None
         self.paths = [file for file in self.paths if file != path]
         self.changed.emit()
-        QTimer.singleShot(0, self._go_on)  # after the layer of this one has been made
+        QTimer.singleShot(0, self._go_on)  # after the layer of this file is made

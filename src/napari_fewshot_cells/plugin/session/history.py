@@ -1,4 +1,4 @@
-"""The runs of fine-tuning in this session, and what each predicted, so that none is lost by the next."""
+"""The fine-tuning runs of this session and their predictions, so that the next run replaces none of them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from ..layers.plane_source import Source
 
 MOST_BYTES = 256 * 2**20
-"""For the predictions of all runs: 64 of 1024 × 1024 px. The first go, and are made again when asked for."""
+"""For the predictions of all runs: 64 of 1024 × 1024 px. The oldest are dropped, and made again on demand."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One fine-tuned model of this session: plain data.
+    """One fine-tuned model of this session, as plain data.
 
     Attributes
     ----------
@@ -33,11 +33,11 @@ class Run:
     k_shot : int
     shots : tuple of str
     parent : str
-        What its training began with.
+        The model that was fine-tuned.
     score : str
-        In plain words; empty while nobody has measured it.
+        A sentence; empty until the model is scored.
     short : str
-        The same for a list.
+        The same score, short enough for a table.
     """
 
     model: str
@@ -50,20 +50,20 @@ class Run:
 
 
 def run_of(model: str, card: ModelCard) -> Run:
-    """What a model's card tells of its training."""
+    """The run of a model, from its card."""
     return Run(model, card.date, card.k_shot, card.shots, card.parent, card.score)
 
 
 class History:
-    """Runs, the oldest first, with their predictions as far as memory reaches. Belongs to the main thread.
+    """Runs, the oldest first, and the predictions that fit in memory. GUI thread only.
 
     Attributes
     ----------
     runs : tuple of Run
     shown : str or None
-        Whose prediction is on show: a model's name.
+        The model whose prediction is on show.
     offered : str or None
-        A new model that agrees less with the annotation than the one in use, and waits for a decision.
+        A new model that agrees less with the annotation than the one in use; the user must decide.
     """
 
     changed = Signal()
@@ -76,22 +76,22 @@ class History:
         self._kept: dict[tuple[str, Image, PlaneIndex], Prediction | Source] = {}
 
     def run(self, model: str | None) -> Run | None:
-        """That of a model."""
+        """The run of a model."""
         return next((run for run in self.runs if run.model == model), None)
 
     def add(self, *runs: Run) -> None:
-        """Take new runs; those that are known stay as they are."""
+        """Add new runs; known ones stay as they are."""
         known = {run.model for run in self.runs}
         self.runs += tuple(run for run in runs if run.model not in known)
         self.changed.emit()
 
     def note(self, model: str, /, **facts: Any) -> None:
-        """Fill in what has become known of a run."""
+        """Fill in facts of a run, such as its score."""
         self.runs = tuple(replace(run, **facts) if run.model == model else run for run in self.runs)
         self.changed.emit()
 
     def rename(self, model: str, name: str) -> None:
-        """Follow a model to its new name in the library."""
+        """Rename a model as the library did."""
         if self.run(model) is None:
             return
         self.shown, self.offered = (name if m == model else m for m in (self.shown, self.offered))
@@ -102,13 +102,13 @@ class History:
         self.note(model, model=name)
 
     def show(self, model: str) -> None:
-        """Take note of whose prediction is on show."""
+        """Set the model whose prediction is on show."""
         if model != self.shown:
             self.shown = model
             self.changed.emit()
 
     def offer(self, model: str | None) -> None:
-        """Let a person decide on a model, or nobody any more."""
+        """Offer a model to the user for a decision; None withdraws the offer."""
         if model != self.offered:
             self.offered = model
             self.changed.emit()
@@ -116,7 +116,7 @@ class History:
     # --- predictions
 
     def keep(self, prediction: Prediction) -> None:
-        """Remember a prediction; where memory would be exceeded, the first ones go and their planes stay."""
+        """Keep a prediction. If memory would overflow, drop the oldest ones, but remember their planes."""
         source = prediction.source
         key = prediction.provenance["model"], source.layer, source.plane
         self._kept.pop(key, None)
@@ -128,20 +128,20 @@ class History:
             self._kept[first] = oldest.source
 
     def predictions(self, model: str) -> tuple[Prediction, ...]:
-        """What a model predicted and memory still holds."""
+        """The predictions of a model that are still in memory."""
         return tuple(kept for kept in self._of(model) if isinstance(kept, Prediction))
 
     def forgotten(self, model: str) -> tuple[Source, ...]:
-        """Planes that a model predicted and memory holds no more."""
+        """The planes of a model whose predictions were dropped."""
         return tuple(kept for kept in self._of(model) if not isinstance(kept, Prediction))
 
     def forget(self, image: Image) -> None:
-        """Free what belongs to an image that is gone."""
+        """Drop all predictions of an image that was removed."""
         for key in [key for key in self._kept if key[1] == image]:
             del self._kept[key]
 
     def forget_all(self) -> None:
-        """Free all predictions: the panel goes away."""
+        """Drop all predictions, as the panel closes."""
         self._kept = {}
 
     def _of(self, model: str) -> list[Prediction | Source]:

@@ -1,4 +1,4 @@
-"""The kinds of message that the panel shows, and what it says when nothing runs."""
+"""The kinds of message that the panel shows, and its text when nothing runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Brings an image, a plane of it or a region into view, and puts aside the images that would cover it."""
+"""Brings an image, a plane or a region into view, and hides the images that would cover it."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ if TYPE_CHECKING:
     from .session import Session
 
 Box = tuple[int, int, int, int]
-"""First row and column, and those after the last; in pixels of the plane."""
+"""(top, left, bottom, right) in pixels of the plane; bottom and right are exclusive."""
 
-_SEE_THROUGH = ("additive", "minimum")  # blendings of images that are meant to be seen together
+_SEE_THROUGH = ("additive", "minimum")  # blendings that are meant to show images together
 
 
 class Navigator:
     """Goes from image to image as through the pages of a book.
 
-    Images opened one after the other lie on top of each other. Those that would cover the one to be seen are
-    hidden, with their annotations and results, and shown again when it is their turn: nothing else is.
+    Images that are opened one after the other lie on top of each other. If others would cover the wanted
+    image, they are hidden with their annotations and results, and shown again when it is their turn. Nothing
+    else is hidden.
     """
 
     def __init__(self, session: Session) -> None:
@@ -31,7 +32,7 @@ class Navigator:
         self._aside: list[Layer] = []
 
     def to(self, image: Image, plane: PlaneIndex, box: Box | None = None) -> None:
-        """Select an image, or its annotation, show a plane of it, and centre the plane or a region of it."""
+        """Select an image or its annotation, show a plane, and centre the plane or a region of it."""
         session = self._session
         viewer, before = session.viewer, session.image
         self._uncover(image)
@@ -48,7 +49,7 @@ class Navigator:
             rows, columns = (axis for axis, number in enumerate(plane) if number is None)
             middle[rows], middle[columns] = (box[0] + box[2] - 1) / 2, (box[1] + box[3] - 1) / 2
         self._centre(image, middle)
-        if before is not None and before != image:  # what filled the view does so again
+        if before is not None and before != image:  # an image that fills the view as the last one did
             viewer.camera.zoom *= self._side(before) / self._side(image)
 
     def _centre(self, image: Image, point: list[float]) -> None:
@@ -89,7 +90,7 @@ class Navigator:
         return float(np.max(high - low))
 
     def _seen(self, image: Image) -> np.ndarray:
-        """First and last point in the world along the axes that are shown; (2, 2)."""
+        """First and last point along the displayed axes, in world coordinates; (2, 2)."""
         dims, extent = self._session.viewer.dims, image.extent.world
         offset = dims.ndim - extent.shape[1]
         return extent[:, [axis - offset for axis in dims.displayed if axis >= offset][-2:]]

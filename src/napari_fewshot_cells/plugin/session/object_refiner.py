@@ -1,4 +1,4 @@
-"""Makes objects anew from the predictions in memory, in a thread, as the settings change."""
+"""Makes the objects of the predictions in memory again when the settings change, in a thread."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QObject, QTimer, Signal, Slot
 
-from ..jobs.predictions import ObjectSettings, Parts, Prediction, Predictions, make_objects, measured
+from ..jobs.predictions import (
+    ObjectSettings,
+    Prediction,
+    Predictions,
+    SplitForeground,
+    make_objects,
+    measured,
+)
 from ..jobs.threads import run_function, stop_functions
 from ..layers.planes import current_plane
 
@@ -14,15 +21,16 @@ if TYPE_CHECKING:
     from ..layers.plane_source import PlaneResult
     from .session import Session
 
-_REST = 300  # ms without a change after which objects are measured
+_REST = 300  # ms; objects are measured once nothing changes for so long
 
 
 class Refiner(QObject):
-    """Brings the objects of every prediction in memory to the settings that are chosen.
+    """Updates the objects of every prediction in memory to the chosen settings.
 
-    One plane at a time, the one on show first. A setting that changes meanwhile counts for the next plane,
-    and those that it makes stale come again: the latest always wins. Measuring waits until nothing changes.
-    Layers that have become the user's, or were removed, are left alone and their predictions forgotten.
+    It makes the objects of one plane at a time, first of the plane on show. If the settings change meanwhile,
+    the next plane uses the new ones, and finished planes are made again: the latest settings win. It measures
+    only when nothing changes. If a layer becomes the user's or is removed, it is left alone, and its
+    predictions are dropped.
     """
 
     changed = Signal()
@@ -36,7 +44,7 @@ class Refiner(QObject):
         self._stopped = False
         self._making: Any = None
         self._measuring: Any = None
-        self._before: Parts | None = None
+        self._before: SplitForeground | None = None
         self._at_rest = QTimer(self)
         self._at_rest.setSingleShot(True)
         self._at_rest.setInterval(_REST)
@@ -46,7 +54,7 @@ class Refiner(QObject):
 
     @property
     def on_show(self) -> Prediction | None:
-        """That of the plane on show, if it is in memory and its layer may be changed."""
+        """The prediction of the plane on show, if it is in memory and its layer may change."""
         image = self._session.image
         if image is None or self._session.results.of(image) is None:
             return None
@@ -54,14 +62,14 @@ class Refiner(QObject):
 
     @property
     def unfinished(self) -> bool:
-        """Whether objects are still to be made or measured."""
+        """Whether some objects must still be made or measured."""
         return any(
             self.predictions.is_stale(prediction, self.settings) or self.predictions.is_unmeasured(prediction)
             for prediction in self.predictions
         )
 
     def choose(self, settings: ObjectSettings) -> None:
-        """Make objects like this from now on."""
+        """Use these settings from now on."""
         if settings != self.settings:
             self.settings = settings
             self._at_rest.start()
@@ -69,37 +77,39 @@ class Refiner(QObject):
             self.changed.emit()
 
     def keep(self, prediction: Prediction) -> None:
-        """Hold a new prediction."""
+        """Keep a new prediction."""
         self.predictions.keep(prediction)
 
     def note(self, result: PlaneResult) -> None:
-        """Remember what has been written to a layer; settings may have changed since it was begun."""
+        """Remember the objects that a layer shows. If the settings changed since, they are made again."""
         self.predictions.note(result)
         self._go_on()
         self.changed.emit()
 
     def reason_disabled(self) -> str | None:
-        """Why the settings change nothing here; None where they do."""
+        """Why the settings have no effect here; None if they have."""
         session = self._session
         if session.image is None:
             return "Open an image first."
         if session.results.of(session.image) is None:
-            return "Predict first. What you have painted on is yours and is not changed any more."
+            return "Predict first. Once you paint on a result it is yours, and settings no longer change it."
         if self.on_show is None:
-            return "The prediction of this plane is not in memory: predict it (again) to change its objects."
+            return "This plane's prediction is not in memory. Predict it again to change its objects."
         return None
 
     def reason_no_table(self) -> str | None:
-        """Why there are no measurements to show; None where there are."""
+        """Why there are no measurements to show; None if there are."""
         session = self._session
         if session.image is None:
             return "Open an image first."
         if session.results.of(session.image) is None:
-            return "Predict first. What you have painted on is yours; its measurements would be wrong."
+            return (
+                "Predict first. Once you paint on a result it is yours, and its measurements no longer hold."
+            )
         return None
 
     def stop(self) -> None:
-        """Wait for the threads, and forget everything: the panel goes away; stopping twice is fine."""
+        """Wait for the threads and drop everything, as the panel closes. It may be called twice."""
         if self._stopped:
             return
         self._stopped = True
@@ -130,12 +140,12 @@ class Refiner(QObject):
             )
 
     @Slot(object)
-    def _on_made(self, made: tuple[PlaneResult, Parts]) -> None:
+    def _on_made(self, made: tuple[PlaneResult, SplitForeground]) -> None:
         self._making = None
         result, self._before = made
         source = result.source
-        # the layer may have been painted on or removed since, or the plane predicted anew, or what is on show
-        # may be what is wanted again
+        # Meanwhile the layer may have been painted on or removed, the plane may have been predicted again, or
+        # the settings may be back to those of the objects on show.
         prediction = self.predictions.of(source.layer, source.plane)
         if (
             prediction is not None
@@ -151,7 +161,7 @@ class Refiner(QObject):
         self._measuring = None
         prediction = self.predictions.of(result.source.layer, result.source.plane)
         now = None if prediction is None else self.predictions.made(prediction)
-        if now is not None and now.labels is result.labels:  # else of objects that are gone
+        if now is not None and now.labels is result.labels:  # else these objects are no longer on show
             self._show(result)
         self._go_on()
         self.changed.emit()

@@ -1,4 +1,4 @@
-"""Keeps what a person prefers: read when the panel opens, written a moment after a change."""
+"""Keeps the user's preferences: read when the panel opens, written shortly after a change."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from .object_refiner import Refiner
     from .session import Session
 
-_REST = 700  # ms without a change after which it is written
+_REST = 700  # ms; the file is written once nothing changes for so long
 
 
 class Collapsible(Protocol):
-    """A part of the panel that opens and closes; its name is remembered."""
+    """A part of the panel that can be closed; `name` is its key in the file."""
 
     name: str
     toggled: Any  # Qt's signal, of a bool
@@ -37,15 +37,15 @@ class Collapsible(Protocol):
         """Show or hide the content."""
 
 
-class Settings(QObject):
-    """Between the file on one side, session and refiner on the other.
+class PreferenceSync(QObject):
+    """Syncs the preferences file with the session and the refiner.
 
     Signals
     -------
     said
-        What keeps the settings from being kept, once.
+        Why the preferences cannot be saved; not repeated until a save succeeds.
     failed
-        With the exception.
+        The exception of a fault.
     """
 
     said = Signal(str, str)
@@ -55,7 +55,7 @@ class Settings(QObject):
         super().__init__()
         self._session, self._refiner = session, refiner
         kept, self.trouble = read_preferences()
-        self._kept = kept  # what the file holds, as far as we know
+        self._kept = kept  # what the file holds, unless others wrote it
         self._writing = Lock()
         self._stopped = self._complained = False
         self._network_taken = False
@@ -65,22 +65,22 @@ class Settings(QObject):
         self._write_at_rest = qdebounced(self._write_soon, timeout=_REST)
         self._followed = session.any_of("loading", "image", "layers", "preferences", "preview", "scope")
         self._followed.connect(self._on_session)
-        refiner.changed.connect(self._look)
+        refiner.changed.connect(self._write_if_changed)
 
     def follow(self, steps: Sequence[Collapsible]) -> None:
-        """Close the steps that were closed, and remember which are."""
+        """Close the steps that were closed before, and keep which ones are."""
         for step in steps:
             step.open(step.name not in self._session.preferences.collapsed)
             step.toggled.connect(partial(self._on_toggled, step.name))
 
     def stop(self) -> None:
-        """Write what has not been written and listen no more: the panel goes away; stopping twice is fine."""
+        """Write what is unsaved and stop listening, as the panel closes. It may be called twice."""
         if self._stopped:
             return
         self._stopped = True
         self._write_at_rest.cancel()
         self._followed.disconnect(self._on_session)
-        self._refiner.changed.disconnect(self._look)
+        self._refiner.changed.disconnect(self._write_if_changed)
         self._follow_brush(None)
         try:
             self._write()
@@ -89,7 +89,7 @@ class Settings(QObject):
                 show_warning(str(error))
 
     def now(self) -> Preferences:
-        """What would be kept now."""
+        """The current preferences."""
         session, objects = self._session, self._refiner.settings
         return replace(
             session.preferences,
@@ -110,10 +110,10 @@ class Settings(QObject):
                 session.choose(start=entry)
         annotation = session.annotation
         self._follow_brush(annotation.layer if annotation else None)
-        self._look()
+        self._write_if_changed()
 
     @Slot()
-    def _look(self) -> None:
+    def _write_if_changed(self) -> None:
         if not self._stopped and self.now() != self._kept:
             self._write_at_rest()
 
@@ -148,7 +148,7 @@ class Settings(QObject):
             run_function(self._write, then=self._on_written, failed=self._on_failed)
 
     def _write(self) -> None:
-        """Write what is chosen now; in any thread, and who comes last writes the newest."""
+        """Write the current preferences. Safe in any thread: the last one to write writes the newest."""
         with self._writing:
             now = self.now()
             if now != self._kept:
@@ -163,6 +163,6 @@ class Settings(QObject):
     def _on_failed(self, error: Exception) -> None:
         if not isinstance(error, DataError):
             self.failed.emit(error)
-        elif not self._complained:  # said once: nobody can work with a message that comes with every click
+        elif not self._complained:  # only once: the message would come with every click
             self._complained = True
             self.said.emit(WARNING, str(error))

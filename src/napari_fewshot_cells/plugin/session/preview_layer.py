@@ -1,4 +1,4 @@
-"""The temporary layer in which a model in training shows what it has learnt."""
+"""The temporary layer that previews the model in training."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 
     from .session import Session
 
-_LEVELS = 16  # of probability; a labels layer of levels stops the window for less time than an image layer
+_LEVELS = 16  # of probability; a labels layer of levels blocks the GUI for less time than an image layer
 _COLOURS = DirectLabelColormap(
     color_dict={None: (0, 0, 0, 0), **{n: (1, 0.55, 0, 0.8 * n / _LEVELS) for n in range(_LEVELS + 1)}}
 )
-_LEAST = 16  # px of an image that must be in view
+_LEAST = 16  # px; if less of an image is in view, all of it is previewed
 
 
 class PreviewLayer:
-    """One labels layer, on show while a training is previewed. Belongs to the main thread.
+    """One labels layer, visible while a training is previewed. GUI thread only.
 
-    Otherwise it is hidden, and made before it is needed: the window stands still while napari makes a layer.
+    Creating a napari layer blocks the GUI. So it is made before it is needed, and hidden until then.
 
     Attributes
     ----------
     wanted : View or None
-        What a preview should be of, as of the last `look`; the worker thread reads it.
+        The view to preview, as of the last `follow_view`; the worker thread reads it.
     """
 
     def __init__(self, session: Session) -> None:
@@ -47,18 +47,18 @@ class PreviewLayer:
         self.wanted: View | None = None
 
     def begin(self) -> None:
-        """A training begins."""
+        """Prepare for a new training."""
         self._unwanted, self._first = False, True
-        self.look()
+        self.follow_view()
 
     def keep_ready(self) -> None:
-        """Make the layer, if a training may soon need it."""
+        """Make the layer if a training may soon need it."""
         session = self._session
         if session.preview and self._layer is None and session.annotation is not None and session.image:
             self._move_to(session.image)
 
-    def look(self) -> None:
-        """Take note of what is in view, and of whether anybody wants to see a preview still."""
+    def follow_view(self) -> None:
+        """Set `wanted` to what is in view, or to None if the user wants no preview."""
         session = self._session
         if not session.preview:
             self.hide()
@@ -70,31 +70,31 @@ class PreviewLayer:
             self.wanted = View(source, visible_part(image, source.plane))
 
     def show(self, preview: Preview) -> None:
-        """Show what was predicted of a view, unless its image is gone or nobody wants to see it any more."""
+        """Show a preview, unless its image was removed or the user no longer wants one."""
         source, image = preview.source, preview.source.layer
-        self.look()
+        self.follow_view()
         layers = self._session.viewer.layers
         if self.wanted is None or image not in layers or grid_of(image) != source.grid:
             return
         levels = np.rint(preview.probability * _LEVELS).astype(np.uint8)
         data = levels.reshape(_shape(source.plane, levels.shape))
         layer = self._layer
-        if layer is None or self._first or image != self._image:  # it may have been moved since it was made
+        if layer is None or self._first or image != self._image:  # the image may have moved since
             layer = self._move_to(image)
         layer.data = data
         move(layer, translate=_corner(image, source.plane, preview.part))
-        if self._first:  # afterwards it is the eye in the list of layers that says
+        if self._first:  # later the eye in the layer list decides
             self._first = False
             QTimer.singleShot(FRAME // 2, self._reveal)  # drawn while the training waits
 
     def hide(self) -> None:
-        """The training is over."""
+        """Hide the layer, as the training is over."""
         self.wanted, self._first = None, True
         if self._layer is not None and self._layer.visible:
             self._layer.visible = False
 
     def remove(self) -> None:
-        """Take the layer away, if it is there."""
+        """Remove the layer if there is one."""
         layer, self._layer, self._image, self._first = self._layer, None, None, True
         if layer is None:
             return
@@ -138,12 +138,12 @@ class PreviewLayer:
         return layer
 
     def _above(self, image: Image) -> int:
-        """Where in the list of layers: above the image and its result, below its annotation."""
+        """The index in the layer list above the image and its result, below its annotation."""
         layers = self._session.viewer.layers
         return 1 + layers.index(self._session.results.layer_of(image) or image)
 
     def _on_removed(self, event: Event) -> None:
-        if event.value == self._layer:  # by a person
+        if event.value == self._layer:  # by the user
             self._unwanted, self.wanted = True, None
             self.remove()
         elif event.value == self._image:
@@ -151,7 +151,7 @@ class PreviewLayer:
 
 
 def visible_part(image: Image, plane: PlaneIndex) -> Part:
-    """Rows and columns of a plane that the canvas shows; all of them where it has not been drawn yet."""
+    """The rows and columns of a plane that the canvas shows; all of them if it was not drawn yet."""
     corners = np.asarray(image.corner_pixels, float)
     if image.multiscale:
         corners = corners * image.downsample_factors[image.data_level]
@@ -172,7 +172,7 @@ def _shape(plane: PlaneIndex, sides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _corner(image: Image, plane: PlaneIndex, part: Part) -> Any:
-    """The translation that brings a part's first pixel to where it lies in the image."""
+    """The translation that puts a part's first pixel at its place in the image."""
     starts = iter(span.start for span in part)
     corner = [next(starts) if number is None else number for number in plane]
     return image.affine.inverse(image.data_to_world(corner))

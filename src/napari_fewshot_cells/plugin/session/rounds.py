@@ -1,4 +1,4 @@
-"""What happens around one run of fine-tuning: preview, comparison with the one before, score, history."""
+"""What goes with each fine-tuning run: preview, comparison with the model in use, score, history."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from qtpy.QtCore import QObject, Signal, Slot
 from superqt.utils import qdebounced
 
 from ...base.progress import Progress
-from ..jobs.events import Before, JobEvent, Predicting, Scored, Trained
+from ..jobs.events import Comparison, JobEvent, Predicting, Scored, Trained
 from ..jobs.model_jobs import score_job
 from ..jobs.predictions import Prediction
 from ..jobs.preview_job import Preview
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
 
 
 class Rounds(QObject):
-    """Keeps the runs of a session, and decides which model is in use after one.
+    """Keeps the runs of a session, and decides which model is in use after each.
 
     Signals
     -------
     changed
-        The score that is being measured.
+        A score is being measured, or was measured.
     show_requested
-        A model's name: its prediction is to be shown again.
+        The name of a model whose prediction is to be shown again.
     said, failed
-        For the panel's message.
+        A message, or an exception, for the panel.
     """
 
     changed = Signal()
@@ -57,7 +57,9 @@ class Rounds(QObject):
         self._scorer = Runner(self, takes_turns=True)
         self._scorer.happened.connect(self._on_scoring)
         self._scorer.ended.connect(self._on_scored)
-        self._keep_ready_soon = qdebounced(self._keep_ready, timeout=0)  # not while layers come and go
+        self._keep_ready_soon = qdebounced(
+            self._keep_ready, timeout=0
+        )  # not while layers are added and removed
         session.annotations.changed.connect(self._on_layers)
         session.viewer.layers.events.removed.connect(self._on_removed)
         self._on_layers()
@@ -65,7 +67,7 @@ class Rounds(QObject):
         self._stopped = False
 
     def stop(self) -> None:
-        """Wait for the thread, and forget everything: the panel goes away; stopping twice is fine."""
+        """Wait for the thread and drop everything, as the panel closes. It may be called twice."""
         if self._stopped:
             return
         self._stopped = True
@@ -82,7 +84,7 @@ class Rounds(QObject):
     # --- a job of the panel
 
     def begin(self, running: str) -> None:
-        """A job begins. What is measured in the background gives way, and goes on afterwards."""
+        """Prepare for a job. Scoring in the background stops, and starts again after the job."""
         self.verdict = ""
         self._withheld = False
         if running == FINE_TUNING:
@@ -92,16 +94,16 @@ class Rounds(QObject):
         if running != COMPARING:
             self._scorer.cancel()
 
-    def take(self, event: JobEvent) -> bool:
-        """Take note of what a job tells.
+    def handle(self, event: JobEvent) -> bool:
+        """Handle an event of a job.
 
         Returns
         -------
         bool
-            Whether it is settled by this and is not to be shown.
+            True if nobody else needs the event, because the prediction of a worse model is not shown.
         """
         if isinstance(event, Progress) and self._session.running == FINE_TUNING:
-            self.preview.look()
+            self.preview.follow_view()
         elif isinstance(event, Preview):
             self.preview.show(event)
         elif isinstance(event, Trained):
@@ -113,35 +115,35 @@ class Rounds(QObject):
         return self._withheld and isinstance(event, Predicting | Prediction | PlaneResult)
 
     def end(self) -> None:
-        """The job is over: now there is time to measure the model."""
+        """Score the new model, as the job is over."""
         self.preview.hide()
         self._on_layers()
         self._measure()
 
     def _on_trained(self, event: Trained) -> None:
         self.preview.hide()
-        session, before = self._session, event.before
-        if before is not None:
-            self.history.add(run_of(before.entry.name, before.card))
+        session, comparison = self._session, event.comparison
+        if comparison is not None:
+            self.history.add(run_of(comparison.entry.name, comparison.card))
         self.history.add(run_of(event.entry.name, event.card))
         self._unscored = event
-        if before is not None and before.is_worse:
+        if comparison is not None and comparison.is_worse:
             self._withheld = True
-            self.verdict = _verdict(before)
+            self.verdict = _verdict(comparison)
             session.choose(models=(*session.models, event.entry))
             self.history.offer(event.entry.name)
         else:
             session.adopt(event.entry)
 
-    # --- what a person decides
+    # --- what the user decides
 
     def compare(self, model: str) -> None:
-        """Show the prediction of a run; the model in use stays."""
+        """Show the prediction of a run. The model in use stays the same."""
         if model != self.history.shown and self.reason_disabled(model) is None:
             self.show_requested.emit(model)
 
     def restore(self, model: str) -> None:
-        """Make a run's model the one in use, and show its prediction."""
+        """Use the model of a run, and show its prediction."""
         entry = self._session.entry(model)
         if entry is None or self.reason_disabled(model) is not None:
             return
@@ -151,18 +153,18 @@ class Rounds(QObject):
         self.compare(model)
 
     def keep_old(self) -> None:
-        """Leave the model in use as it is; the new one stays in the history."""
+        """Keep the model in use; the new one stays in the history."""
         self.history.offer(None)
         if self._session.model is not None and self.history.shown is not None:
             self.compare(self._session.model.name)
 
     def skip_score(self) -> None:
-        """Measure this model no more."""
+        """Stop scoring this model."""
         self._unscored = None
         self._scorer.cancel()
 
     def reason_disabled(self, model: str | None) -> str | None:
-        """Why a run cannot be shown or used; None where it can."""
+        """Why a run cannot be shown or used; None if it can."""
         if model is None:
             return "Click on a run first."
         if self._session.entry(model) is None:
@@ -170,7 +172,7 @@ class Rounds(QObject):
         return reason_running(self._session) or reason_display_disabled(self._session)
 
     def missing(self, model: str) -> tuple[Source, ...]:
-        """Planes to be predicted again to show a run: those that memory lost, and the one in view."""
+        """The planes to predict again to show a run: those dropped from memory, and the one in view."""
         session, known = self._session, self.history.predictions(model)
         layers = session.viewer.layers
         lost = [source for source in self.history.forgotten(model) if source.layer in layers]
@@ -205,18 +207,18 @@ class Rounds(QObject):
         if not isinstance(outcome, Done | Cancelled):
             self._unscored = None
         if isinstance(outcome, Refused):
-            self.said.emit(WARNING, f"How good the model is could not be measured: {outcome.message}")
+            self.said.emit(WARNING, f"The model could not be scored: {outcome.message}")
         elif isinstance(outcome, Failed):
             self.failed.emit(outcome.error)
         self.changed.emit()
-        self._measure()  # of another run, or again after it gave way
+        self._measure()  # another run, or this one again after a job interrupted it
 
     def _on_layers(self) -> None:
         self._keep_ready_soon()
 
     @Slot()
     def _keep_ready(self) -> None:
-        """Have the layers of the next training and its results ready before the button is pressed."""
+        """Make the layers of the preview and of the results before the button is pressed."""
         if not self._session.busy:
             self._session.results.keep_ready([image for image, _ in self._session.annotations.items()])
             self.preview.keep_ready()
@@ -225,9 +227,9 @@ class Rounds(QObject):
         self.history.forget(event.value)
 
 
-def _verdict(before: Before) -> str:
+def _verdict(comparison: Comparison) -> str:
     return (
-        f"The new model agrees less with what is painted now than '{before.entry.name}': "
-        f"{before.new.iou:.2f} against {before.old.iou:.2f} IoU, although it was trained on all of it. "
-        f"'{before.entry.name}' stays in use until you decide, under History."
+        f"The new model agrees less with your annotation than '{comparison.entry.name}': IoU "
+        f"{comparison.new.iou:.2f} against {comparison.old.iou:.2f}, although it was trained on all of it. "
+        f"'{comparison.entry.name}' stays in use. Under History, compare both and keep one."
     )

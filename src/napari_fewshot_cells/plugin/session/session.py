@@ -1,4 +1,4 @@
-"""The state of the panel without a screen: what is chosen, painted, trained and running."""
+"""The state of the panel without a widget: what is chosen, painted, trained and running."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ BATCH, COMPARING, OPENING = "predicting a folder", "comparing", "opening a proje
 
 
 class Session(Choices):
-    """What a person has chosen and made in the panel.
+    """What the user has chosen and made in the panel.
 
-    It holds layers, never their names. Models are held as entries of the library: what the panel can use, the
-    library has.
+    It refers to layers by identity, never by name. It holds models as library entries, because the panel uses
+    only models that the library has.
 
-    What it shows or does is signalled by `any_of`; its values are listed at `Fields`.
+    `Fields` lists its values; `any_of` signals their changes.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Session(Choices):
     closed : bool
     """
 
-    model_renamed = Signal(str, str)  # from, to
+    model_renamed = Signal(str, str)  # old name, new name
 
     def __init__(self, viewer: ViewerModel) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Session(Choices):
         self.results = Results(viewer)
         self.closed = False
         self._writing = False
-        self._heard: tuple[tuple[Any, Callable[..., None]], ...] = (
+        self._connections: tuple[tuple[Any, Callable[..., None]], ...] = (
             (self.annotations.changed, self._on_layers),
             (self.results.appeared, self._on_results),
             (self.results.released, self._on_results),
@@ -59,18 +59,18 @@ class Session(Choices):
             (viewer.dims.events.order, self._on_view),
             (viewer.dims.events.current_step, self._on_step),
         )
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.connect(slot)
         self._on_layers()
 
     def close(self) -> None:
-        """Listen to the viewer no longer; closing twice is fine."""
+        """Stop listening to the viewer. It may be called twice."""
         if self.closed:
             return
         self.closed = True
-        for signal, slot in self._heard:
+        for signal, slot in self._connections:
             signal.disconnect(slot)
-        self._heard = ()
+        self._connections = ()
         self.annotations.close()
 
     # --- what is chosen
@@ -82,23 +82,23 @@ class Session(Choices):
 
     @property
     def annotation(self) -> Annotation | None:
-        """That of the chosen image."""
+        """The annotation of the chosen image."""
         return self.annotations.of(self.image)
 
     @keywords_of(Preferences)
     def prefer(self, **preferences: Any) -> None:
-        """Set preferences; they are kept between starts."""
+        """Set preferences; they are kept between sessions."""
         self.choose(preferences=replace(self.preferences, **preferences))
 
     def choose_annotation(self, labels: Labels | None) -> None:
-        """Take a labels layer as the annotation of the chosen image.
+        """Use a labels layer as the annotation of the chosen image; None unlinks it.
 
-        A prediction becomes the user's by this, and its 0 is background.
+        If the layer is a prediction, it becomes the user's, and its label 0 means background.
 
         Raises
         ------
         AnnotationError
-            Another shape.
+            The layer's shape differs from the image's.
         """
         if self.image is None:
             return
@@ -107,9 +107,10 @@ class Session(Choices):
             self.results.release(labels)
 
     def set_models(self, models: tuple[ModelEntry, ...], renamed: tuple[str, str] | None = None) -> None:
-        """Take note of what the library holds now; choices of models that are gone fall back.
+        """Set the models of the library.
 
-        `renamed` is an old and a new name: who has chosen the model keeps it.
+        If a chosen model is gone, `start` falls back to the first model and `model` to None. `renamed` is an
+        old and a new name: a renamed model stays chosen.
         """
         by_name = {entry.name: entry for entry in models}
         if renamed is not None and renamed[1] in by_name:
@@ -120,17 +121,17 @@ class Session(Choices):
         self.choose(models=models, loading=False, start=start or next(iter(models), None), model=model)
 
     def adopt(self, entry: ModelEntry) -> None:
-        """Predict with another model from now on."""
+        """Use this model to predict from now on."""
         models = self.models if entry in self.models else (*self.models, entry)
         self.choose(models=models, model=entry)
 
     def entry(self, name: str | None) -> ModelEntry | None:
-        """The model of that name, if the library has it."""
+        """The library's model of that name, or None."""
         return next((entry for entry in self.models if entry.name == name), None)
 
     def show(self, result: PlaneResult | Predicting) -> Labels | None:
-        """Write a result, or get its layer ready; see `Results`. The chosen image stays chosen."""
-        self._writing = True  # a new layer passes the viewer's activity around
+        """Write a result, or prepare its layer; see `Results`. The chosen image stays the same."""
+        self._writing = True  # adding a layer changes the active layer for a moment
         try:
             if isinstance(result, PlaneResult):
                 return self.results.write(result)
@@ -145,14 +146,14 @@ class Session(Choices):
         return source_on_show(image, self.viewer.dims)
 
     def painted(self) -> tuple[Painted, ...]:
-        """All annotation layers with their images, empty ones too."""
+        """All annotation layers with their images, also empty ones."""
         return tuple(
             Painted(self.source(image), annotation.layer.data, annotation.whole_image)
             for image, annotation in self.annotations.items()
         )
 
     def targets(self) -> tuple[Source, ...]:
-        """What *Predict* is to do."""
+        """The planes that *Predict* predicts."""
         if self.image is None:
             return ()
         if self.scope == THIS_IMAGE:
@@ -160,14 +161,14 @@ class Session(Choices):
         images = self.annotations.images if self.scope == ALL_IMAGES else [self.image]
         return tuple(source for image in images for source in every_source(image, self.viewer.dims))
 
-    # --- what the viewer tells
+    # --- signals of the viewer
 
     def _on_layers(self) -> None:
         images = self.annotations.images
         with self.together():
             if self.image not in images:
                 self.choose(image=images[-1] if images else None)
-            self.choose(scores={plane: told for plane, told in self.scores.items() if plane[0] in images})
+            self.choose(scores={plane: score for plane, score in self.scores.items() if plane[0] in images})
             self.events.layers.emit()
 
     def _on_results(self) -> None:

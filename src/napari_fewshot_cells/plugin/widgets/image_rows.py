@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..layers.metadata import METADATA
-from ..layers.planes import PlaneIndex, Ranks, current_plane, fits, grid_of, plane_name
+from ..layers.planes import PlaneIndex, Ranks, current_plane, grid_of, plane_fits, plane_name
 
 if TYPE_CHECKING:
     from napari.layers import Image, Labels
@@ -109,7 +109,7 @@ def image_rows(session: Session, files: Sequence[Path], ranks: Ranks) -> list[Ro
             plane for (layer, plane), rank in ranks.items() if layer == image and rank <= MOST_SUGGESTED
         ]
         painted = [plane for layer, plane in counts if layer == image] if annotation else []
-        planes = {shown, *(plane for plane in (*painted, *suggested) if fits(plane, shown, grid))}
+        planes = {shown, *(plane for plane in (*painted, *suggested) if plane_fits(plane, shown, grid))}
         rows += [
             Row(
                 plane_name(image.name, plane, grid),

@@ -13,7 +13,7 @@ from qtpy.QtGui import QImage, QPixmap
 from ..jobs.threads import run_function
 from ..layers.channels import channels_of
 from ..layers.plane_source import Source, source_on_show
-from ..layers.planes import PlaneIndex, fits, pixels_of
+from ..layers.planes import PlaneIndex, pixels_of, plane_fits
 
 if TYPE_CHECKING:
     from napari.layers import Image
@@ -79,7 +79,7 @@ class Thumbnails(QObject):
             return
         image, plane = key = self._wanted.pop(0)
         shown = source_on_show(image, self._session.viewer.dims)
-        if not fits(plane, shown.plane, shown.grid):  # the data changed shape: the plane is gone
+        if not plane_fits(plane, shown.plane, shown.grid):  # the data changed shape: the plane is gone
             self._go_on()
             return
         source = replace(shown, plane=plane)
