@@ -13,8 +13,8 @@ from skimage import io
 
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import load_model
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.widgets.image_table import ANNOTATED, FOUND, MOST_ROWS, NAME
 
 from ..conftest import PATIENCE

@@ -21,8 +21,8 @@ from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QLineEdit, QMessageBox
 
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Predictions
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.prediction import probability
 
 from ..conftest import PATIENCE

@@ -15,8 +15,8 @@ from napari_fewshot_cells.finetune import fine_tune as fine_tune_module
 from napari_fewshot_cells.finetune.recipe import Recipe
 from napari_fewshot_cells.models.library import library_dir, list_models, load_model
 from napari_fewshot_cells.plugin.jobs.events import Predicting
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 
 from ..conftest import PATIENCE
 

@@ -17,7 +17,7 @@ from napari_fewshot_cells.plugin.panel.image_box import ImageBox
 from napari_fewshot_cells.plugin.panel.objects_box import ObjectsBox
 from napari_fewshot_cells.plugin.panel.predict_box import PredictBox
 from napari_fewshot_cells.plugin.panel.project_row import ProjectRow
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES
 
 BOXES = (
     AnnotationBox,

@@ -11,9 +11,9 @@ import tifffile
 
 from napari_fewshot_cells.models.library import delete_model
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES
 from napari_fewshot_cells.plugin.session.history import Run
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, WARNING
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES
 from napari_fewshot_cells.projects.project import MANIFEST
 from napari_fewshot_cells.projects.recovery import recoveries
 

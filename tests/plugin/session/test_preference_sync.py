@@ -11,8 +11,8 @@ import pytest
 from napari_fewshot_cells.base.errors import DataError
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings
 from napari_fewshot_cells.plugin.session import preference_sync
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.messages import WARNING
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.widgets.file_dialogs import last_folder, note_folder
 from napari_fewshot_cells.projects.preferences import (
     Preferences,

@@ -15,7 +15,6 @@ from napari_fewshot_cells.plugin.layers import add_layer
 from napari_fewshot_cells.plugin.layers.brushes import BACKGROUND, CELL, ERASE, brush_in_hand, take_brush
 from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, tally
 from napari_fewshot_cells.plugin.layers.sample_data import fluorescent_cells_sample
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.plugin.session.disabled_reasons import (
     reason_brush_disabled,
     reason_cancel_disabled,
@@ -26,6 +25,7 @@ from napari_fewshot_cells.plugin.session.disabled_reasons import (
     reason_whole_image_disabled,
 )
 from napari_fewshot_cells.plugin.session.session import Session
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 
 START = ModelEntry("start", Path("start.safetensors"), True)
 MINE = ModelEntry("mine", Path("mine.safetensors"), False)

@@ -8,10 +8,10 @@ from qtpy.QtWidgets import QHBoxLayout, QPushButton, QVBoxLayout, QWidget
 from ..dialogs.batch_dialog import BatchDialog
 from ..dialogs.library_dialog import LibraryDialog
 from ..jobs.worker import Runner
-from ..session.choices import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..session.disabled_reasons import reason_batch_disabled, reason_predict_disabled
 from ..session.object_refiner import Refiner
 from ..session.session import Session
+from ..session.state import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..widgets.controls import choice, fill, form, group, set_enabled
 
 

@@ -16,11 +16,11 @@ from ..jobs.predictions import ObjectSettings
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused, Runner
 from ..layers.metadata import IMAGE, WHOLE_IMAGE, note
 from ..layers.planes import geometry_of, grid_of, pixels_of
-from ..session.choices import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from ..session.disabled_reasons import reason_running
 from ..session.history import Run
 from ..session.messages import DONE, ERROR, INFO, WARNING
 from ..session.session import CANCELLING, OPENING, Session
+from ..session.state import ALL_IMAGES, ALL_PLANES, THIS_IMAGE
 from .read_project import (
     Opened,
     OpenedImage,

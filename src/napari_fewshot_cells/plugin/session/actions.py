@@ -17,9 +17,9 @@ from ..jobs.predictions import Prediction
 from ..jobs.suggest_job import SUGGESTING, Candidate, Suggested, suggest_job
 from ..jobs.worker import Cancelled, Done, Failed, Outcome, Refused
 from ..layers.plane_source import PlaneResult, every_source
-from .choices import THIS_IMAGE
 from .messages import DONE, ERROR, IDLE, INFO, WARNING
 from .session import CANCELLING, COMPARING, FINE_TUNING, FINISHING, PREDICTING
+from .state import THIS_IMAGE
 
 if TYPE_CHECKING:
     from ..jobs.worker import Runner

@@ -14,7 +14,7 @@ from ..jobs.events import Predicting
 from ..layers.annotation_layers import Annotation, Annotations
 from ..layers.plane_source import Painted, PlaneResult, Source, every_source, source_on_show
 from ..layers.result_layers import Results, is_prediction
-from .choices import ALL_IMAGES, THIS_IMAGE, Choices, keywords_of
+from .state import ALL_IMAGES, THIS_IMAGE, Choices, keywords_of
 
 if TYPE_CHECKING:
     from napari.components import ViewerModel

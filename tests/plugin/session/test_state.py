@@ -13,8 +13,8 @@ from napari.components import ViewerModel
 from napari.layers import Image
 
 from napari_fewshot_cells.plugin.layers.plane_source import PlaneResult, Tally
-from napari_fewshot_cells.plugin.session.choices import ALL_IMAGES
 from napari_fewshot_cells.plugin.session.session import Session
+from napari_fewshot_cells.plugin.session.state import ALL_IMAGES
 
 
 @pytest.fixture
