@@ -167,8 +167,8 @@ class Actions(QObject):
         elif isinstance(outcome, Cancelled):
             self.ended.emit("Cancelled")
             model = self._session.model
-            still = f"'{model.name}' is still in use." if model else "Nothing has changed."
-            self.said.emit(INFO, f"Cancelled. {still}")
+            stays = f"'{model.name}' stays in use." if model else "Nothing has changed."
+            self.said.emit(INFO, f"Cancelled. {stays}")
         elif isinstance(outcome, Done):
             self.ended.emit(IDLE)
             message = self._rounds.verdict or str(self._summary)

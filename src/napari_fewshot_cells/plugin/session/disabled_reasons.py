@@ -43,7 +43,7 @@ def reason_fine_tune_disabled(session: Session) -> str | None:
     if not session.annotations.items():
         return "Make a new annotation layer and paint a few cells and some background first."
     if session.start is None and not session.loading:
-        return "No network is installed. Install napari-fewshot-cells again."
+        return "There is no network to start from. Install napari-fewshot-cells again."
     return reason_running(session) or reason_display_disabled(session)
 
 
