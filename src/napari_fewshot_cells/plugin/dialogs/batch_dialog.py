@@ -80,11 +80,11 @@ class BatchDialog(QDialog):
             reason_batch_disabled(session) or self.choices.reason_missing(),
             "Segment all these images",
         )
-        stop = "Stopping after the step that is under way." if cancelling else None
+        stop = "Stopping after the current step." if cancelling else None
         set_enabled(
             self.cancel_button,
             stop if running else "Nothing is running.",
-            "Stop after the step that is under way. Finished results stay.",
+            "Stop after the current step. Finished results stay.",
         )
 
     def start(self) -> None:
@@ -97,7 +97,7 @@ class BatchDialog(QDialog):
         self._runner.start(batch_job, self._session.model, self.choices.inputs, self.choices.out, settings)
 
     def cancel(self) -> None:
-        """Stop after the step that is under way."""
+        """Stop after the current step."""
         self._session.choose(running=CANCELLING)
 
     def done(self, result: int) -> None:

@@ -102,7 +102,7 @@ class FineTuneBox(QWidget):
         size = f"{session.diameter:g} px" if session.diameter else "auto"
         network = self.start_choice.currentText() or "no network"
         self.options.summarise(f"{network}, cell diameter {size}")
-        loading = "Wait a moment: PyTorch is being loaded." if session.loading else None
+        loading = "Wait a moment: PyTorch is loading." if session.loading else None
         set_enabled(self.start_choice, loading, "The network that every training starts from")
         for check, chosen in (
             (self.continue_check, session.continued),
@@ -130,7 +130,7 @@ class FineTuneBox(QWidget):
         set_enabled(
             self.cancel_button,
             reason_cancel_disabled(session),
-            "Stop after the step that is under way. The previous model stays in use.",
+            "Stop after the current step. The previous model stays in use.",
         )
 
     def show_progress(self, step: Progress) -> None:

@@ -17,8 +17,8 @@ _MARGIN = 5  # px
 _LONGEST_NAME = 24
 _RUNNING = {
     FINE_TUNING: "Training on what you painted. The cells appear when it is done. You can go on painting.",
-    FINISHING: "Stopping after the step that is under way. Then the cells appear.",
-    CANCELLING: "Stopping after the step that is under way.",
+    FINISHING: "Stopping after the current step. Then the cells appear.",
+    CANCELLING: "Stopping after the current step.",
     BATCH: "Predicting a folder: its window shows how far it is.",
     COMPARING: "Showing the prediction of an earlier run.",
 }

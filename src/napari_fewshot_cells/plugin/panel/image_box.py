@@ -93,7 +93,7 @@ class ImageBox(QWidget):
             fill(self.channel_choice, options, channels.chosen)
             set_enabled(
                 self.channel_choice,
-                f"Wait: {session.running} is under way." if session.busy else None,
+                f"Wait until {session.running} is done, or press Cancel." if session.busy else None,
                 "What the network sees of this image in fine-tuning and prediction: one channel,\n"
                 "or the mix of channels in which the annotated cells stand out",
             )

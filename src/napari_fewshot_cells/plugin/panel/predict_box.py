@@ -87,7 +87,7 @@ class PredictBox(QWidget):
         )
         set_enabled(
             self.library_button,
-            "Wait a moment: PyTorch is being loaded." if session.loading else None,
+            "Wait a moment: PyTorch is loading." if session.loading else None,
             "Rename, describe, delete, import and export your models",
         )
 
