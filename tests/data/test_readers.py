@@ -15,7 +15,7 @@ from skimage import io
 
 from napari_fewshot_cells.base.errors import DataError, ImageError
 from napari_fewshot_cells.cli import evaluate as evaluate_module
-from napari_fewshot_cells.cli.evaluate import Score, evaluate
+from napari_fewshot_cells.cli.evaluate import evaluate
 from napari_fewshot_cells.cli.finetune import read_support
 from napari_fewshot_cells.data import image_files
 from napari_fewshot_cells.data.image_files import (
@@ -31,6 +31,8 @@ from napari_fewshot_cells.data.readers import READERS, Contents, Reader, stem_of
 from napari_fewshot_cells.datasets.own_sets import check_source
 from napari_fewshot_cells.models.library import load_model
 from napari_fewshot_cells.models.model_file import write_model
+from napari_fewshot_cells.prediction.metrics import InstanceScore
+from napari_fewshot_cells.prediction.metrics import score as score_of
 from napari_fewshot_cells.prediction.predict_files import BatchSettings, find_inputs
 
 PIXELS = np.random.default_rng(0).integers(0, 200, (40, 50)).astype(np.uint8)
@@ -98,9 +100,9 @@ def by_predict(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def by_evaluate(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     scored = []
 
-    def score(predicted: Path, truth: Path) -> Score:
+    def score(predicted: Path, truth: Path) -> InstanceScore:
         scored.append(predicted.name)
-        return Score(truth.stem, 1, 1)
+        return score_of(LABELS, LABELS)
 
     monkeypatch.setattr(evaluate_module, "score", score)
     evaluate(folder, folder.parent / "masks", None)

@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
-from typing import TYPE_CHECKING, Annotated
+from statistics import stdev
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
-from ..base.atomic_files import make_writable, writing
+from ..base.atomic_files import make_writable, write_together
 from ..base.errors import DataError
 from .console import one_line_errors, stoppable
 
 if TYPE_CHECKING:
     from ..data.plane import Labels
+    from ..prediction.metrics import InstanceScore
+
+COLUMNS = {
+    "iou": "IoU",
+    "ap50": "AP@0.5",
+    "mean_ap": "mean AP",
+    "pq": "PQ",
+    "recall_touching": "touching",
+    "recall_isolated": "isolated",
+}
+"""What the terminal shows, with its headings; the files hold everything."""
+
+
+Numbers: TypeAlias = dict[str, float | None]
+"""The scores of one image or of all by name, as in `prediction.metrics.SCORES`."""
 
 
 @dataclass(frozen=True)
-class Score:
-    """Scores of one image: IoU of the foreground, and AP of the instances at IoU 0.5."""
+class Report:
+    """Scores of all images, by name, and over all of them."""
 
-    name: str
-    iou: float
-    ap50: float
+    images: dict[str, Numbers]
+    mean: Numbers
+    sd: dict[str, float]  # over the images
+    pooled: Numbers
 
 
 @one_line_errors()
@@ -38,31 +57,48 @@ def evaluate(
         typer.Argument(
             metavar="TRUTH",
             help="The ground truth: a label image, or a folder of them paired by stem. "
-            "0 is background, higher values are cells.",
+            "0 is background, every other value is one cell.",
         ),
     ],
     json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Also write the scores to this file.")
+        Path | None, typer.Option("--json", metavar="FILE", help="Also write all scores to this file.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Also write all scores to this table, a row per image."),
     ] = None,
 ) -> None:
-    """Score labels: IoU of the foreground as in the paper, average precision of the instances at IoU 0.5.
+    """Score labels: IoU of the foreground, as in the paper, and how well cells are separated.
 
-    Average precision is TP / (TP + FP + FN). An image with a single value above 0 is a mask: its instances
-    are its connected components.
+    AP is the average precision of the cells, TP / (TP + FP + FN), at IoU 0.5 and as the mean over IoU 0.5,
+    0.55, …, 0.95. PQ is the panoptic quality. "touching" and "isolated" are the recall at IoU 0.5 of true
+    cells with and without another true cell in the 8-neighbourhood of their pixels. In "mean" each image has
+    the same weight, in "pooled" each cell. The files also hold AP at IoU 0.75, SQ, RQ, F1 at IoU 0.5 and the
+    error of the number of cells.
+
+    An image with a single value above 0 is a mask: its cells are its connected components.
     """
     from ..data.image_files import pair_by_stem
+    from ..data.readers import stem_of
 
+    if json_file is not None and json_file == csv_file:
+        raise DataError(f"'{json_file}' cannot be both files; give --json and --csv different names.")
     pairs = pair_by_stem(predicted, truth)
     _note_unpaired(predicted, {file for file, _ in pairs})
+    for file in (json_file, csv_file):
+        if file is not None:
+            make_writable(file.parent)
+    report = _report({stem_of(pair[1]): score(*pair) for pair in pairs})
+    typer.echo(_table(report))
+    contents: dict[Path, bytes] = {}
     if json_file is not None:
-        make_writable(json_file.parent)
-    scores = [score(*pair) for pair in pairs]
-    typer.echo(_table(scores))
-    if json_file is not None:
-        _write_json(scores, json_file)
+        contents[json_file] = _json(report).encode()
+    if csv_file is not None:
+        contents[csv_file] = _csv(report).encode()
+    write_together(contents)
 
 
-def score(predicted: Path, truth: Path) -> Score:
+def score(predicted: Path, truth: Path) -> InstanceScore:
     """Compare two label files.
 
     Raises
@@ -73,15 +109,14 @@ def score(predicted: Path, truth: Path) -> Score:
         The shapes differ.
     """
     from ..data.image_files import read_labels
-    from ..data.readers import stem_of
-    from ..prediction.metrics import average_precision, iou
+    from ..prediction import metrics
 
     a, b = read_labels(predicted), read_labels(truth)
     if a.shape != b.shape:
         raise DataError(
             f"'{predicted}' has shape {a.shape}, but '{truth}' has {b.shape}; give labels of the same image."
         )
-    return Score(stem_of(truth), iou(a, b), average_precision(_instances(a), _instances(b)))
+    return metrics.score(_instances(a), _instances(b))
 
 
 def _note_unpaired(predicted: Path, paired: set[Path]) -> None:
@@ -100,29 +135,57 @@ def _instances(labels: Labels) -> Labels:
     return label(foreground, connectivity=1).astype("int32") if is_mask else labels
 
 
+def _report(scores: Mapping[str, InstanceScore]) -> Report:
+    from ..prediction.metrics import averaged, pooled
+
+    every = list(scores.values())
+    return Report(
+        images={name: image.numbers() for name, image in scores.items()},
+        mean=averaged(every),
+        sd={key: _spread([getattr(image, key) for image in every]) for key in ("iou", "ap50")},
+        pooled=pooled(every).numbers(),
+    )
+
+
 def _spread(values: list[float]) -> float:
     """Standard deviation over the images (n − 1); 0 for a single image."""
     return stdev(values) if len(values) > 1 else 0.0
 
 
-def _table(scores: list[Score]) -> str:
-    width = max(len("mean ± sd"), *(len(s.name) for s in scores))
-    ious, aps = [s.iou for s in scores], [s.ap50 for s in scores]
-    rows = [f"{'image':<{width}}  {'IoU':<15}  AP@0.5"]
-    rows += [f"{s.name:<{width}}  {s.iou:<15.4f}  {s.ap50:.4f}" for s in scores]
-    both = [f"{mean(values):.4f} ± {_spread(values):.4f}" for values in (ious, aps)]
-    return "\n".join([*rows, f"{'mean ± sd':<{width}}  {both[0]:<15}  {both[1]}"])
+def _table(report: Report) -> str:
+    rows = [*report.images.items(), ("mean", report.mean), ("pooled", report.pooled)]
+    width = max(len(name) for name, _ in rows)
+    cells = [["image", *COLUMNS.values(), "objects (true)"]]
+    cells += [[name, *_cells(numbers)] for name, numbers in rows]
+    lines = ["  ".join([name.ljust(width), *(f"{cell:<8}" for cell in row)]) for name, *row in cells]
+    spreads = [f"{COLUMNS[key]} {report.mean[key]:.4f} ± {sd:.4f}" for key, sd in report.sd.items()]
+    error = f"number of objects wrong by {report.mean['count_error']:.1f} per image"
+    return "\n".join([*(line.rstrip() for line in lines), f"mean ± sd: {', '.join(spreads)}; {error}"])
 
 
-def _write_json(scores: list[Score], path: Path) -> None:
-    from ..base.atomic_files import write_atomically
+def _cells(numbers: Numbers) -> list[str]:
+    scores = ["–" if (value := numbers[key]) is None else f"{value:.4f}" for key in COLUMNS]
+    predicted, true = (f"{numbers[key]:.1f}".removesuffix(".0") for key in ("n_predicted", "n_truth"))
+    return [*scores, f"{predicted} ({true})"]
 
-    columns = {"iou": [s.iou for s in scores], "ap50": [s.ap50 for s in scores]}
-    report = {
-        "n": len(scores),
-        "mean": {key: mean(values) for key, values in columns.items()},
-        "sd": {key: _spread(values) for key, values in columns.items()},
-        "images": [asdict(s) for s in scores],
+
+def _json(report: Report) -> str:
+    content = {
+        "n": len(report.images),
+        "mean": report.mean,
+        "sd": report.sd,
+        "pooled": report.pooled,
+        "images": [{"name": name, **numbers} for name, numbers in report.images.items()],
     }
-    with writing(path):
-        write_atomically(path, (json.dumps(report, indent=2, ensure_ascii=False) + "\n").encode())
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+
+
+def _csv(report: Report) -> str:
+    """A row per image, then the two over all. A score that does not exist is an empty cell."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["image", *report.mean])
+    writer.writerows([name, *numbers.values()] for name, numbers in report.images.items())
+    writer.writerow(["mean over images", *report.mean.values()])
+    writer.writerow(["pooled over cells", *report.pooled.values()])
+    return text.getvalue()
