@@ -64,7 +64,10 @@ def tables() -> dict[str, str]:
         ),
         "sets": _table(
             ("set", "what", "licence", "masks separate touching objects"),
-            ((name, s.description, s.licence, _yes(s.instances)) for name, s in PUBLISHED_SETS.items()),
+            (
+                (name, s.description, s.licence, _yes(s.separates_touching))
+                for name, s in PUBLISHED_SETS.items()
+            ),
         ),
     }
 

@@ -39,6 +39,7 @@ def yeast(monkeypatch: pytest.MonkeyPatch) -> str:
         PUBLISHED_SETS["EM"],
         description="yeast",
         instances=True,
+        separates_touching=True,
         official_pairs=1,
         files=(Download("https://example.org/a.bin", "a.bin"),),
         unpack=unpack,

@@ -50,7 +50,10 @@ class PublishedSet:
     description, licence, citation : str
         Text for people, model cards and reports.
     instances : bool
-        Whether masks number the objects, so that touching objects stay apart; otherwise they are 0 and 255.
+        Whether masks number the objects; otherwise they are 0 and 255.
+    separates_touching : bool
+        Whether two objects that touch have two numbers. If False, an object of the mask is a connected
+        component, which may be several cells.
     official_pairs : int or None
         Number of images with a mask; None allows any number.
     files : tuple of Download
@@ -63,6 +66,7 @@ class PublishedSet:
     licence: str
     citation: str
     instances: bool
+    separates_touching: bool
     official_pairs: int | None
     files: tuple[Download, ...]
     unpack: Callable[[list[Path]], Pairs]
@@ -118,6 +122,7 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         "terms of the Broad Bioimage Benchmark Collection; treat as research use",
         "Ljosa et al., Nature Methods 9, 637 (2012); BBBC005v1; Lehmussola et al., IEEE TMI 26, 1010 (2007)",
         instances=False,
+        separates_touching=False,
         official_pairs=1200,
         files=(
             Download(f"{_BBBC}/BBBC005/BBBC005_v1_images.zip", "BBBC005_v1_images.zip"),
@@ -130,6 +135,7 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         "CC0 1.0",
         "Caicedo et al. 2018; Ljosa et al., Nature Methods 9, 637 (2012); BBBC039v1",
         instances=True,
+        separates_touching=True,
         official_pairs=200,
         files=(
             Download(f"{_BBBC}/BBBC039/images.zip", "images.zip"),
@@ -142,6 +148,7 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         "CC BY-NC-SA 3.0",
         "Gerhard et al., figshare (2013), doi:10.6084/m9.figshare.856713",
         instances=False,
+        separates_touching=False,
         official_pairs=20,
         files=(
             Download(
@@ -156,6 +163,7 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         "research use, cite (EPFL CVLab)",
         "Lucchi et al., IEEE TMI 31, 474 (2012)",
         instances=False,
+        separates_touching=False,
         official_pairs=165,
         files=(
             Download(f"{_EPFL}/training.tif", "training.tif"),
@@ -168,6 +176,7 @@ PUBLISHED_SETS: dict[str, PublishedSet] = {
         "CC BY 4.0 according to Zenodo; not verified",
         "Naylor et al., IEEE TMI 38, 448 (2019), doi:10.5281/zenodo.1175282",
         instances=True,
+        separates_touching=False,
         official_pairs=50,
         files=(
             Download(
@@ -203,6 +212,8 @@ class SourceSet:
         Paths, sorted by stem. In masks, everything above 0 is foreground.
     instances : bool
         Whether masks number the objects; otherwise objects are connected components.
+    separates_touching : bool
+        Whether two objects that touch have two numbers.
     """
 
     name: str
@@ -212,6 +223,7 @@ class SourceSet:
     folder: Path
     pairs: tuple[tuple[Path, Path], ...]
     instances: bool
+    separates_touching: bool
 
 
 @dataclass(frozen=True)
@@ -326,7 +338,16 @@ def _find_source(data: Path, name: str) -> SourceSet:
                 f"'{mask}' is {mask_size[1]}×{mask_size[0]} px but its image is {size[1]}×{size[0]} px; "
                 "fetch the set again."
             )
-    return SourceSet(name, facts.description, facts.licence, facts.citation, folder, pairs, facts.instances)
+    return SourceSet(
+        name,
+        facts.description,
+        facts.licence,
+        facts.citation,
+        folder,
+        pairs,
+        facts.instances,
+        facts.separates_touching,
+    )
 
 
 def _by_stem(folder: Path) -> dict[str, Path]:

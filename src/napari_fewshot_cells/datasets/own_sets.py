@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ..base.errors import DataError, ImageError
+from ..data.contacts import touching_cells
 from ..data.image_files import images_in, read_labels, read_plane
 from ..data.plane import Labels
 from ..data.readers import known_suffixes, reader_of, stem_of
@@ -122,17 +123,20 @@ def check_source(text: str) -> OwnSource:
     """
     name, folder = _name_and_folder(text)
     candidates, problems = _pair(folder)
-    pairs, numbered = [], False
+    pairs, numbered, separated = [], False, False
     for image, mask in candidates:
         labels, problem = _check_pair(image, mask)
         if labels is not None:
             pairs.append((image, mask))
             numbered |= len(np.unique(labels)) > 2
+            separated |= touching_cells(labels).size > 0
         problems += problem
     if candidates and len(pairs) < FEWEST_IMAGES:
         text = f"Usable images: {len(pairs)}; at least {FEWEST_IMAGES} are needed."
         problems.append(Problem(text))
-    source = SourceSet(name, f"own source '{name}'", _OWN_LICENCE, "", folder, tuple(pairs), numbered)
+    source = SourceSet(
+        name, f"own source '{name}'", _OWN_LICENCE, "", folder, tuple(pairs), numbered, separated
+    )
     summary = summarise(source) if pairs else None
     return OwnSource(source, (*problems, *_suspicious_masks(summary)), summary)
 
