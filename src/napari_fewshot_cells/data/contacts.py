@@ -35,7 +35,21 @@ def contact_zone(labels: Labels, radius: float) -> Mask:
     return zone
 
 
-def touching_cells(labels: Labels) -> NDArray[np.int32]:
-    """The labels of cells that have a pixel of another cell in their 8-neighbourhood; sorted."""
-    near = labels[contact_zone(labels, 1.5)]
-    return np.unique(near[near > 0])
+def touching_cells(labels: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The labels of cells that have a pixel of another cell in their 8-neighbourhood; sorted.
+
+    Parameters
+    ----------
+    labels : ndarray of int, (H, W)
+        0 is not a cell.
+    """
+    found: list[NDArray[np.generic]] = []
+    for here, there in (
+        (labels[:, :-1], labels[:, 1:]),
+        (labels[:-1], labels[1:]),
+        (labels[:-1, :-1], labels[1:, 1:]),
+        (labels[:-1, 1:], labels[1:, :-1]),
+    ):
+        border = (here != there) & (here != 0) & (there != 0)
+        found += [here[border], there[border]]
+    return np.unique(np.concatenate(found))

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
+from ..data.contacts import touching_cells
+
 IOU_EPSILON = 1e-4
 """Added to numerator and denominator, as in the authors' code, so that two empty masks agree."""
 
@@ -168,7 +170,7 @@ def score(predicted: ArrayLike, truth: ArrayLike) -> InstanceScore:
     good = overlaps.iou >= 0.5
     rows, columns, values = overlaps.predicted[good], overlaps.truth[good], overlaps.iou[good]
     keep = _first_of_each(rows) & _first_of_each(columns)
-    touching = np.isin(overlaps.truth_labels, _touching_labels(b))
+    touching = np.isin(overlaps.truth_labels, touching_cells(b))
     return InstanceScore(
         intersection=overlaps.intersection,
         union=overlaps.union,
@@ -308,21 +310,6 @@ def _instance_iou(a: NDArray[np.generic], b: NDArray[np.generic]) -> _Overlaps:
         intersection=common,
         union=int(a_size[a_is_object].sum() + b_size[b_is_object].sum()) - common,
     )
-
-
-def _touching_labels(labels: NDArray[np.generic]) -> NDArray[np.generic]:
-    """Labels of the objects with a pixel of another object in the 8-neighbourhood of their pixels."""
-    pairs = [
-        (labels[:, :-1], labels[:, 1:]),
-        (labels[:-1], labels[1:]),
-        (labels[:-1, :-1], labels[1:, 1:]),
-        (labels[:-1, 1:], labels[1:, :-1]),
-    ]
-    found: list[NDArray[np.generic]] = []
-    for here, there in pairs:
-        border = (here != there) & (here != 0) & (there != 0)
-        found += [here[border], there[border]]
-    return np.unique(np.concatenate(found))
 
 
 def _first_of_each(values: NDArray[np.intp]) -> NDArray[np.bool_]:
