@@ -93,10 +93,8 @@ def test_statistics_of_one_image_reproduce_training_mode(architecture):
 @each
 @pytest.mark.parametrize("learnt", [False, True])
 def test_fused_is_the_same_function_without_batch_norm(architecture, learnt):
-    network, x = (
-        build_network(architecture, 0),
-        torch.rand(1, 1, 72, 56, generator=torch.Generator().manual_seed(0)),
-    )
+    # in double precision: in float32 single logits differ by up to 2e-5 from rounding alone
+    network, x = build_network(architecture, 0).double(), torch.rand(1, 1, 72, 56).double()
     if learnt:
         learn_affine(network, scale=0.1)
     store_statistics(network, [x])
@@ -105,7 +103,7 @@ def test_fused_is_the_same_function_without_batch_norm(architecture, learnt):
     assert not list(norm_layers(folded))
     assert fused(folded) is folded
     for got, wanted in zip(folded(x), network.eval()(x), strict=True):
-        torch.testing.assert_close(got, wanted, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(got, wanted, rtol=1e-10, atol=1e-10)
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name])
 
