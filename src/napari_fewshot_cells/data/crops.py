@@ -13,11 +13,15 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from .channel_mix import Mix, mix_channels
-from .plane import FloatImage, normalise, rescale
+from .contacts import contact_zone
+from .plane import FloatImage, Labels, normalise, rescale
 from .support_set import Shot
 
 REACH = 21.0
 """Pixels at the network's scale, three quarters of a cell: unpainted pixels this near may belong to it."""
+
+CONTACT_RADIUS = 2.0
+"""Pixels at the network's scale: a pixel this near to two cells is between them."""
 
 HALF_CELL = 14.0
 """Pixels at the network's scale: slightly more than from a stroke through a cell to the cell's border."""
@@ -36,6 +40,9 @@ class Sample:
     agreement : float
         IoU of the strokes with the prediction that gave the pseudo-labels, see `finetune.stroke_outlines`; 0
         without pseudo-labels.
+    contact, contact_weight : ndarray, float32, (H, W), optional
+        Contact is 1 within `CONTACT_RADIUS` of two annotated cells, else 0. Its weight is 1 in annotated cells
+        and in contacts, else 0. None if no two annotated cells touch.
     """
 
     image: FloatImage
@@ -43,6 +50,8 @@ class Sample:
     weight: FloatImage
     stroked: bool = False
     agreement: float = 0.0
+    contact: FloatImage | None = None
+    contact_weight: FloatImage | None = None
 
     @cached_property
     def painted(self) -> NDArray[np.bool_]:
@@ -100,12 +109,16 @@ class Batch:
     image, target, weight : Tensor
     unpainted : Tensor, optional
         `Sample.unpainted`; 0 for fully annotated images. Only `sample_crops` sets it.
+    contact, contact_weight : Tensor, optional
+        As in `Sample`; None if no sample has them.
     """
 
     image: Tensor
     target: Tensor
     weight: Tensor
     unpainted: Tensor | None = None
+    contact: Tensor | None = None
+    contact_weight: Tensor | None = None
 
 
 def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
@@ -120,7 +133,36 @@ def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
         Weights of the channels; by default the plane's grey values are used.
     """
     sample = Sample(normalise(mix_channels(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
-    return rescale_sample(sample, factor)
+    return with_contacts(rescale_sample(sample, factor), shot.cells)
+
+
+def with_contacts(sample: Sample, cells: Labels) -> Sample:
+    """Add where cells touch, at the scale of the sample; unchanged if no two cells touch.
+
+    Parameters
+    ----------
+    sample : Sample
+    cells : ndarray, int32, (H, W)
+        Labels of the annotated cells at the image's own scale; 0 elsewhere.
+    """
+    cells = nearest(cells, sample.image.shape)
+    zone = contact_zone(cells, CONTACT_RADIUS)
+    if not zone.any():
+        return sample
+    known = (cells > 0) | zone
+    return replace(sample, contact=zone.astype(np.float32), contact_weight=known.astype(np.float32))
+
+
+def nearest(labels: Labels, shape: tuple[int, ...]) -> Labels:
+    """Resize labels without mixing them: each pixel takes the value of the nearest one."""
+    if labels.shape == shape:
+        return labels
+    places = [
+        ((np.arange(side) + 0.5) * before / side).astype(int)
+        for side, before in zip(shape, labels.shape, strict=True)
+    ]
+    resized: Labels = labels[np.ix_(*places)]
+    return resized
 
 
 def rescale_sample(sample: Sample, factor: float) -> Sample:
@@ -157,15 +199,25 @@ def sample_crops(
         Flip and rotate by quarter turns, and vary brightness and contrast a little.
     """
     order = np.concatenate([rng.permutation(len(samples)) for _ in range(-(-n_crops // len(samples)))])
+    touching = any(sample.contact is not None for sample in samples)
     stacks = []
     for turn in range(n_crops):
         sample = samples[order[turn]]
         corner = _corner(sample, size, rng, foreground=turn % 2 == 0)
         stack = cut_crop(sample, corner, size)
-        stack = np.concatenate([stack, _cut_unpainted(sample, corner, size)[None]])
+        further = [_cut_unpainted(sample, corner, size)[None]]
+        if touching:
+            further.append(_cut_contacts(sample, corner, size))
+        stack = np.concatenate([stack, *further])
         stacks.append(augment_crop(stack, rng) if augment else stack)
-    image, target, weight, unpainted = torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)
-    return Batch(image[:, None], target[:, None], weight[:, None], unpainted[:, None])
+    parts = [part[:, None] for part in torch.from_numpy(np.ascontiguousarray(stacks)).unbind(dim=1)]
+    return Batch(*parts)
+
+
+def _cut_contacts(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:
+    if sample.contact is None or sample.contact_weight is None:
+        return np.zeros((2, size, size), np.float32)
+    return cut_crop(replace(sample, target=sample.contact, weight=sample.contact_weight), corner, size)[1:]
 
 
 def _cut_unpainted(sample: Sample, corner: tuple[int, int], size: int) -> FloatImage:

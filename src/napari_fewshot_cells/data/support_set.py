@@ -17,6 +17,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.measure import label, regionprops
 
 from ..base.errors import AnnotationError
+from .contacts import touching_cells
 from .plane import FloatImage, Labels, Plane
 
 BACKGROUND = 1
@@ -128,7 +129,7 @@ def make_shot(plane: Plane, labels: ArrayLike, *, whole_image: bool = False) -> 
         raise AnnotationError(f"Nothing is annotated on '{plane.name}'; paint at least one cell.")
     if not has_cells:
         raise AnnotationError(f"Only background is annotated on '{plane.name}'; paint at least one cell.")
-    if not has_background:
+    if not has_background and not (whole_image and touching_cells(shot.cells).size):
         missing = "leave some background unpainted" if whole_image else "paint a stroke of background too"
         raise AnnotationError(f"Only cells are annotated on '{plane.name}'; {missing}.")
     return shot

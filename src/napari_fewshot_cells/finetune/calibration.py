@@ -26,7 +26,7 @@ from ..data.plane import FloatImage
 from ..models.batch_norm import fused, store_statistics
 from ..models.model import BatchNorm
 from ..models.networks import SegmentationNetwork
-from ..prediction.probability import logit_steps
+from ..prediction.probability import output_steps
 
 TYPICAL_LOGIT = 2.0
 """log(background / foreground) if cells cover 12 % of an image, the median of the five source sets."""
@@ -180,10 +180,13 @@ class Calibration:
         A pixel with a higher logit is foreground.
     logits : tuple of ndarray, float32, (H, W)
         Of each sample, at the network's scale; empty if nothing was calibrated.
+    contacts : tuple of ndarray, float32, (H, W)
+        The logits of contact; empty if they were not asked for.
     """
 
     decision_logit: float
     logits: tuple[FloatImage, ...] = ()
+    contacts: tuple[FloatImage, ...] = ()
 
 
 def calibration_steps(
@@ -194,6 +197,7 @@ def calibration_steps(
     calibrate: bool,
     balance: float = 1.0,
     unpainted: float = 0.0,
+    contacts: bool = False,
     quick: bool = True,
     device: str,
 ) -> Generator[Progress, None, Calibration]:
@@ -211,6 +215,8 @@ def calibration_steps(
         Choose the logit on the support set (`calibrated_threshold`); else it is 0, a probability of 0.5.
     balance, unpainted : float
         Power of w, and last weight of unpainted pixels, in the network's training.
+    contacts : bool
+        Compute the logits of contact, too.
     quick : bool
         Calibrate in bfloat16 if the processor multiplies it natively; see `base.bfloat16`.
 
@@ -221,6 +227,7 @@ def calibration_steps(
     started = time.perf_counter()
     images = [torch.from_numpy(sample.image)[None, None].to(device) for sample in samples]
     logits: list[FloatImage] = []
+    touching: list[FloatImage] = []
     if batch_norm == "support":
         store_statistics(network, images)
     if calibrate:
@@ -230,7 +237,10 @@ def calibration_steps(
             if batch_norm == "image":
                 store_statistics(network, [image])
                 folded = fused(network)
-            logits.append((yield from logit_steps(folded, sample.image, device=device, quick=quick)))
+            steps = output_steps(folded, sample.image, contacts=contacts, device=device, quick=quick)
+            foreground, *further = yield from steps
+            logits.append(foreground)
+            touching += further
     if batch_norm == "image":  # not those of the last shot; prediction measures each image anew
         store_statistics(network, images)
     if not calibrate:
@@ -238,5 +248,6 @@ def calibration_steps(
     if batch_norm == "running":
         # After a few steps running averages still contain their initial 0 and 1: logits are off scale.
         best, _ = best_threshold(logits, samples)
-        return Calibration(best, tuple(logits))
-    return Calibration(calibrated_threshold(logits, samples, balance, unpainted), tuple(logits))
+        return Calibration(best, tuple(logits), tuple(touching))
+    threshold = calibrated_threshold(logits, samples, balance, unpainted)
+    return Calibration(threshold, tuple(logits), tuple(touching))

@@ -25,6 +25,7 @@ from .calibration import calibrated_threshold, calibration_steps
 from .fit_borders import fit_refinement, fit_to_strokes, strokes_show_borders
 from .prepare import Prepared, prepare
 from .recipe import Recipe
+from .separation import choose_contact_logit
 from .training_loop import train
 
 
@@ -107,6 +108,7 @@ def fine_tune(
         calibrate=recipe.calibrate,
         balance=recipe.balance,
         unpainted=ready.unpainted.weight,
+        contacts=ready.contacts is not None,
         device=device,
     )
     agreement = max(sample.agreement for sample in ready.samples)
@@ -118,6 +120,9 @@ def fine_tune(
         refinement = _fit_borders(ready.mix, shots, calibration.decision_logit, seed)
     card = replace(
         adapted_card(model.card, support, diameter=ready.diameter, decision_logit=calibration.decision_logit),
+        contact_logit=choose_contact_logit(
+            calibration, support.shots, ready.samples, model.card.canonical_diameter
+        ),
         mix=ready.mix,
         refinement=refinement,
         batch_norm=recipe.batch_norm,
@@ -130,7 +135,7 @@ def fine_tune(
 
 def _shots_with_borders(support: SupportSet, samples: Sequence[Sample]) -> list[int]:
     """Shots that show cell borders: completely annotated ones; if there are none, strokes beside cells."""
-    whole = [i for i, shot in enumerate(support.shots) if shot.whole_image]
+    whole = [i for i, shot in enumerate(support.shots) if shot.whole_image and not shot.target.all()]
     return whole or [i for i, sample in enumerate(samples) if strokes_show_borders(sample)]
 
 
@@ -153,6 +158,7 @@ def adapted_card(
         card,
         name=f"{card.name} fine-tuned",
         score="",
+        contact_logit=None,
         refinement=None,
         diameter=diameter,
         decision_logit=decision_logit,

@@ -14,7 +14,7 @@ from ..data.channel_mix import Mix, fisher_mix
 from ..data.crops import Sample, to_sample
 from ..data.support_set import SupportSet, median_diameter
 from ..models.model import Model
-from ..models.networks import SegmentationNetwork
+from ..models.networks import ContactNetwork, SegmentationNetwork, knows_contacts
 from .recipe import Recipe
 from .stroke_outlines import agreement_limit, outline_steps
 from .unpainted_background import UnpaintedBackground
@@ -38,6 +38,8 @@ class Prepared:
     diameter : float
         Of the objects in pixels.
     unpainted : UnpaintedBackground
+    contacts : ContactNetwork or None
+        The network again, if it learns where cells touch: it knows contacts, and a shot shows some.
     """
 
     network: SegmentationNetwork
@@ -45,6 +47,7 @@ class Prepared:
     mix: Mix | None
     diameter: float
     unpainted: UnpaintedBackground
+    contacts: ContactNetwork | None = None
 
 
 def prepare(
@@ -57,7 +60,9 @@ def prepare(
     samples = yield from outline_steps(network, samples, limit=agreement_limit(model.card), device=device)
     estimated_on = samples if recipe.unpainted else ()
     unpainted = UnpaintedBackground(estimated_on, recipe.balance, recipe.crop_size, seed)
-    return Prepared(network, samples, mix, diameter, unpainted)
+    shows = any(sample.contact is not None for sample in samples)
+    contacts = network if shows and knows_contacts(network) else None
+    return Prepared(network, samples, mix, diameter, unpainted, contacts)
 
 
 def to_samples(
@@ -89,7 +94,7 @@ def to_samples(
     diameter = _diameter(model, support, diameter) if rescale else model.card.canonical_diameter
     factor = model.card.canonical_diameter / diameter
     samples = [to_sample(shot, factor, mix) for shot in support.shots]
-    _check_samples(samples, support)
+    _check_samples(samples, support, knows_contacts(model.network))
     return diameter, samples
 
 
@@ -99,9 +104,17 @@ def _diameter(model: Model, support: SupportSet, given: float | None) -> float:
     return float(np.clip(wanted, canonical / LARGEST_FACTOR, canonical / SMALLEST_FACTOR))
 
 
-def _check_samples(samples: Sequence[Sample], support: SupportSet) -> None:
+def _check_samples(samples: Sequence[Sample], support: SupportSet, contacts: bool) -> None:
     for sample, shot in zip(samples, support.shots, strict=True):
-        if not (sample.target * sample.weight).any() or not ((1 - sample.target) * sample.weight).any():
+        cells = bool((sample.target * sample.weight).any())
+        background = bool(((1 - sample.target) * sample.weight).any())
+        packed = shot.whole_image and bool(shot.cells.all())
+        if packed and not contacts:
+            raise AnnotationError(
+                f"Only cells are annotated on '{shot.plane.name}', and this network does not know where cells "
+                "touch; leave some background unpainted, or begin with half-unet."
+            )
+        if not cells or not (background or sample.contact is not None):
             raise AnnotationError(
                 f"The annotation of '{shot.plane.name}' is too thin for the network to see; "
                 "paint broader strokes, or check the cell diameter."

@@ -12,7 +12,7 @@ import torch
 from ..base.bfloat16 import quick_passes
 from ..base.progress import Progress
 from ..data.crops import sample_crops
-from ..models.losses import weighted_bce
+from ..models.losses import contact_loss, weighted_bce
 from .prepare import Prepared
 from .recipe import Recipe
 
@@ -53,6 +53,7 @@ def train(
     rng = np.random.default_rng(seed)
     network, samples, unpainted = ready.network, ready.samples, ready.unpainted
     network.train()
+    contacts = ready.contacts
     lr = recipe.lr_for(samples)
     in_one_pass = torch.device(device).type == "cpu"  # else PyTorch chooses
     optimiser = torch.optim.Adam(
@@ -66,10 +67,18 @@ def train(
         unpainted.adjust(network, share)
         batch = sample_crops(samples, recipe.crops, recipe.crop_size, rng)
         optimiser.zero_grad()
+        image = batch.image.to(device, memory_format=torch.channels_last)
         with quick_passes(device):
-            logits, _ = network(batch.image.to(device, memory_format=torch.channels_last))
-        logits = logits.float()
+            outputs = contacts.with_contacts(image) if contacts is not None else network(image)[0]
+        outputs = outputs.float()
+        logits = outputs[:, :1]
         loss = weighted_bce(logits, batch.target.to(device), batch.weight.to(device), balance=recipe.balance)
+        if contacts is not None:
+            assert batch.contact is not None, "a shot has contacts"
+            assert batch.contact_weight is not None, "and their weight"
+            loss = loss + contact_loss(
+                outputs[:, 1:], batch.contact.to(device), batch.contact_weight.to(device)
+            )
         term = unpainted.loss(logits, batch)
         if term is not None:
             loss = loss + term

@@ -118,3 +118,16 @@ def distillation(latent_m: Tensor, latent_p: Tensor, *, matched: bool = False) -
     # mean_ij |a_i − b_j|² = mean |a|² + mean |b|² − 2 mean(a)·mean(b): all pairs for the cost of one
     cross = latent_m.mean(dim=0) * latent_p.mean(dim=0)
     return latent_m.square().mean() + latent_p.square().mean() - 2 * cross.mean()
+
+
+def contact_loss(logits: Tensor, contact: Tensor, weight: Tensor) -> Tensor:
+    """L_BCE of contact against the inside of cells, mean over images.
+
+    Contacts are rare, so w is the square root of inside / contact.
+
+    Parameters
+    ----------
+    logits, contact, weight : Tensor, float32, (N, 1, H, W)
+        Logits of contact, where it is, and where that is known.
+    """
+    return weighted_bce(logits, contact, weight, balance=0.5)

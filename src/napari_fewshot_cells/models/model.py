@@ -73,6 +73,9 @@ class ModelCard:
         image's own ("image"), or stored exponential averages over the batches of fine-tuning ("running").
     decision_logit : float
         Logit above which a pixel is foreground: calibrated on the shots, or 0.
+    contact_logit : float or None
+        Logit of contact above which a pixel of the foreground is between two cells. None: touching cells are
+        cut by their shape alone.
     views : int
         Number of mirror images, the image included, that prediction averages over; see
         `prediction.probability.FLIPS`.
@@ -109,6 +112,7 @@ class ModelCard:
     diameter: Diameter | None = None
     batch_norm: BatchNorm = "support"
     decision_logit: Finite = 0.0
+    contact_logit: Finite | None = None
     views: Annotated[int, Field(ge=1, le=4)] = 1
     mix: Annotated[tuple[Finite, ...], Field(min_length=1)] | None = None
     refinement: RefinementWeights | None = None

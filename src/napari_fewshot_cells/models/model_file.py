@@ -70,13 +70,15 @@ def read_model(path: Path) -> Model:
     """
     card = read_card(path)
     from .batch_norm import learn_affine
-    from .networks import build_network
+    from .networks import build_network, learn_contacts
 
     with safetensors.safe_open(path, framework="pt") as file:
         state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     network = build_network(card.architecture, seed=0)
     if any(name.replace("running_mean", "weight") in state for name in state if "running_mean" in name):
         learn_affine(network)
+    if any(name.startswith("contact_head.") for name in state):
+        learn_contacts(network)
     _load_state(network, state, path)
     return Model(card, network.eval())
 

@@ -21,10 +21,11 @@ Xie, Noble, Zisserman, "Microscopy cell counting and detection with fully convol
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from functools import partial
 from pkgutil import resolve_name
-from typing import ClassVar
+from typing import ClassVar, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -69,7 +70,7 @@ class SegmentationNetwork(nn.Module, ABC):
         """Logits and latent code of an input whose sides are multiples of `stride`."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Segment a batch.
+        """Segment a batch into foreground and background.
 
         Parameters
         ----------
@@ -81,15 +82,74 @@ class SegmentationNetwork(nn.Module, ABC):
         logits : Tensor, float32, (N, 1, H, W)
         latent : Tensor, float32, (N, C, ceil(H / stride), ceil(W / stride))
         """
-        height, width = x.shape[-2:]
-        below, right = -height % self.stride, -width % self.stride
-        if below or right:
-            x = F.pad(x, (0, right, 0, below), mode="replicate")
-        logits, latent = self.encode_decode(x)
-        return logits[..., :height, :width], latent
+        logits, latent = self.encode_decode(self._padded(x))
+        return logits[..., : x.shape[-2], : x.shape[-1]], latent
+
+    def _padded(self, x: Tensor) -> Tensor:
+        below, right = (-side % self.stride for side in x.shape[-2:])
+        return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
 
 
-class FCRN(SegmentationNetwork):
+class ContactNetwork(SegmentationNetwork):
+    """A network with a second output: whether a pixel is near two different cells.
+
+    The second output reads the same features as the first. It is added by `learn_contacts`, at zero, so that
+    the foreground stays what it was.
+
+    Attributes
+    ----------
+    head, contact_head : nn.Conv2d
+        From features to logits; `contact_head` is None until it is added.
+    """
+
+    head: nn.Conv2d
+    contact_head: nn.Conv2d | None
+
+    @abstractmethod
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The features that the heads read, and the latent code; sides are multiples of `stride`."""
+
+    def to_pixels(self, logits: Tensor) -> Tensor:
+        """What a head gives, as one channel at the resolution of the input."""
+        return logits
+
+    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and latent code of an input whose sides are multiples of `stride`."""
+        features, latent = self.features(x)
+        return self.to_pixels(self.head(features)), latent
+
+    def with_contacts(self, x: Tensor) -> Tensor:
+        """Logits of foreground and of contact, (N, 2, H, W), of a batch as in `forward`."""
+        assert self.contact_head is not None, "learn_contacts adds it"
+        features, _ = self.features(self._padded(x))
+        logits = torch.cat([self.to_pixels(head(features)) for head in (self.head, self.contact_head)], dim=1)
+        return logits[..., : x.shape[-2], : x.shape[-1]]
+
+
+def knows_contacts(network: nn.Module) -> TypeGuard[ContactNetwork]:
+    """Whether a network has the contact output."""
+    return isinstance(network, ContactNetwork) and network.contact_head is not None
+
+
+def learn_contacts(network: nn.Module) -> bool:
+    """Add the contact output, at zero, if the network can have one and has none yet (in place).
+
+    Returns
+    -------
+    bool
+        Whether the network has the output now.
+    """
+    if not isinstance(network, ContactNetwork):
+        return False
+    if network.contact_head is None:
+        head = copy.deepcopy(network.head)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
+        network.contact_head = head
+    return True
+
+
+class FCRN(ContactNetwork):
     """Fully convolutional regression network with transposed convolutions; latent 512 at 1/8."""
 
     stride = 8
@@ -103,14 +163,15 @@ class FCRN(SegmentationNetwork):
         self.bottom = _conv(128, 512)
         self.decoder = nn.Sequential(_up(512, 128), _up(128, 64), _up(64, 32))
         self.head = nn.Conv2d(32, 1, 3, padding=1)
+        self.contact_head = None
 
-    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and latent code of an input whose sides are multiples of 8."""
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, 32 channels at the input's resolution, and the latent code."""
         latent = self.bottom(self.encoder(x))
-        return self.head(self.decoder(latent)), latent
+        return self.decoder(latent), latent
 
 
-class UNet(SegmentationNetwork):
+class UNet(ContactNetwork):
     """Light U-Net: 32, 64, 128 channels, latent 128 at 1/4, bilinear upsampling."""
 
     stride = 4
@@ -124,15 +185,16 @@ class UNet(SegmentationNetwork):
         self.up_2 = nn.Sequential(_conv(128 + 64, 64), _conv(64, 64))
         self.up_1 = nn.Sequential(_conv(64 + 32, 32), _conv(32, 32))
         self.head = nn.Conv2d(32, channels, 1)
+        self.contact_head = None
 
-    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and latent code of an input whose sides are multiples of 4."""
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, 32 channels at the input's resolution, and the latent code."""
         full = self.down_1(x)
         half = self.down_2(F.max_pool2d(full, 2))
         latent = self.bottom(F.max_pool2d(half, 2))
         half = self.up_2(torch.cat([upsample_2x(latent), half], dim=1))
         full = self.up_1(torch.cat([upsample_2x(half), full], dim=1))
-        return self.head(full), latent
+        return full, latent
 
 
 class HalfUNet(UNet):
@@ -149,10 +211,13 @@ class HalfUNet(UNet):
     def __init__(self) -> None:
         super().__init__(channels=4)
 
-    def encode_decode(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Logits and latent code of an input whose sides are multiples of 8."""
-        logits, latent = super().encode_decode(F.pixel_unshuffle(x, 2))
-        return F.pixel_shuffle(logits, 2), latent
+    def features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Features, 32 channels at half the input's resolution, and the latent code."""
+        return super().features(F.pixel_unshuffle(x, 2))
+
+    def to_pixels(self, logits: Tensor) -> Tensor:
+        """Four channels at half resolution as one at the resolution of the input."""
+        return F.pixel_shuffle(logits, 2)
 
 
 def upsample_2x(x: Tensor) -> Tensor:

@@ -18,6 +18,10 @@ from ..data.plane import FloatImage, Labels
 _SMALLEST_SHARE = 0.1
 """Share of a typical object's area; smaller pieces count as noise."""
 
+_SMALLEST_CORE = 0.3
+"""Share of the smallest object; smaller pieces between contacts are no cells."""
+_FEWEST_PIXELS = 4  # of a core
+
 Mask = NDArray[np.bool_]
 _Numbers = NDArray[np.integer]
 
@@ -25,6 +29,7 @@ _Numbers = NDArray[np.integer]
 def label_instances(
     probability: ArrayLike,
     *,
+    contact: FloatImage | None = None,
     threshold: float = 0.5,
     diameter: float | None = None,
     min_size: int | None = None,
@@ -36,6 +41,9 @@ def label_instances(
     ----------
     probability : array_like, float, (H, W)
         In [0, 1].
+    contact : ndarray, float32, (H, W), optional
+        Probability that a pixel of the foreground is between two cells, see `probability.CellMaps`. If None,
+        objects are split by their shape alone.
     threshold : float
         Pixels above it are foreground.
     diameter : float, optional
@@ -55,7 +63,7 @@ def label_instances(
     """
     min_size = usual_min_size(diameter) if min_size is None else min_size
     foreground = fill_holes(np.asarray(probability) > threshold, max_hole)
-    return drop_small(split_objects(foreground, diameter), min_size)
+    return drop_small(split_objects(foreground, diameter, contact), min_size)
 
 
 def usual_min_size(diameter: float | None) -> int:
@@ -88,7 +96,42 @@ def fill_holes(foreground: Mask, max_hole: int) -> Mask:
     return filled
 
 
-def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
+def split_objects(
+    foreground: Mask, diameter: float | None = None, contact: FloatImage | None = None
+) -> Labels:
+    """Cut the connected components of a mask into objects: where cells touch if that is known, else by shape.
+
+    With `contact`, what is left of the foreground without contacts is cut by its shape, and its parts grow
+    back over the contacts: a watershed of the probability of contact. A component whose every part is
+    smaller than `_SMALLEST_CORE` of a typical object is one object.
+
+    Parameters
+    ----------
+    foreground : ndarray, bool, (H, W)
+    diameter : float, optional
+        Typical diameter of an object in pixels.
+    contact : ndarray, float32, (H, W), optional
+        Probability of contact; above 0.5 a pixel is between two cells.
+
+    Returns
+    -------
+    ndarray, int32, (H, W)
+        0 is background; numbers may have gaps.
+    """
+    if contact is None:
+        return _split_by_shape(foreground, diameter)
+    cores = drop_small(
+        _split_by_shape(foreground & (contact <= 0.5), diameter),
+        max(_FEWEST_PIXELS, round(_SMALLEST_CORE * usual_min_size(diameter))),
+    )
+    components = label(foreground, connectivity=1)
+    contested = _with_several(components, cores)
+    grown = watershed(contact, np.where(contested, cores, 0), mask=contested)
+    labels: Labels = np.where(contested, grown + int(components.max()), components).astype(np.int32)
+    return labels
+
+
+def _split_by_shape(foreground: Mask, diameter: float | None = None) -> Labels:
     """Cut the connected components of a mask at their waists.
 
     A watershed of the distance to the background yields the parts. A part becomes an object if its maximum
@@ -113,16 +156,23 @@ def split_objects(foreground: Mask, diameter: float | None = None) -> Labels:
     components = label(foreground, connectivity=1)
     # only components with several peaks need a watershed
     at_peaks = peaks > 0
-    n_peaks, n_components = int(peaks.max()) + 1, int(components.max()) + 1
-    pairs = np.unique(components[at_peaks].astype(np.int64) * n_peaks + peaks[at_peaks])
-    contested = (np.bincount(pairs // n_peaks, minlength=n_components) > 1)[components]
+    contested = _with_several(components, peaks)
     basins = watershed(-height, np.where(contested, peaks, 0), mask=contested)
     waist = 1.0 if diameter is None else max(1.0, 0.05 * diameter)
     tops = np.zeros(int(basins.max()) + 1, np.float32)
     tops[basins[at_peaks]] = height[at_peaks]
     merged = _merge_shallow(tops, _saddles(basins, components, height), waist)[basins]
-    labels: Labels = np.where(contested, merged + n_components, components).astype(np.int32)
+    labels: Labels = np.where(contested, merged + int(components.max()) + 1, components).astype(np.int32)
     return labels
+
+
+def _with_several(components: _Numbers, parts: _Numbers) -> Mask:
+    """The pixels of components that contain several parts."""
+    inside = parts > 0
+    n_parts = int(parts.max()) + 1
+    pairs = np.unique(components[inside].astype(np.int64) * n_parts + parts[inside])
+    several: Mask = np.bincount(pairs // n_parts, minlength=int(components.max()) + 1) > 1
+    return several[components]
 
 
 Saddle = tuple[float, int, int]

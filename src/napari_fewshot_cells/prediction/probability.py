@@ -6,6 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ..data.channel_mix import mix_channels
 from ..data.plane import FloatImage, Plane, normalise, rescale
 from ..models.batch_norm import fused, store_statistics
 from ..models.model import Model
-from ..models.networks import SegmentationNetwork
+from ..models.networks import SegmentationNetwork, knows_contacts
 from .border_refinement import HALO, refine_steps
 
 TILE = 512
@@ -48,16 +49,50 @@ def predict(model: Model, plane: Plane, *, device: str = "cpu") -> FloatImage:
     return finish(predict_steps(model, plane, device=device))
 
 
+@dataclass(frozen=True, eq=False)
+class CellMaps:
+    """What a model predicts of a plane.
+
+    Attributes
+    ----------
+    probability : ndarray, float32, (H, W)
+        Of foreground, in [0, 1]; the decision threshold is 0.5.
+    contact : ndarray, float32, (H, W), or None
+        Probability that a pixel of the foreground is between two cells; the decision threshold is 0.5. None:
+        the model cuts touching cells by their shape.
+    """
+
+    probability: FloatImage
+    contact: FloatImage | None = None
+
+
+def predict_cells(model: Model, plane: Plane, *, device: str = "cpu") -> CellMaps:
+    """Foreground and contact of every pixel of a plane; parameters as in `predict`."""
+    return finish(cell_steps(model, plane, device=device))
+
+
 def predict_steps(
     model: Model, plane: Plane, *, device: str = "cpu"
 ) -> Generator[Progress, None, FloatImage]:
     """As `predict`, tile by tile: yields progress, returns the probability. Closing the generator cancels."""
-    grey = normalise(mix_channels(plane, model.card.mix))
-    image = rescale(grey, model.card.factor)
+    return (yield from cell_steps(model, plane, device=device)).probability
+
+
+def cell_steps(model: Model, plane: Plane, *, device: str = "cpu") -> Generator[Progress, None, CellMaps]:
+    """As `predict_cells`, tile by tile: yields progress, returns the maps. Closing the generator cancels."""
+    card = model.card
+    grey = normalise(mix_channels(plane, card.mix))
+    image = rescale(grey, card.factor)
     network = network_for(model, image, device=device)
-    logits = yield from logit_steps(network, image, device=device, views=model.card.views)
-    logits = at_full_resolution(logits, model.card.decision_logit, plane.shape)
-    return _sigmoid((yield from _refined(model, logits, grey)))
+    contacts = card.contact_logit is not None
+    logits, *further = yield from output_steps(
+        network, image, contacts=contacts, device=device, views=card.views
+    )
+    logits = at_full_resolution(logits, card.decision_logit, plane.shape)
+    contact = None
+    if card.contact_logit is not None:
+        contact = to_probability(further[0], card.contact_logit, plane.shape)
+    return CellMaps(_sigmoid((yield from _refined(model, logits, grey))), contact)
 
 
 def _refined(model: Model, logits: FloatImage, grey: FloatImage) -> Generator[Progress, None, FloatImage]:
@@ -148,7 +183,22 @@ def logit_steps(
     views: int = 1,
     quick: bool = False,
 ) -> Generator[Progress, None, FloatImage]:
-    """Logits of a normalised image at the network's scale.
+    """Foreground logits of a normalised image at the network's scale; see `output_steps`."""
+    (logits,) = yield from output_steps(network, image, device=device, tile=tile, views=views, quick=quick)
+    return logits
+
+
+def output_steps(
+    network: SegmentationNetwork,
+    image: FloatImage,
+    *,
+    contacts: bool = False,
+    device: str = "cpu",
+    tile: int = TILE,
+    views: int = 1,
+    quick: bool = False,
+) -> Generator[Progress, None, list[FloatImage]]:
+    """Logits of a normalised image at the network's scale: foreground, and contact if it is asked for.
 
     Tiles overlap by the receptive field and begin at multiples of the network's stride. The result therefore
     equals that of the whole image in one pass.
@@ -158,6 +208,8 @@ def logit_steps(
     network : SegmentationNetwork
         Is not changed; its stored batch-norm statistics are used.
     image : ndarray, float32, (H, W)
+    contacts : bool
+        Also the logits of contact; the network knows them.
     tile : int
         Approximate side of a tile's inner part in pixels; the image is divided into equal tiles of about this
         side.
@@ -170,20 +222,26 @@ def logit_steps(
 
     Returns
     -------
-    ndarray, float32, (H, W)
+    list of ndarray, float32, (H, W)
     """
     started = time.perf_counter()
     network = fused(network).to(device)
-    logits = np.zeros(image.shape, np.float32)
+    logits = [np.zeros(image.shape, np.float32) for _ in range(1 + contacts)]
     windows = list(_windows(image.shape, tile, network.receptive_radius, network.stride))
     tiles = [(axes, window) for axes in FLIPS[:views] for window in windows]
     for done, (axes, (outer, inner, place)) in enumerate(tiles):
         yield Progress("predicting", done, len(tiles), time.perf_counter() - started)
-        seen, found = np.flip(image, axes), np.flip(logits, axes)
+        seen = np.flip(image, axes)
         part = torch.from_numpy(np.ascontiguousarray(seen[outer]))[None, None].to(device)
         with torch.inference_mode(), quick_passes(device, wanted=quick):
-            result, _ = network(part.contiguous(memory_format=torch.channels_last))
-        found[place] += result[0, 0].float().cpu().numpy()[inner] / views
+            part = part.contiguous(memory_format=torch.channels_last)
+            if contacts:
+                assert knows_contacts(network), "contacts are asked of a network that has them"
+                result = network.with_contacts(part)
+            else:
+                result, _ = network(part)
+        for output, found in zip(result[0].float().cpu().numpy(), logits, strict=True):
+            np.flip(found, axes)[place] += output[inner] / views
     yield Progress("predicting", len(tiles), len(tiles), time.perf_counter() - started)
     return logits
 
