@@ -41,8 +41,8 @@ class Sample:
         IoU of the strokes with the prediction that gave the pseudo-labels, see `finetune.stroke_outlines`; 0
         without pseudo-labels.
     contact, contact_weight : ndarray, float32, (H, W), optional
-        Contact is 1 within `CONTACT_RADIUS` of two annotated cells, else 0. Its weight is 1 in annotated cells
-        and in contacts, else 0. None if no two annotated cells touch.
+        Contact is 1 within `CONTACT_RADIUS` of two annotated cells, else 0. Its weight is 1 in annotated
+        cells and in contacts, else 0. None if no two annotated cells touch.
     """
 
     image: FloatImage

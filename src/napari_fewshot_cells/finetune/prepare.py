@@ -111,8 +111,8 @@ def _check_samples(samples: Sequence[Sample], support: SupportSet, contacts: boo
         packed = shot.whole_image and bool(shot.cells.all())
         if packed and not contacts:
             raise AnnotationError(
-                f"Only cells are annotated on '{shot.plane.name}', and this network does not know where cells "
-                "touch; leave some background unpainted, or begin with half-unet."
+                f"Only cells are annotated on '{shot.plane.name}', and this network does not know where "
+                "cells touch; leave some background unpainted, or begin with half-unet."
             )
         if not cells or not (background or sample.contact is not None):
             raise AnnotationError(
