@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_fewshot_cells.data.crops import REACH, Sample, sample_crops, to_sample
+from napari_fewshot_cells.data.crops import REACH, Sample, nearest, sample_crops, to_sample
 from napari_fewshot_cells.data.plane import normalise, to_plane
 from napari_fewshot_cells.data.support_set import make_shot
 
@@ -119,3 +119,28 @@ def test_how_much_of_the_background_is_beside_painted_cells() -> None:
     sample = Sample(np.zeros((64, 64), np.float32), target, weight)
     assert sample.background_near_cells == pytest.approx(0.5)
     assert replace(sample, target=np.zeros_like(target)).background_near_cells == 0
+
+
+def test_crops_of_touching_cells_carry_their_contacts() -> None:
+    labels = np.zeros((96, 96), np.int32)
+    labels[20:70, 20:45], labels[20:70, 45:70] = 1, 2
+    touching = to_sample(make_shot(to_plane(labels + 0.0, "two"), labels, whole_image=True), 1.0)
+    alone = to_sample(make_shot(to_plane((labels == 1) + 0.0, "one"), labels == 1, whole_image=True), 1.0)
+    assert alone.contact is None
+    batch = sample_crops([touching, alone], 4, 48, np.random.default_rng(0))
+    assert batch.contact is not None
+    assert batch.contact_weight is not None
+    assert batch.contact.shape == batch.contact_weight.shape == (4, 1, 48, 48)
+    of_alone = [not batch.contact_weight[n].any() for n in range(4)]
+    assert sum(of_alone) == 2  # nothing is known of contacts there
+    assert batch.contact.any()
+    assert not (batch.contact * (1 - batch.contact_weight)).any()
+    assert sample_crops([alone], 2, 48, np.random.default_rng(0)).contact is None
+
+
+def test_labels_are_resized_without_being_mixed() -> None:
+    labels = np.random.default_rng(0).integers(0, 900, (31, 47)).astype(np.int32)
+    for shape in ((15, 23), (62, 94), (31, 47), (8, 200)):
+        resized = nearest(labels, shape)
+        assert resized.shape == shape
+        assert set(np.unique(resized)) <= set(np.unique(labels))

@@ -17,7 +17,7 @@ from napari_fewshot_cells.models.batch_norm import fused, learn_affine
 from napari_fewshot_cells.models.export import export_to
 from napari_fewshot_cells.models.model import Model, ModelCard, weights_sha256
 from napari_fewshot_cells.models.model_file import read_card, read_model, write_model
-from napari_fewshot_cells.models.networks import build_network
+from napari_fewshot_cells.models.networks import build_network, knows_contacts, learn_contacts
 from napari_fewshot_cells.models.registry import NETWORKS
 
 
@@ -294,3 +294,17 @@ def test_a_name_that_is_taken_gets_a_number(model):
     assert library.unused_name("mine") == "mine (2)"
     library.save_model(model, "mine (2)")
     assert library.unused_name("mine") == "mine (3)"
+
+
+def test_the_contact_output_is_kept_with_its_threshold(tmp_path: Path) -> None:
+    network = build_network("half-unet", seed=0)
+    learn_contacts(network)
+    network.contact_head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    path = write_model(Model(ModelCard("cells", "half-unet", contact_logit=0.5), network), tmp_path / "cells")
+    read = read_model(path)
+    assert read.card.contact_logit == 0.5
+    torch.testing.assert_close(read.network.contact_head.weight, network.contact_head.weight)
+    plain = write_model(
+        Model(ModelCard("plain", "half-unet"), build_network("half-unet", seed=0)), tmp_path / "p"
+    )
+    assert not knows_contacts(read_model(plain).network)

@@ -13,7 +13,13 @@ from napari_fewshot_cells.models.batch_norm import (
     reset_statistics,
     store_statistics,
 )
-from napari_fewshot_cells.models.networks import build_network, upsample_2x
+from napari_fewshot_cells.models.networks import (
+    SegmentationNetwork,
+    build_network,
+    knows_contacts,
+    learn_contacts,
+    upsample_2x,
+)
 from napari_fewshot_cells.models.registry import NETWORKS
 
 each = pytest.mark.parametrize("architecture", sorted(NETWORKS))
@@ -146,3 +152,38 @@ def test_gradients_reach_an_upsampling_in_its_own_layout():
         (F.interpolate(x, scale_factor=2, mode="bilinear") * weights[:, :8]).sum(), x
     )
     torch.testing.assert_close(x.grad, expected)
+
+
+@each
+def test_the_contact_output_begins_at_zero_and_leaves_the_foreground_as_it_was(architecture):
+    network, x = build_network(architecture, 0).eval(), torch.rand(2, 1, 40, 52)
+    before, latent = network(x)
+    assert not knows_contacts(network)
+    assert learn_contacts(network)
+    assert knows_contacts(network)
+    both = network.with_contacts(x)
+    assert both.shape == (2, 2, 40, 52)
+    torch.testing.assert_close(both[:, :1], before, rtol=0, atol=1e-6)
+    assert not both[:, 1].any()
+    torch.testing.assert_close(network(x)[1], latent, rtol=0, atol=0)
+    head = network.contact_head
+    assert learn_contacts(network)
+    assert network.contact_head is head  # once is enough
+    new = sum(parameter.numel() for parameter in head.parameters())
+    assert new <= 300
+
+
+def test_another_network_has_no_contact_output():
+    class Plain(SegmentationNetwork):
+        stride, receptive_radius = 1, 0
+
+        def encode_decode(self, x):
+            return x, x
+
+    assert not learn_contacts(Plain())
+    assert not knows_contacts(Plain())
+
+
+def test_random_weights_are_those_from_before_there_was_a_contact_output():
+    state = build_network("half-unet", 0).state_dict()
+    assert not any("contact" in name for name in state)

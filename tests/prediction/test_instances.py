@@ -155,3 +155,41 @@ def test_the_usual_smallest_size():
     assert usual_min_size(None) == 1
     assert usual_min_size(20) == 31
     assert usual_min_size(1) == 1
+
+
+def test_contacts_cut_what_shape_cannot_and_objects_grow_back_over_them() -> None:
+    probability = np.zeros((40, 60), np.float32)
+    probability[5:35, 5:55] = 0.9  # a rectangle: no waist
+    contact = np.zeros_like(probability)
+    contact[:, 28:32] = 0.9
+    assert label_instances(probability, diameter=25).max() == 1
+    labels = label_instances(probability, contact=contact, diameter=25)
+    assert labels.max() == 2
+    np.testing.assert_array_equal(labels > 0, probability > 0.5)  # the foreground stays
+    assert set(np.unique(labels[:, 5:28])) == {0, labels[20, 10]}
+    assert set(np.unique(labels[:, 32:55])) == {0, labels[20, 50]}
+
+
+def test_without_contacts_in_them_components_stay_whole() -> None:
+    probability = np.zeros((40, 60), np.float32)
+    probability[5:15, 5:15] = probability[20:35, 20:50] = 0.9
+    labels = label_instances(probability, contact=np.zeros_like(probability), diameter=15)
+    np.testing.assert_array_equal(labels > 0, probability > 0.5)
+    assert labels.max() == 2
+
+
+def test_a_component_that_is_all_contact_is_one_object() -> None:
+    probability = np.zeros((30, 30), np.float32)
+    probability[10:20, 10:20] = 0.9
+    labels = label_instances(probability, contact=np.ones_like(probability), diameter=10)
+    assert labels.max() == 1
+    np.testing.assert_array_equal(labels > 0, probability > 0.5)
+
+
+def test_specks_between_contacts_are_no_cells() -> None:
+    probability = np.zeros((40, 60), np.float32)
+    probability[5:35, 5:55] = 0.9
+    contact = np.zeros_like(probability)
+    contact[:, 27:34] = 0.9
+    contact[19:21, 30:32] = 0.1
+    assert label_instances(probability, contact=contact, diameter=25).max() == 2
