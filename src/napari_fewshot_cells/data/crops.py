@@ -166,7 +166,10 @@ def nearest(labels: Labels, shape: tuple[int, ...]) -> Labels:
 
 
 def rescale_sample(sample: Sample, factor: float) -> Sample:
-    """Resize image and annotation; if pixels of different annotation merge, the majority decides."""
+    """Resize image and annotation; if pixels of different annotation merge, the majority decides.
+
+    Contacts have a radius at the network's scale, so they are dropped: `with_contacts` finds them anew.
+    """
     if factor == 1:
         return sample
     target = rescale(sample.target * sample.weight, factor)
@@ -178,6 +181,8 @@ def rescale_sample(sample: Sample, factor: float) -> Sample:
         image=rescale(sample.image, factor),
         target=cell.astype(np.float32),
         weight=annotated.astype(np.float32),
+        contact=None,
+        contact_weight=None,
     )
 
 
