@@ -33,6 +33,7 @@ from napari_fewshot_cells.prediction.predict_files import (
     predict_files,
     read_report,
 )
+from napari_fewshot_cells.prediction.probability import CellMaps
 
 ALL = BatchSettings(probability=True, measurements=True, threshold=0.6, min_size=20)
 
@@ -72,9 +73,9 @@ def bright_is_cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(plane.name)
         yield Progress("predicting", 0, 1, 0.0)
         yield Progress("predicting", 1, 1, 0.0)
-        return np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1))
+        return CellMaps(np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1)))
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     return names
 
 
@@ -199,7 +200,7 @@ def test_too_little_memory_is_told(
         raise MemoryError
         yield
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     told = rows(predict_files(model, [folder / "a.tif"], out))
     assert (told[0].status, "memory" in told[0].message) == (FAILED, True)
 

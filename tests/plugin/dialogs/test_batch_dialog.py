@@ -18,6 +18,7 @@ from napari_fewshot_cells.base.progress import Progress
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.prediction import predict_files as predict_files_module
+from napari_fewshot_cells.prediction.probability import CellMaps
 
 from ..conftest import PATIENCE
 
@@ -42,9 +43,9 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         for step in range(10):
             yield Progress("predicting", step, 10, 0.0)
             time.sleep(pace["step"])
-        return np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1))
+        return CellMaps(np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1)))
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     return pace
 
 

@@ -63,7 +63,8 @@ def test_what_a_slider_does_not_change_is_not_computed_again() -> None:
 
 def test_provenance_has_the_numbers_used() -> None:
     result, _ = make_objects(prediction(), ObjectSettings(0.6))
-    assert result.provenance == {"model": "mine", "threshold": 0.6, "min_size": 8, "max_hole": 0}
+    expected = {"model": "mine", "separation": "shape", "threshold": 0.6, "min_size": 8, "max_hole": 0}
+    assert result.provenance == expected
 
 
 def test_memory_is_bounded_and_the_oldest_is_dropped_first() -> None:

@@ -51,10 +51,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def predicted(_: Any, plane: Any, **__: Any) -> Any:
         names.append(plane.name)
-        return plane.pixels
+        return probability.CellMaps(plane.pixels)
         yield
 
-    monkeypatch.setattr(probability, "predict_steps", predicted)
+    monkeypatch.setattr(probability, "cell_steps", predicted)
     return names
 
 
