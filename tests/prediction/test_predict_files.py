@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -267,3 +268,16 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(DataError, match="no file or folder"):
         list_images(tmp_path / "none")
+
+
+# --- contacts
+
+
+def test_touching_cells_are_cut_at_their_contact(touching_cells: Any, tmp_path: Path, out: Path) -> None:
+    image, model = touching_cells
+    tifffile.imwrite(tmp_path / "two.tif", image)
+    by_shape = replace(model, card=replace(model.card, contact_logit=None))
+    for each, cells in ((model, 2), (by_shape, 1)):
+        (told,) = rows(predict_files(each, [tmp_path / "two.tif"], out, BatchSettings(overwrite=True)))
+        assert (told.status, told.objects) == (DONE, cells)
+        assert tifffile.imread(out / "two.tif").max() == cells

@@ -185,7 +185,7 @@ def _readme(model: Model) -> str:
         borders = "\n   The plugin also refines borders at full resolution; the package does not."
     contacts = ""
     if card.contact_logit is not None:
-        contacts = "\n   The plugin cuts them where the network finds contacts; the package does not hold contacts."
+        contacts = "\n   The plugin cuts them where the network finds contacts; contacts are not exported."
     sources = "".join(f"- {source.get('name')}: {source.get('licence')}\n" for source in card.sources)
     return _README.format(
         name=card.name,
