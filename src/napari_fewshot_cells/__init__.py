@@ -2,7 +2,7 @@
 
 The public names are imported on first use, so ``import napari_fewshot_cells`` loads neither torch nor napari:
 
->>> from napari_fewshot_cells import SupportSet, fine_tune, label_instances, load_model, predict
+>>> from napari_fewshot_cells import SupportSet, fine_tune, label_instances, load_model, predict_cells
 """
 
 from __future__ import annotations

@@ -108,5 +108,5 @@ def test_contacts_can_be_kept_in_half_precision(touching_cells: Any) -> None:
     assert maps.contact is not None
     assert maps.contact.dtype == np.float32
     np.testing.assert_array_equal(maps.contact, maps.contact.astype(np.float16))
-    assert (maps.contact[30:66, 71:73] > 0.5).all()
+    assert np.mean((maps.contact > 0.5) == (image == 255)) > 0.99
     np.testing.assert_array_equal(maps.probability, predict(model, to_plane(image, "two")))
