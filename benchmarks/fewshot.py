@@ -169,12 +169,14 @@ def measure(
     for number, i in enumerate(test):
         truth = target.shots[i]
         begun = time.perf_counter()
-        probability = fitted.predict(truth.plane)
+        maps = fitted.predict(truth.plane)
         if target.instances or number == 0:
-            labels = label_instances(probability, threshold=fitted.threshold, diameter=diameter)
+            labels = label_instances(
+                maps.probability, contact=maps.contact, threshold=fitted.threshold, diameter=diameter
+            )
         if number == 0:
             predict_seconds = time.perf_counter() - begun
-        ious.append(iou(probability > fitted.threshold, truth.labels))
+        ious.append(iou(maps.probability > fitted.threshold, truth.labels))
         if target.instances:
             precisions.append(average_precision(labels, without_specks(truth.labels)))
     seconds = (fit_seconds + predict_seconds, fit_seconds, predict_seconds)

@@ -13,7 +13,7 @@ import fewshot_forest
 from fewshot_forest import ForestSettings
 from napari_fewshot_cells.base.devices import Precision
 from napari_fewshot_cells.base.progress import finish
-from napari_fewshot_cells.data.plane import FloatImage, Plane, normalise
+from napari_fewshot_cells.data.plane import Plane, normalise
 from napari_fewshot_cells.data.support_set import Shot, SupportSet
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.paper_recipe import paper_fine_tune
@@ -21,7 +21,7 @@ from napari_fewshot_cells.finetune.recipe import PaperRecipe, Recipe
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.prediction.metrics import iou
-from napari_fewshot_cells.prediction.probability import predict
+from napari_fewshot_cells.prediction.probability import CellMaps, predict_cells
 
 METHODS = (
     "otsu", "forest", "random-fcrn", "random-unet", "random-half-unet", "paper", "transfer", "fcrn", "ours",
@@ -40,13 +40,13 @@ class Fitted:
 
     Attributes
     ----------
-    predict : function from Plane to ndarray, float32, (H, W)
-        Probability that each pixel is in a cell.
+    predict : function from Plane to CellMaps
+        Probability that each pixel is in a cell and, if the method knows it, that it is between two.
     threshold : float
         Probability above which a pixel counts as cell.
     """
 
-    predict: Callable[[Plane], FloatImage]
+    predict: Callable[[Plane], CellMaps]
     threshold: float
 
 
@@ -112,13 +112,13 @@ def variants(
 def otsu(support: SupportSet, starts: Starts, seed: int) -> Fitted:
     """Otsu's threshold of each image; the shots decide whether cells are above or below it."""
     bright = max((True, False), key=lambda bright: np.mean([_agreement(s, bright) for s in support.shots]))
-    return Fitted(lambda plane: _otsu(plane, bright).astype(np.float32), 0.5)
+    return Fitted(lambda plane: CellMaps(_otsu(plane, bright).astype(np.float32)), 0.5)
 
 
 def forest(settings: ForestSettings, support: SupportSet, starts: Starts, seed: int) -> Fitted:
     """A random forest on multiscale features."""
     grown = fewshot_forest.grow(support, settings, seed)
-    return Fitted(lambda plane: fewshot_forest.predict(grown, plane), grown.threshold)
+    return Fitted(lambda plane: CellMaps(fewshot_forest.predict(grown, plane)), grown.threshold)
 
 
 def random_start(
@@ -144,7 +144,7 @@ def paper(recipe: PaperRecipe, device: str, support: SupportSet, starts: Starts,
 
 
 def _predictor(model: Model, device: str) -> Fitted:
-    return Fitted(lambda plane: predict(model, plane, device=device), 0.5)  # calibrated to 0.5
+    return Fitted(lambda plane: predict_cells(model, plane, device=device), 0.5)  # calibrated to 0.5
 
 
 def _otsu(plane: Plane, bright: bool) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -117,3 +117,40 @@ def interrupted_at_second_rows(monkeypatch):
             yield
 
     return interrupted_at_second_rows
+
+
+@pytest.fixture(scope="session")
+def touching_cells():
+    """Two cells without a waist between them, only a bright line: the image, uint8, and a model that sees it.
+
+    The model finds both cells and their contact: its heads are fitted to a random network's features.
+    """
+    import numpy as np
+    import torch
+
+    from napari_fewshot_cells.data.plane import normalise, to_plane
+    from napari_fewshot_cells.models.model import Model, ModelCard
+    from napari_fewshot_cells.models.networks import build_network, learn_contacts
+
+    image = np.full((96, 144), 20, np.uint8)
+    image[28:68, 27:117] = 150
+    image[28:68, 70:74] = 255
+    network = build_network("unet", seed=3).eval()
+    learn_contacts(network)
+    with torch.inference_mode():
+        features, _ = network.features(torch.from_numpy(normalise(to_plane(image, "two")))[None, None])
+    columns = features[0].flatten(1).T.double().numpy()
+    columns = np.column_stack([columns, np.ones(len(columns))])
+    solve = np.linalg.pinv(columns, rcond=1e-8)
+    for head, is_there in ((network.head, image > 20), (network.contact_head, image == 255)):
+        least = 4.0 * (2 * is_there.ravel() - 1)  # logits; larger ones are welcome, too
+        wanted = least
+        for _ in range(200):
+            *weights, bias = solve @ wanted
+            found = columns @ [*weights, bias]
+            wanted = np.where(is_there.ravel(), np.maximum(found, least), np.minimum(found, least))
+        with torch.no_grad():
+            head.weight.copy_(torch.tensor(weights)[None, :, None, None])
+            head.bias.fill_(bias)
+    card = ModelCard("two", "unet", diameter=28.0, contact_logit=0.0, k_shot=1)
+    return image, Model(card, network)

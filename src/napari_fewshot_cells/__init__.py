@@ -2,7 +2,7 @@
 
 The public names are imported on first use, so ``import napari_fewshot_cells`` loads neither torch nor napari:
 
->>> from napari_fewshot_cells import SupportSet, fine_tune, label_instances, load_model, predict
+>>> from napari_fewshot_cells import SupportSet, fine_tune, label_instances, load_model, predict_cells
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .base.version import __version__ as __version__
 
 _HOMES = {
+    "CellMaps": "prediction.probability",
     "Model": "models.model",
     "Plane": "data.plane",
     "Recipe": "finetune.recipe",
@@ -25,6 +26,7 @@ _HOMES = {
     "make_shot": "data.support_set",
     "make_support_set": "data.support_set",
     "predict": "prediction.probability",
+    "predict_cells": "prediction.probability",
     "read_plane": "data.image_files",
     "to_plane": "data.plane",
 }
@@ -39,9 +41,10 @@ if TYPE_CHECKING:
     from .models.library import load_model
     from .models.model import Model
     from .prediction.instances import label_instances
-    from .prediction.probability import predict
+    from .prediction.probability import CellMaps, predict, predict_cells
 
 __all__ = [
+    "CellMaps",
     "Model",
     "Plane",
     "Recipe",
@@ -54,6 +57,7 @@ __all__ = [
     "make_shot",
     "make_support_set",
     "predict",
+    "predict_cells",
     "read_plane",
     "to_plane",
 ]

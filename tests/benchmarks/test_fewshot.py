@@ -12,7 +12,7 @@ from skimage import io
 import fewshot
 from fewshot_bars import AT_TEN_SHOTS, bars, window_bars
 from fewshot_forest import ForestSettings, best_threshold, features
-from fewshot_methods import COMPLETE, METHODS, OURS, TRANSFER
+from fewshot_methods import COMPLETE, METHODS, OURS, TRANSFER, Variant, _predictor
 from fewshot_report import main as report
 from fewshot_results import STANDARD, Result
 from fewshot_targets import PHASE, Target, annotate, load_target
@@ -119,6 +119,21 @@ def test_a_missing_start_shows_before_anything_is_measured(data, tmp_path):
     with pytest.raises(SystemExit, match="fcrn-B39-complete"):
         fewshot.main(["--data", str(data), "--starts", str(tmp_path), "--out", str(out), *SMALL])
     assert not out.exists()
+
+
+def test_ap_is_of_cells_cut_at_their_contact(touching_cells):
+    image, model = touching_cells
+    cells = np.zeros(image.shape, np.int32)
+    cells[28:68, 27:72], cells[28:68, 72:117] = 2, 3
+    target = Target("two", (Shot(to_plane(image, "two"), cells, whole_image=True),), instances=True)
+    precisions = []
+    for contact_logit in (0.0, None):
+        fitted = _predictor(replace(model, card=replace(model.card, contact_logit=contact_logit)), "cpu")
+        variant = Variant("ours", "", lambda *_, fitted=fitted: fitted)
+        _, _, ap50, *_ = fewshot.measure(variant, target, [0], [0], "whole", None, 0)
+        precisions.append(float(ap50))
+    assert precisions[0] == 1
+    assert precisions[1] < 1
 
 
 @pytest.mark.parametrize("instances", [True, False])

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from typer.testing import CliRunner, Result
 
 from napari_fewshot_cells import __version__
 from napari_fewshot_cells.cli.main import app
-from napari_fewshot_cells.models.model_file import read_model
+from napari_fewshot_cells.models.model_file import read_model, write_model
 from napari_fewshot_cells.prediction.instances import label_instances
 from napari_fewshot_cells.simulate import fluorescent_cells, partial_annotation
 
@@ -443,6 +444,20 @@ def test_threshold_and_holes(tmp_path: Path, shot: tuple[Path, Path], model_file
     wanted = label_instances(chance, threshold=middle, diameter=diameter, min_size=3, max_hole=40)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "a.tif"), wanted)
     assert run("predict", model_file, shot[0], "--out", tmp_path / "x", "--threshold", 2).exit_code == 2
+
+
+def test_predict_cuts_touching_cells_at_their_contact(tmp_path: Path, touching_cells: Any) -> None:
+    image, model = touching_cells
+    tifffile.imwrite(tmp_path / "two.tif", image)
+    for name, contact_logit, cells in (("contact", 0.0, 2), ("shape", None, 1)):
+        card = replace(model.card, contact_logit=contact_logit)
+        write_model(replace(model, card=card), tmp_path / f"{name}.safetensors")
+        done = run(
+            "predict", tmp_path / f"{name}.safetensors", tmp_path / "two.tif", "--out", tmp_path / name
+        )
+        assert done.exit_code == 0, done.stderr
+        assert f"{cells} cells" in done.stdout
+        assert tifffile.imread(tmp_path / name / "two.tif").max() == cells
 
 
 def test_same_stem_is_refused_before_the_start(

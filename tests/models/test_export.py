@@ -102,7 +102,9 @@ def test_a_package_is_valid_and_repeats_its_test(
     tmp_path: Path, own_home: Path, tuned: Model, mix: tuple[float, ...]
 ) -> None:
     refinement = (0.0,) * N_REFINEMENT_WEIGHTS if len(mix) == 3 else None
+    contact_logit = None if refinement is None else 0.0
     card = replace(tuned.card, mix=mix, refinement=refinement, score="IoU 0.8 on its own shots")
+    card = replace(card, contact_logit=contact_logit)
     model = replace(tuned, card=card)
     save_model(model, "nuclei")
     file = export_to("nuclei", tmp_path / "nuclei.zip")
@@ -119,6 +121,7 @@ def test_a_package_is_valid_and_repeats_its_test(
         assert words in readme
     assert ("0.2000 red -0.5000 green -0.3000 blue" in readme) == (len(mix) == 3)
     assert ("full resolution" in readme) == (refinement is not None)
+    assert ("contacts are not exported" in readme) == (contact_logit is not None)
     tensor, wanted = (
         np.load(io.BytesIO(package.read(name))) for name in ("test_input.npy", "test_output.npy")
     )

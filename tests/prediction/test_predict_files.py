@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,6 +34,7 @@ from napari_fewshot_cells.prediction.predict_files import (
     predict_files,
     read_report,
 )
+from napari_fewshot_cells.prediction.probability import CellMaps
 
 ALL = BatchSettings(probability=True, measurements=True, threshold=0.6, min_size=20)
 
@@ -72,9 +74,9 @@ def bright_is_cell(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(plane.name)
         yield Progress("predicting", 0, 1, 0.0)
         yield Progress("predicting", 1, 1, 0.0)
-        return np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1))
+        return CellMaps(np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1)))
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     return names
 
 
@@ -199,7 +201,7 @@ def test_too_little_memory_is_told(
         raise MemoryError
         yield
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     told = rows(predict_files(model, [folder / "a.tif"], out))
     assert (told[0].status, "memory" in told[0].message) == (FAILED, True)
 
@@ -266,3 +268,16 @@ def test_folders_without_images(tmp_path: Path) -> None:
         list_images(tmp_path)
     with pytest.raises(DataError, match="no file or folder"):
         list_images(tmp_path / "none")
+
+
+# --- contacts
+
+
+def test_touching_cells_are_cut_at_their_contact(touching_cells: Any, tmp_path: Path, out: Path) -> None:
+    image, model = touching_cells
+    tifffile.imwrite(tmp_path / "two.tif", image)
+    by_shape = replace(model, card=replace(model.card, contact_logit=None))
+    for each, cells in ((model, 2), (by_shape, 1)):
+        (told,) = rows(predict_files(each, [tmp_path / "two.tif"], out, BatchSettings(overwrite=True)))
+        assert (told.status, told.objects) == (DONE, cells)
+        assert tifffile.imread(out / "two.tif").max() == cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from napari_fewshot_cells.models.batch_norm import store_statistics
 from napari_fewshot_cells.models.model import Model, ModelCard
 from napari_fewshot_cells.models.networks import build_network
 from napari_fewshot_cells.models.registry import NETWORKS
-from napari_fewshot_cells.prediction.probability import logit_steps, predict, predict_steps
+from napari_fewshot_cells.prediction.probability import logit_steps, predict, predict_cells, predict_steps
 
 
 def random_model(architecture="fcrn", **card):
@@ -99,3 +100,13 @@ def test_progress_and_cancel():
     assert events[0].remaining is None
     assert events[1].remaining > 0
     steps.close()
+
+
+def test_contacts_can_be_kept_in_half_precision(touching_cells: Any) -> None:
+    image, model = touching_cells
+    maps = predict_cells(model, to_plane(image, "two"))
+    assert maps.contact is not None
+    assert maps.contact.dtype == np.float32
+    np.testing.assert_array_equal(maps.contact, maps.contact.astype(np.float16))
+    assert np.mean((maps.contact > 0.5) == (image == 255)) > 0.99
+    np.testing.assert_array_equal(maps.probability, predict(model, to_plane(image, "two")))

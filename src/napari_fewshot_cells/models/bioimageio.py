@@ -183,6 +183,9 @@ def _readme(model: Model) -> str:
     borders = ""
     if card.refinement is not None:
         borders = "\n   The plugin also refines borders at full resolution; the package does not."
+    contacts = ""
+    if card.contact_logit is not None:
+        contacts = "\n   The plugin cuts them where the network finds contacts; contacts are not exported."
     sources = "".join(f"- {source.get('name')}: {source.get('licence')}\n" for source in card.sources)
     return _README.format(
         name=card.name,
@@ -197,6 +200,7 @@ def _readme(model: Model) -> str:
         percentiles=" and ".join(map(str, PERCENTILES)),
         logit=card.decision_logit,
         borders=borders,
+        contacts=contacts,
         halo=model.network.receptive_radius,
         score=card.score or "No score is stored with this model.",
         notes=card.notes,
@@ -217,7 +221,8 @@ _README = """\
    normalisation is needed.
 3. The result is the probability that a pixel belongs to a cell. It includes the threshold that was
    calibrated on the annotated images ({logit:+.3f} as a logit): pixels above 0.5 are cells. Resize the result
-   back, then split touching cells, for instance by a watershed of the distance to the background.{borders}
+   back, then split touching cells, for instance by a watershed of the distance to the background.\
+{contacts}{borders}
 
 Batch-norm statistics are fixed, so an image can be predicted in tiles that overlap by {halo} px.
 

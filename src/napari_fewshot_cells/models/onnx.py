@@ -41,8 +41,9 @@ class _Logits(nn.Module):
 def to_onnx(model: Model) -> bytes:
     """The bytes of an ONNX file: from ``image`` to ``logits``, both float32, (N, 1, H, W), any N, H and W.
 
-    The image is that of `prediction.probability.logit_steps`: normalised, at the network's scale. Batch norm
-    uses the stored statistics. The metadata hold the card as JSON, under ``card``.
+    The image is that of `prediction.probability.logit_steps`: normalised, at the network's scale. The logits
+    are those of foreground; those of contact are not exported. Batch norm uses the stored statistics. The
+    metadata hold the card as JSON, under ``card``.
 
     Raises
     ------

@@ -29,7 +29,7 @@ _Numbers = NDArray[np.integer]
 def label_instances(
     probability: ArrayLike,
     *,
-    contact: FloatImage | None = None,
+    contact: NDArray[np.floating] | None = None,
     threshold: float = 0.5,
     diameter: float | None = None,
     min_size: int | None = None,
@@ -41,7 +41,7 @@ def label_instances(
     ----------
     probability : array_like, float, (H, W)
         In [0, 1].
-    contact : ndarray, float32, (H, W), optional
+    contact : ndarray, float, (H, W), optional
         Probability that a pixel of the foreground is between two cells, see `probability.CellMaps`. If None,
         objects are split by their shape alone.
     threshold : float
@@ -97,7 +97,7 @@ def fill_holes(foreground: Mask, max_hole: int) -> Mask:
 
 
 def split_objects(
-    foreground: Mask, diameter: float | None = None, contact: FloatImage | None = None
+    foreground: Mask, diameter: float | None = None, contact: NDArray[np.floating] | None = None
 ) -> Labels:
     """Cut the connected components of a mask into objects: where cells touch if that is known, else by shape.
 
@@ -110,7 +110,7 @@ def split_objects(
     foreground : ndarray, bool, (H, W)
     diameter : float, optional
         Typical diameter of an object in pixels.
-    contact : ndarray, float32, (H, W), optional
+    contact : ndarray, float, (H, W), optional
         Probability of contact; above 0.5 a pixel is between two cells.
 
     Returns

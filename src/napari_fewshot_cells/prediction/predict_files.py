@@ -26,7 +26,7 @@ from ..data.readers import stem_of
 from ..models.model import Model
 from .instances import label_instances
 from .measurements import measure
-from .probability import predict_steps
+from .probability import cell_steps
 
 DONE, SKIPPED, EXISTS, FAILED = "done", "skipped", "exists", "failed"
 
@@ -201,15 +201,16 @@ def _predict_one(
 ) -> Generator[Progress, None, FileReport]:
     try:
         plane = read_plane(file)
-        probability = yield from predict_steps(model, plane, device=device)
+        maps = yield from cell_steps(model, plane, device=device)
         labels = label_instances(
-            probability,
+            maps.probability,
+            contact=maps.contact,
             threshold=settings.threshold,
             diameter=model.card.diameter,
             min_size=settings.min_size,
             max_hole=settings.max_hole,
         )
-        contents = _contents(plane, probability, labels, settings)
+        contents = _contents(plane, maps.probability, labels, settings)
         write_together(dict(zip(outputs_of(file, out, settings), contents, strict=True)))
     except ImageError as error:
         return FileReport(file, SKIPPED, message=str(error))

@@ -58,8 +58,9 @@ class CellMaps:
     probability : ndarray, float32, (H, W)
         Of foreground, in [0, 1]; the decision threshold is 0.5.
     contact : ndarray, float32, (H, W), or None
-        Probability that a pixel of the foreground is between two cells; the decision threshold is 0.5. None:
-        the model cuts touching cells by their shape.
+        Probability that a pixel of the foreground is between two cells; the decision threshold is 0.5. Its
+        values are those of float16, so that it can be kept as such without loss. None: the model cuts
+        touching cells by their shape.
     """
 
     probability: FloatImage
@@ -92,6 +93,8 @@ def cell_steps(model: Model, plane: Plane, *, device: str = "cpu") -> Generator[
     contact = None
     if card.contact_logit is not None:
         contact = to_probability(further[0], card.contact_logit, plane.shape)
+        # the window keeps float16; both must decide alike at 0.5
+        contact = contact.astype(np.float16).astype(np.float32)
     return CellMaps(_sigmoid((yield from _refined(model, logits, grey))), contact)
 
 

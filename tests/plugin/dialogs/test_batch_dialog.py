@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from qtpy.QtCore import QTimer
 from skimage import io
 
 from napari_fewshot_cells.base.progress import Progress
+from napari_fewshot_cells.models.library import save_model
+from napari_fewshot_cells.plugin.jobs.batch_job import batch_job
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR, INFO, WARNING
 from napari_fewshot_cells.prediction import predict_files as predict_files_module
+from napari_fewshot_cells.prediction.predict_files import BatchSettings, FileReport
+from napari_fewshot_cells.prediction.probability import CellMaps
 
 from ..conftest import PATIENCE
 
@@ -42,9 +47,9 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> dict[str, float]:
         for step in range(10):
             yield Progress("predicting", step, 10, 0.0)
             time.sleep(pace["step"])
-        return np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1))
+        return CellMaps(np.where(plane.pixels > 100, np.float32(0.9), np.float32(0.1)))
 
-    monkeypatch.setattr(predict_files_module, "predict_steps", predicted)
+    monkeypatch.setattr(predict_files_module, "cell_steps", predicted)
     return pace
 
 
@@ -234,3 +239,15 @@ def test_real_prediction_as_on_the_command_line(
     model = load_model("ready")
     wanted = label_instances(predict(model, read_plane(file)), diameter=model.card.diameter)
     np.testing.assert_array_equal(tifffile.imread(tmp_path / "out" / "x.tif"), wanted)
+
+
+def test_touching_cells_are_cut_at_their_contact(touching_cells: Any, tmp_path: Path, own_home: Any) -> None:
+    image, model = touching_cells
+    (tmp_path / "plate").mkdir()
+    tifffile.imwrite(tmp_path / "plate" / "two.tif", image)
+    by_shape = replace(model.card, contact_logit=None)
+    for name, card, cells in (("contact", model.card, 2), ("shape", by_shape, 1)):
+        entry = save_model(replace(model, card=card), name)
+        *_, row = batch_job(entry, [tmp_path / "plate"], tmp_path / name, BatchSettings())
+        assert isinstance(row, FileReport)
+        assert row.objects == tifffile.imread(tmp_path / name / "two.tif").max() == cells

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,9 @@ from napari.layers import Image
 from qtpy.QtCore import Qt
 
 from napari_fewshot_cells.base.errors import DataError
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.models.library import save_model
+from napari_fewshot_cells.plugin.jobs.model_jobs import predict_job, show_job
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Prediction, Predictions, make_objects
 from napari_fewshot_cells.plugin.layers.planes import pixel_size
 from napari_fewshot_cells.plugin.widgets.objects_csv import file_name, save_csv
@@ -41,15 +45,20 @@ chosen = st.builds(
 @settings(deadline=None, max_examples=40)
 @given(
     probability=hnp.arrays(np.float32, (20, 24), elements=st.floats(0, 1, width=32)),
+    contact=st.none() | hnp.arrays(np.float16, (20, 24), elements=st.floats(0, 1, width=16)),
     moves=st.lists(chosen, min_size=1, max_size=4),
 )
-def test_sliders_give_what_the_command_line_gives(probability: np.ndarray, moves: Any) -> None:
-    one = Prediction(prediction().source, probability, 6.0, {})
+def test_sliders_give_what_the_command_line_gives(
+    probability: np.ndarray, contact: np.ndarray | None, moves: Any
+) -> None:
+    one = Prediction(prediction().source, probability, 6.0, {}, contact)
+    maps = None if contact is None else contact.astype(np.float32)
     parts = None
     for move in moves:
         result, parts = make_objects(one, move, parts)
         options = {"threshold": move.threshold, "min_size": move.min_size, "max_hole": move.max_hole}
-        np.testing.assert_array_equal(result.labels, label_instances(probability, diameter=6.0, **options))
+        wanted = label_instances(probability, contact=maps, diameter=6.0, **options)
+        np.testing.assert_array_equal(result.labels, wanted)
         assert result.table["index"].tolist() == list(range(1, result.labels.max() + 1))
 
 
@@ -61,9 +70,41 @@ def test_what_a_slider_does_not_change_is_not_computed_again() -> None:
     assert make_objects(one, ObjectSettings(threshold=0.8), parts)[1] is not parts
 
 
+def test_a_split_is_reused_only_with_the_same_contacts() -> None:
+    line = np.zeros((40, 90), np.float16)
+    line[:, 43:47] = 1
+    whole = Prediction(prediction().source, np.full(line.shape, 0.7, np.float32), 20.0, {"model": "mine"})
+    cut = replace(whole, contact=line)
+    one, parts = make_objects(whole, ObjectSettings())
+    two, cut_parts = make_objects(cut, ObjectSettings(), parts)
+    assert (one.labels.max(), two.labels.max()) == (1, 2)
+    assert (one.provenance["separation"], two.provenance["separation"]) == ("shape", "contact")
+    assert make_objects(cut, ObjectSettings(min_size=5), cut_parts)[1] is cut_parts
+    renamed = replace(cut, provenance={"model": "yours"})
+    assert make_objects(renamed, ObjectSettings(), cut_parts)[1] is cut_parts
+    assert make_objects(whole, ObjectSettings(), cut_parts)[0].labels.max() == 1
+    assert make_objects(replace(cut, contact=0 * line), ObjectSettings(), cut_parts)[0].labels.max() == 1
+
+
+def test_a_model_shown_again_cuts_at_its_contacts(touching_cells: Any) -> None:
+    image, model = touching_cells
+    entry = save_model(model)
+    plane = to_plane(image, "two")
+    source: Any = SimpleNamespace(
+        layer="two", plane=(None, None), channels=None, pixel=PixelSize(), read=lambda: plane
+    )
+    *_, kept, made = predict_job(entry, [source], ObjectSettings(), stop_at_bad_image=True)
+    assert isinstance(kept, Prediction)
+    assert kept.contact is not None
+    assert kept.contact.dtype == np.float16
+    *_, shown = show_job(entry, [kept], [], ObjectSettings(0.6))
+    assert made.labels.max() == shown.labels.max() == 2
+
+
 def test_provenance_has_the_numbers_used() -> None:
     result, _ = make_objects(prediction(), ObjectSettings(0.6))
-    assert result.provenance == {"model": "mine", "threshold": 0.6, "min_size": 8, "max_hole": 0}
+    expected = {"model": "mine", "separation": "shape", "threshold": 0.6, "min_size": 8, "max_hole": 0}
+    assert result.provenance == expected
 
 
 def test_memory_is_bounded_and_the_oldest_is_dropped_first() -> None:
@@ -79,6 +120,20 @@ def test_memory_is_bounded_and_the_oldest_is_dropped_first() -> None:
     assert list(kept) == [large]
     kept.forget("other")
     assert list(kept) == []
+
+
+def test_contacts_count_as_memory() -> None:
+    one = prediction()
+    assert one.nbytes == 8 * 8 * 4
+    with_contacts = [
+        replace(prediction(plane=(number, None, None)), contact=np.zeros((8, 8), np.float16))
+        for number in range(3)
+    ]
+    assert with_contacts[0].nbytes == 8 * 8 * (4 + 2)
+    kept = Predictions(most_bytes=2 * 8 * 8 * (4 + 2 + 4))
+    for each in with_contacts:
+        kept.keep(each)
+    assert list(kept) == with_contacts[1:]
 
 
 def test_stale_and_unmeasured() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,14 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import Qt, QTimer
 from qtpy.QtWidgets import QApplication, QDialogButtonBox, QFileDialog, QLineEdit, QMessageBox
 
+from napari_fewshot_cells.data.plane import to_plane
+from napari_fewshot_cells.models.library import list_models, save_model
+from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.plugin.jobs.predictions import ObjectSettings, Predictions
 from napari_fewshot_cells.plugin.session.messages import DONE, ERROR
 from napari_fewshot_cells.plugin.session.state import ALL_IMAGES, ALL_PLANES
 from napari_fewshot_cells.prediction import probability
+from napari_fewshot_cells.prediction.instances import label_instances
 
 from ..conftest import PATIENCE
 
@@ -51,10 +56,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def predicted(_: Any, plane: Any, **__: Any) -> Any:
         names.append(plane.name)
-        return plane.pixels
+        return probability.CellMaps(plane.pixels)
         yield
 
-    monkeypatch.setattr(probability, "predict_steps", predicted)
+    monkeypatch.setattr(probability, "cell_steps", predicted)
     return names
 
 
@@ -142,6 +147,32 @@ def test_sliders_make_objects_without_the_network(
     pd.testing.assert_frame_equal(layer.features, before)
     assert (noted(layer)["threshold"], noted(layer)["min_size"]) == (0.5, 62)
     assert calls == ["discs"]
+
+
+def test_touching_cells_stay_cut_at_their_contact_when_a_slider_moves(
+    open_panel: Any, touching_cells: Any, predict: Any, settled: Any
+) -> None:
+    pixels, model = touching_cells
+    for name, contact_logit in (("contact", 0.0), ("shape", None)):
+        save_model(replace(model, card=replace(model.card, contact_logit=contact_logit)), name)
+    viewer, panel = open_panel()
+    image = viewer.add_image(pixels, name="two")
+    entries = {entry.name: entry for entry in list_models()}
+    for name, cells in (("contact", 2), ("shape", 1)):
+        panel.session.choose(model=entries[name])
+        panel.refiner.choose(ObjectSettings())
+        predict(panel)
+        layer = result_of(panel, image)
+        maps = probability.predict_cells(read_model(entries[name].path), to_plane(pixels, "two"))
+        for threshold in (0.5, 0.7):
+            panel.objects_box.threshold.setValue(threshold)
+            settled(panel)
+            wanted = label_instances(
+                maps.probability, contact=maps.contact, threshold=threshold, diameter=model.card.diameter
+            )
+            np.testing.assert_array_equal(layer.data, wanted)
+            assert len(layer.features) == layer.data.max() == cells
+            assert (noted(layer)["separation"], noted(layer)["threshold"]) == (name, threshold)
 
 
 def test_the_next_prediction_is_made_with_the_sliders(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
@@ -81,6 +81,17 @@ def test_a_renamed_model_keeps_its_run() -> None:
     (kept,) = history.predictions("mine")
     assert kept.provenance["model"] == "mine"
     assert history.predictions("first") == ()
+
+
+def test_contacts_count_as_memory_and_stay_after_a_rename() -> None:
+    history = History(most_bytes=2 * 8 * 8 * (4 + 2))
+    history.add(Run("first", "", 1))
+    for number in range(3):
+        contact = np.zeros((8, 8), np.float16)
+        history.keep(replace(prediction(plane=(number, None, None)), contact=contact))
+    assert len(history.predictions("first")) == 2
+    history.rename("first", "mine")
+    assert all(kept.contact is not None for kept in history.predictions("mine"))
 
 
 def test_one_prediction_alone_is_always_kept() -> None:

@@ -8,6 +8,8 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ...base.errors import FewShotError, ImageError, ModelError
 from ...base.progress import Progress, relay
 from ...base.version import __version__
@@ -118,7 +120,7 @@ def predict_job(
     """
     yield Progress("predicting", 0, len(sources), 0.0)
     from ...models.model_file import read_model
-    from ...prediction.probability import predict_steps
+    from ...prediction.probability import cell_steps
 
     model = read_model(entry.path)
     provenance = _provenance(entry, model)
@@ -132,9 +134,10 @@ def predict_job(
             continue
         stage = "predicting" if len(sources) == 1 else f"predicting {number} of {len(sources)}"
         yield Predicting(source)
-        probability = yield from relay(predict_steps(model, plane), partial(replace, stage=stage))
+        maps = yield from relay(cell_steps(model, plane), partial(replace, stage=stage))
         facts = {**provenance, **_channel_note(source)}
-        prediction = Prediction(source, probability, model.card.diameter, facts)
+        contact = None if maps.contact is None else maps.contact.astype(np.float16)
+        prediction = Prediction(source, maps.probability, model.card.diameter, facts, contact)
         yield prediction
         result, _ = make_objects(prediction, settings)
         yield measured(result)

@@ -1,4 +1,4 @@
-"""Foreground probabilities kept in memory, so that new object settings need no new prediction."""
+"""Predictions kept in memory, so that new object settings need no new prediction."""
 
 from __future__ import annotations
 
@@ -17,17 +17,33 @@ if TYPE_CHECKING:
     from ..layers.plane_source import PlaneResult, Source
 
 MOST_BYTES = 512 * 2**20
-"""For all planes: 64 of 1024 × 1024 px. Beyond that, the oldest predictions are dropped."""
+"""For all planes: 64 of 1024 × 1024 px, or 51 with contacts. Beyond that, the oldest are dropped."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """Foreground probability of one plane, (H, W), and the typical diameter of an object in pixels."""
+    """What a model predicts of one plane, see `probability.CellMaps`.
+
+    Attributes
+    ----------
+    source : Source
+    probability : ndarray, float32, (H, W)
+    diameter : float or None
+        Of a typical object in pixels.
+    provenance : dict
+    contact : ndarray, float16, (H, W), or None
+    """
 
     source: Source
     probability: NDArray[np.float32]
     diameter: float | None
     provenance: dict[str, Any]
+    contact: NDArray[np.float16] | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the arrays."""
+        return self.probability.nbytes + (0 if self.contact is None else self.contact.nbytes)
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,16 @@ class SplitForeground:
 
     foreground: NDArray[np.bool_]
     diameter: float | None
+    contact: NDArray[np.float16] | None
     labels: NDArray[np.int32]
+
+    def holds_for(self, prediction: Prediction, foreground: NDArray[np.bool_]) -> bool:
+        """Whether these are also the objects of that foreground of a prediction."""
+        return (
+            self.diameter == prediction.diameter
+            and self.contact is prediction.contact
+            and np.array_equal(self.foreground, foreground)
+        )
 
 
 def make_objects(
@@ -63,17 +88,18 @@ def make_objects(
 ) -> tuple[PlaneResult, SplitForeground]:
     """Find the instances of a plane, as `instances.label_instances` does, and number them; do not measure.
 
-    If the foreground equals that of `previous`, its split is reused. Safe in any thread: it touches no layer.
+    If `previous` holds for the foreground, its split is reused. Safe in any thread: it touches no layer.
     """
     from ...prediction.instances import drop_small, fill_holes, split_objects
     from ..layers.plane_source import PlaneResult
 
     diameter = prediction.diameter
     foreground = fill_holes(prediction.probability > settings.threshold, settings.max_hole)
-    if previous and previous.diameter == diameter and np.array_equal(previous.foreground, foreground):
+    if previous is not None and previous.holds_for(prediction, foreground):
         split = previous
     else:
-        split = SplitForeground(foreground, diameter, split_objects(foreground, diameter))
+        contact = prediction.contact
+        split = SplitForeground(foreground, diameter, contact, split_objects(foreground, diameter, contact))
     labels = drop_small(split.labels, settings.smallest(diameter))
     table = {"index": np.arange(1, labels.max() + 1)}
     return PlaneResult(prediction.source, labels, table, _noted(prediction, settings)), split
@@ -88,7 +114,8 @@ def measured(result: PlaneResult) -> PlaneResult:
 
 
 def _noted(prediction: Prediction, settings: ObjectSettings) -> dict[str, Any]:
-    return {**prediction.provenance, **asdict(settings.of(prediction.diameter))}
+    separation = "shape" if prediction.contact is None else "contact"
+    return {**prediction.provenance, "separation": separation, **asdict(settings.of(prediction.diameter))}
 
 
 class Predictions:
@@ -140,8 +167,8 @@ class Predictions:
         return made is not None and set(made.table) == {"index"}
 
     def _bytes(self) -> int:
-        # the objects of a prediction take as much again
-        return sum(2 * prediction.probability.nbytes for prediction in self._kept.values())
+        # the objects of a prediction take as much as its probability
+        return sum(kept.nbytes + kept.probability.nbytes for kept in self._kept.values())
 
     def _drop(self, key: tuple[Image, PlaneIndex]) -> None:
         prediction = self._kept.pop(key, None)

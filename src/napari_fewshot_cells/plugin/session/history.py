@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..layers.plane_source import Source
 
 MOST_BYTES = 256 * 2**20
-"""For the predictions of all runs: 64 of 1024 × 1024 px. The oldest are dropped, and made again on demand."""
+"""For the predictions of all runs: 64 of 1024 × 1024 px, or 42 with contacts. The oldest are dropped, and
+made again on demand."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class History:
         return [kept for key, kept in self._kept.items() if key[0] == model]
 
     def _bytes(self) -> int:
-        return sum(kept.probability.nbytes for kept in self._kept.values() if isinstance(kept, Prediction))
+        return sum(kept.nbytes for kept in self._kept.values() if isinstance(kept, Prediction))
 
 
 def _named(kept: Prediction | Source, model: str) -> Prediction | Source:
