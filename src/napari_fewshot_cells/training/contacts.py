@@ -11,6 +11,7 @@ import copy
 import time
 from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from itertools import chain, islice
 
 import numpy as np
@@ -71,6 +72,11 @@ class CellImage:
     pixels: NDArray[np.float16]
     cells: Labels
     factor: float
+
+    @cached_property
+    def foreground(self) -> NDArray[np.int32]:
+        """Flat indices of the pixels of cells."""
+        return np.flatnonzero(self.cells).astype(np.int32)
 
 
 def contact_train(
@@ -189,7 +195,7 @@ def _crop(
     size = config.crop_size
     side = max(1, round(size / (image.factor * jitter)))
     height, width = image.cells.shape
-    index = rng.choice(np.flatnonzero(image.cells)) if foreground else rng.integers(image.cells.size)
+    index = rng.choice(image.foreground) if foreground else rng.integers(image.cells.size)
     row, column = corner_near(divmod(int(index), width), (height, width), side, rng)
     window = np.s_[row : row + side, column : column + side]
     native = image.pixels[window].astype(np.float32)
