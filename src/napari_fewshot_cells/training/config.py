@@ -1,4 +1,4 @@
-"""The hyper-parameters of meta-training and of transfer learning, named as in the paper.
+"""The hyper-parameters of meta-training, transfer learning and contact training, named as in the paper.
 
 This module needs no torch: commands and schedules check the values before they load anything slow.
 """
