@@ -24,9 +24,8 @@ def main() -> None:
     parser.add_argument("--half", action="store_true")
     arguments = parser.parse_args()
     model = read_model(arguments.run / MODEL_FILE)
-    sources = tuple(
-        {**source, "licence": PUBLISHED_SETS[source["name"]].licence} for source in model.card.sources
-    )
+    known = {name: {"licence": facts.licence} for name, facts in PUBLISHED_SETS.items()}
+    sources = tuple({**source, **known.get(source["name"], {})} for source in model.card.sources)
     card = replace(model.card, name=Path(arguments.name).name, sources=sources)
     network = model.network
     if arguments.half:

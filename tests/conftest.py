@@ -97,6 +97,25 @@ def tasks(sources):
     return [load_task(source) for source in sources]
 
 
+@pytest.fixture(scope="session")
+def own_sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of simulated own sources: cells touch in `nuclei` and `phase`, but not in `mitochondria`."""
+    from skimage import io
+
+    from napari_fewshot_cells.simulate import electron_microscopy, fluorescent_cells, phase_contrast
+
+    lab = tmp_path_factory.mktemp("own")
+    simulators = {"nuclei": fluorescent_cells, "phase": phase_contrast, "mitochondria": electron_microscopy}
+    for name, simulate in simulators.items():
+        for part in ("images", "masks"):
+            (lab / name / part).mkdir(parents=True)
+        for seed in range(3):
+            image, labels = simulate((96, 96), seed=seed)
+            io.imsave(lab / name / "images" / f"{seed}.png", image, check_contrast=False)
+            io.imsave(lab / name / "masks" / f"{seed}.png", labels.astype("uint16"), check_contrast=False)
+    return lab
+
+
 @pytest.fixture
 def interrupted_at_second_rows(monkeypatch):
     """Ctrl-C when a module appends rows to its curves the second time, before or after they are written."""

@@ -45,7 +45,10 @@ FEWSHOT = [
 ]
 TRAIN = [
     ["--help"],
-    *([name, "--help"] for name in ("data", "meta", "evaluate", "transfer", "protocol", "report")),
+    *(
+        [name, "--help"]
+        for name in ("data", "meta", "evaluate", "transfer", "contacts", "protocol", "report")
+    ),
     ["--config", "none.toml", "meta", "--out", "x"],
     ["data", "--set", "B7"],
     ["data", "--data", "none"],
@@ -64,6 +67,13 @@ TRAIN = [
     ["transfer", "--out", "x", "--steps", "1", "--precision", "half"],
     ["transfer", "--out", "x", "--steps", "1", "--device", "abacus"],
     ["transfer", "--out", "x", "--steps", "1", "--data", "none"],
+    ["contacts", "fcrn", "--out", "x"],
+    ["contacts", "nobody", "--out", "x.safetensors"],
+    ["contacts", "fcrn", "--out", "x.safetensors", "--target", "B7"],
+    ["contacts", "fcrn", "--out", "x.safetensors", "--steps", "0"],
+    ["contacts", "fcrn", "--out", "x.safetensors", "--data", "none"],
+    ["contacts", "fcrn", "--out", "x.safetensors", "--sources", "none"],
+    ["contacts", "fcrn", "--out", "x.safetensors", "--licences", "none.toml"],
     ["protocol", "--out", "x", "--arch", "vit"],
     ["protocol", "--out", "x", "--method", "best"],
     ["protocol", "--out", "x", "--target", "B7"],

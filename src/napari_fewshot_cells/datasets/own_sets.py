@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from ..base.errors import DataError, ImageError
+from ..base.toml_file import read_toml
+from ..base.validation import InvalidError, validated
 from ..data.contacts import touching_cells
 from ..data.image_files import images_in, read_labels, read_plane
 from ..data.plane import Labels
@@ -44,6 +46,14 @@ class Problem:
 
     text: str
     forbids: bool = True
+
+
+@dataclass(frozen=True)
+class Licence:
+    """The terms of an own source, as its owner states them."""
+
+    licence: str
+    citation: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,6 +117,47 @@ def choose_sources(data: Path | None, target: str, own: Sequence[str]) -> list[S
     return [*find_sources(data or data_folder(), wanted).values(), *mine]
 
 
+def choose_touching_sources(
+    data: Path | None, target: str, own: Sequence[str], licences: Path | None = None
+) -> list[SourceSet]:
+    """The source sets of `choose_sources` whose masks separate cells that touch.
+
+    Those of the five that do not are left out.
+
+    Parameters
+    ----------
+    data, target, own
+        As in `choose_sources`.
+    licences : Path, optional
+        TOML file with a table for each own source: ``NAME = {licence = "…", citation = "…"}``. Tables of
+        other names are ignored.
+
+    Raises
+    ------
+    DataError
+        As in `choose_sources`; or the masks of an own source separate nothing, or no set is left.
+    FewShotError
+        The file of licences cannot be used.
+    """
+    stated = {} if licences is None else _read_licences(licences)
+    sources = choose_sources(data, target, own)
+    for source in sources:
+        if source.name not in SOURCE_NAMES and not source.separates_touching:
+            raise DataError(
+                f"In the masks of '{source.name}' no two cells touch, so they do not show where cells touch; "
+                "give touching cells different numbers, or leave this source out."
+            )
+    touching = [source for source in sources if source.separates_touching]
+    if not touching:
+        raise DataError("None of the source sets separates cells that touch; give one with --sources.")
+    return [
+        replace(source, licence=stated[source.name].licence, citation=stated[source.name].citation)
+        if source.name in stated and source.name not in SOURCE_NAMES
+        else source
+        for source in touching
+    ]
+
+
 def check_source(text: str) -> OwnSource:
     """Read all files of a lab's source and list what is wrong with them.
 
@@ -139,6 +190,16 @@ def check_source(text: str) -> OwnSource:
     )
     summary = summarise(source) if pairs else None
     return OwnSource(source, (*problems, *_suspicious_masks(summary)), summary)
+
+
+def _read_licences(path: Path) -> dict[str, Licence]:
+    licences = {}
+    for name, table in read_toml(path, "file of licences").items():
+        try:
+            licences[name] = validated(Licence, table)
+        except InvalidError as error:
+            raise DataError(f"'{name}' in the file of licences '{path}' cannot be used ({error}).") from error
+    return licences
 
 
 def _name_and_folder(text: str) -> tuple[str, Path]:

@@ -1,4 +1,4 @@
-"""The hyper-parameters of meta-training and of transfer learning, named as in the paper.
+"""The hyper-parameters of meta-training, transfer learning and contact training, named as in the paper.
 
 This module needs no torch: commands and schedules check the values before they load anything slow.
 """
@@ -221,3 +221,40 @@ class TransferConfig:
         switches = ("by_set", "balance", "anneal")  # not in the paper; older runs lack them
         idle.update(name for name in switches if getattr(self, name) == getattr(TransferConfig, name))
         return {key: value for key, value in asdict(self).items() if key not in idle}
+
+
+@dataclass(frozen=True)
+class ContactConfig:
+    """Hyper-parameters of the training of a start's contact output; see `training.contacts`.
+
+    Attributes
+    ----------
+    lr, weight_decay : float
+        Learning rate and weight decay of Adam. The rate rises over the first `warm_up` steps and falls to 0
+        along half a cosine over the budget.
+    warm_up : int
+        Steps.
+    batch : int
+        Crops per step, all of one set.
+    crop_size : int
+    scale_jitter : float
+        The scale of a crop is multiplied by a factor between 1 / scale_jitter and scale_jitter.
+    images : int
+        At most so many images of a set are read.
+    seed : int
+    """
+
+    lr: float = 1e-2
+    weight_decay: float = 5e-4
+    warm_up: int = 200
+    batch: int = 6
+    crop_size: int = 96
+    scale_jitter: float = 1.25
+    images: int = 24
+    seed: int = 0
+
+    def lr_at(self, step: int, share: float) -> float:
+        """Adam's learning rate in a step, counted from 0, after this share of the budget, 0 to 1."""
+        from ..finetune.training_loop import half_cosine
+
+        return self.lr * min(1.0, 0.05 + step / self.warm_up) * half_cosine(share)

@@ -120,11 +120,13 @@ def evaluate(
     if not selections.isdecimal():  # selection 1 of a file differs from seeded selection 1
         chosen = replace(chosen, name=f"{chosen.name}, selections of {Path(selections).stem}")
     source = _find_target(target, data)
-    model = _find_start(start)
+    file = start_file(start)
     import torch
 
+    from ...models.model_file import read_model
     from ...training.episodes import load_task
 
+    model = read_model(file)
     where = str(choose_device(device))
     if threads is not None:
         torch.set_num_threads(threads)
@@ -164,15 +166,22 @@ def _with_statistics(schedule: Schedule, batch_norm: Statistics | None) -> Sched
     return replace(schedule, name=f"{schedule.name}, {batch_norm.value} statistics", fine_tuning=recipe)
 
 
-def _find_start(text: str) -> Model:
-    from ...models.model_file import read_model
+def start_file(text: str) -> Path:
+    """The file of a start: the folder of a run, a model file, or a name in the library.
+
+    Raises
+    ------
+    ModelError
+        There is none, its card cannot be read, or it is fine-tuned already.
+    """
+    from ...models.model_file import read_card
     from ...training.config import MODEL_FILE
     from ..predict import model_file
 
-    model = read_model(model_file(str(Path(text) / MODEL_FILE) if Path(text).is_dir() else text))
-    if model.card.k_shot:
+    file = model_file(str(Path(text) / MODEL_FILE) if Path(text).is_dir() else text)
+    if read_card(file).k_shot:
         raise ModelError(f"'{text}' is fine-tuned already; give the start that it was fine-tuned from.")
-    return model
+    return file
 
 
 def _find_target(text: str, data: Path | None) -> Any:

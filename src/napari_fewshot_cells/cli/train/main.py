@@ -7,6 +7,7 @@ import typer
 from ...base.host_process import keep_all_freed_memory
 from ..console import run
 from .config_file import configure
+from .contacts import contacts
 from .data import data
 from .evaluate import evaluate
 from .meta import meta
@@ -27,6 +28,7 @@ app.command()(data)
 app.command()(meta)
 app.command()(evaluate)
 app.command()(transfer)
+app.command()(contacts)
 app.command()(protocol)
 app.command()(report)
 
