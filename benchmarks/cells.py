@@ -33,12 +33,14 @@ from fewshot_targets import Target, annotate
 from napari_fewshot_cells.base.errors import AnnotationError, FewShotError, ModelError
 from napari_fewshot_cells.base.host_process import keep_all_freed_memory
 from napari_fewshot_cells.base.progress import finish
+from napari_fewshot_cells.data.channel_mix import fisher_mix
 from napari_fewshot_cells.data.contacts import touching_cells
 from napari_fewshot_cells.data.image_files import pair_by_stem, read_labels, read_plane
 from napari_fewshot_cells.data.plane import Labels
 from napari_fewshot_cells.data.support_set import Shot, SupportSet, make_shot
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
+from napari_fewshot_cells.finetune.prepare import to_samples
 from napari_fewshot_cells.models.model import Model
 from napari_fewshot_cells.models.model_file import read_model
 from napari_fewshot_cells.models.networks import ContactNetwork, knows_contacts
@@ -302,33 +304,41 @@ class Measured:
 
 
 def measure(start: Model, support: SupportSet, test: Sequence[Shot], seed: int) -> dict[str, Measured]:
-    """Fine-tune without and with the contact output, one after the other, and score the test images."""
-    beginnings = {SHAPE: without_contacts(start), CONTACT: start}
+    """Fine-tune without and with the contact output, one after the other, and score the test images.
+
+    If no two annotated cells touch, both give the same model, and one is measured for both.
+    """
+    beginnings = {SHAPE: without_contacts(start)}
+    if shows_contacts(start, support):
+        beginnings[CONTACT] = start
     models: dict[str, Model] = {}
     seconds: dict[str, float] = {}
-    for method in sorted(beginnings, reverse=seed % 2 == 0):  # neither is always the first
+    for method in sorted(beginnings, reverse=seed % 2 == 0):  # either is the first in half of the seeds
         begun = time.perf_counter()
         models[method] = finish(fine_tune(beginnings[method], support, seed=seed))
         seconds[method] = time.perf_counter() - begun
     scores: dict[str, list[InstanceScore]] = {method: [] for method in METHODS}
     for shot in test:
         truth = without_specks(shot.labels)
-        maps = {method: predict_cells(model, shot.plane) for method, model in models.items()}
         for method, model in models.items():
-            found = label_instances(
-                maps[method].probability, contact=maps[method].contact, diameter=model.card.diameter
-            )
+            maps, diameter = predict_cells(model, shot.plane), model.card.diameter
+            found = label_instances(maps.probability, contact=maps.contact, diameter=diameter)
             scores[method].append(score(found, truth))
-        best = cut_rightly(maps[SHAPE].probability > 0.5, truth, models[SHAPE].card.diameter)
-        scores[RIGHTLY].append(score(best, truth))
+            if method == SHAPE:
+                best = cut_rightly(maps.probability > 0.5, truth, diameter)
+                scores[RIGHTLY].append(score(best, truth))
+    now = CONTACT if CONTACT in models else SHAPE
     return {
-        method: Measured(
-            tuple(scores[method]),
-            seconds[CONTACT if method == CONTACT else SHAPE],
-            method == CONTACT and models[CONTACT].card.contact_logit is not None,
-        )
-        for method in METHODS
+        SHAPE: Measured(tuple(scores[SHAPE]), seconds[SHAPE], uses_contacts=False),
+        CONTACT: Measured(tuple(scores[now]), seconds[now], models[now].card.contact_logit is not None),
+        RIGHTLY: Measured(tuple(scores[RIGHTLY]), seconds[SHAPE], uses_contacts=False),
     }
+
+
+def shows_contacts(start: Model, support: SupportSet) -> bool:
+    """Whether annotated cells touch at the network's scale, so that fine-tuning learns contacts."""
+    _, samples = to_samples(start, support, rescale=True, mix=fisher_mix(support))
+    return any(sample.contact is not None for sample in samples)
 
 
 def cut_rightly(foreground: Mask, truth: Labels, diameter: float | None) -> Labels:

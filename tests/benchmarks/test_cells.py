@@ -11,7 +11,9 @@ import pytest
 from skimage import io
 
 import cells
-from cells import METHODS, PAIRS, RIGHTLY, SHAPE
+from cells import CONTACT, METHODS, PAIRS, RIGHTLY, SHAPE
+from cells_report import Part, bars, findings, merged, part_table, parts
+from cells_report import main as report
 from napari_fewshot_cells.base.progress import finish
 from napari_fewshot_cells.data.contacts import touching_cells
 from napari_fewshot_cells.data.plane import to_plane
@@ -99,7 +101,7 @@ def test_every_cell_of_the_table_has_all_methods(given, tmp_path, capsys):
         shape, contact, rightly = (by[*key[:-1], method] for method in METHODS)
         assert float(rightly["ap50"]) >= float(shape["ap50"]) - 0.1
         assert shape["n_truth"] == contact["n_truth"] == rightly["n_truth"]
-        if row["annotation"] == "scribbles":  # no two strokes touch, so there is nothing to learn
+        if row["annotation"] == "scribbles":  # no two strokes touch
             assert [contact[name] for name in cells.MEANS] == [shape[name] for name in cells.MEANS]
             assert contact["uses_contacts"] == "0"
     rightly = [row for row in rows if row["method"] == RIGHTLY]
@@ -168,10 +170,22 @@ def test_contacts_are_learnt_from_two_painted_pairs(data, start):
         others = ~np.isin(painted.labels, new)
         np.testing.assert_array_equal(painted.labels[others], stroked.labels[others])
     assert n_painted == 4
+    assert cells.shows_contacts(start, SupportSet(pairs))
     tuned = finish(cells.fine_tune(start, SupportSet(pairs), seed=0))
     assert tuned.card.contact_logit is not None
-    tuned = finish(cells.fine_tune(start, SupportSet(strokes), seed=0))
-    assert tuned.card.contact_logit is None
+
+
+def test_without_touching_cells_both_ways_are_the_same(data, start):
+    target = cells.load_domain(DOMAIN, data)
+    strokes = cells.annotated(target, [3, 4], "scribbles")
+    assert not cells.shows_contacts(start, strokes)
+    now = finish(cells.fine_tune(start, strokes, seed=0))
+    today = finish(cells.fine_tune(cells.without_contacts(start), strokes, seed=0))
+    assert now.card.contact_logit is None
+    of_now = now.network.state_dict()
+    for name, tensor in today.network.state_dict().items():
+        np.testing.assert_array_equal(of_now[name], tensor)
+    assert now.card.decision_logit == today.card.decision_logit
 
 
 def test_pairs_touch_and_have_no_common_cell():
@@ -215,3 +229,80 @@ def test_test_images_are_never_support_and_the_same_for_every_k():
             assert not set(support) & set(test)
             tests.append(test)
         assert len({tuple(test) for test in tests}) == 1
+
+
+def made_up(k_shot, annotation, domain, seed, **ap50):
+    """Rows of one cell of the table; without results of `right` it is 0.9."""
+    ap50 = {SHAPE: ap50["shape"], CONTACT: ap50["contact"], RIGHTLY: ap50.get("right", 0.9)}
+    return [
+        {**dict.fromkeys(cells.COLUMNS, "0.5"), "domain": domain, "k_shot": str(k_shot), "selection": "0",
+         "annotation": annotation, "seed": str(seed), "method": method, "ap50": str(value),
+         "recall_touching": "" if domain == "B39" else "0.7", "uses_contacts": str(int(method == CONTACT)),
+         "n_test": "6", "commit": "abc", "date": "2026-11-28T00:00:00+00:00", "machine": "a machine"}
+        for method, value in ap50.items()
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def rows():
+    return [
+        *made_up(1, "whole", "B39", 0, shape=0.6, contact=0.7),
+        *made_up(1, "whole", "B39", 1, shape=0.6, contact=0.8),
+        *made_up(1, "whole", "plant_ovule", 0, shape=0.5, contact=0.8),
+        *made_up(1, "whole", "em_neurites", 0, shape=0.895, contact=0.88),
+        *made_up(1, "scribbles", "B39", 0, shape=0.5, contact=0.5),
+        *made_up(1, "scribbles", "em_neurites", 0, shape=0.1, contact=0.1),
+        *made_up(1, PAIRS, "B39", 0, shape=0.5, contact=0.6),
+        *made_up(5, "whole", "B39", 0, shape=0.6, contact=0.6),
+    ]
+
+
+def test_the_tables_have_means_spreads_and_the_share_of_the_gap(rows):
+    whole = parts(rows)[0]
+    assert (whole.k_shot, whole.annotation) == ("1", "whole")
+    lines = part_table(whole).splitlines()
+    assert "| B39 | 0.600 ± 0.000 | 0.750 ± 0.071 | 0.900 ± 0.000 | 50% | 0.500 ± 0.000 |" in lines[3]
+    assert lines[3].endswith("| – | – |")
+    assert lines[4].startswith("| em_neurites | 0.895 | 0.880 | 0.900 | – |")  # hardly any gap
+    assert lines[5].startswith("| **mean, loosely packed** | 0.748 | 0.815 | 0.900 | 44% |")
+    assert lines[6].startswith("| plant_ovule | 0.500 | 0.800 | 0.900 | 75% |")
+    assert lines[7].startswith("| **mean, packed** | 0.500 | 0.800 |")
+    assert lines[8].startswith("| **mean of all** | 0.665 | 0.810 | 0.900 | 62% |")
+    assert len(lines) == 9
+
+
+def test_the_findings_are_made_from_the_numbers(rows):
+    text = findings(parts(rows))
+    assert "from 0.665 to 0.810 (K = 1, mean over 3 domains) and from 0.600 to 0.600 (K = 5" in text
+    assert "close 62% (K = 1), 0% (K = 5) of the gap" in text
+    assert "rises on 2 of 3 domains, most on plant_ovule (+0.300), least on em_neurites (-0.015)" in text
+    strokes = text[text.index("With strokes alone") :]  # on B39 only, which has both
+    assert "from 0.500 to 0.500 (K = 1, mean over 1 domains)" in strokes
+    assert "besides, from 0.500 to 0.600 (K = 1)" in strokes
+    assert text.count(". ") == 2
+    assert findings(parts(made_up(1, PAIRS, "B39", 0, shape=0.5, contact=0.6))) == ""
+
+
+def test_bars_are_met_missed_or_missing(rows):
+    found = bars(parts(rows))
+    assert [bar.met for bar in found] == [True, True, False, True, True, False, None, True, True, True]
+    slow = [{**row, "fit_seconds": "0.6"} if row["method"] == CONTACT else row for row in rows]
+    worse = [{**row, "iou": "0.49"} if row["method"] == CONTACT else row for row in slow]
+    assert [bar.met for bar in bars(parts(worse))][3:5] == [False, False]
+    assert bars([Part("1", "pairs", tuple(made_up(1, PAIRS, "B39", 0, shape=0.5, contact=0.6)))]) == []
+
+
+def test_the_report_reads_files_of_two_processes_as_one(rows, tmp_path):
+    files = [tmp_path / "a.csv", tmp_path / "b.csv"]
+    for file, some in zip(files, (rows[:9], rows[6:]), strict=True):
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, cells.COLUMNS)
+            writer.writeheader()
+            writer.writerows(some)
+    assert merged(files) == rows
+    report(["--results", *map(str, files), "--out", str(tmp_path / "cells.md")])
+    text = (tmp_path / "cells.md").read_text(encoding="utf-8")
+    assert "<!--" not in text
+    assert findings(parts(rows)) in text
+    assert "### K = 1, pairs" in text
+    assert "| 1 | whole | 4 | 4 |" in text
