@@ -190,7 +190,7 @@ def without_specks(labels: Labels) -> Labels:
     return np.where(areas[labels] >= SMALLEST_OBJECT, labels, 0).astype(np.int32)
 
 
-def rows_so_far(path: Path) -> list[dict[str, str]]:
+def rows_so_far(path: Path, columns: Sequence[str] = COLUMNS) -> list[dict[str, str]]:
     """Rows of a file. Removes a last row that a killed run left unfinished.
 
     Raises
@@ -207,7 +207,7 @@ def rows_so_far(path: Path) -> list[dict[str, str]]:
     with path.open(newline="") as file:
         reader = csv.DictReader(file)
         rows = list(reader)
-    if whole and tuple(reader.fieldnames or ()) != COLUMNS:
+    if whole and tuple(reader.fieldnames or ()) != tuple(columns):
         raise FewShotError(f"'{path}' holds no results of this benchmark; give another --out.")
     return rows
 
