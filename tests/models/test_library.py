@@ -233,11 +233,17 @@ def test_bundled_cards_say_where_the_weights_come_from(name, command, settings):
     entry = next(e for e in library.list_models() if e.name == name)
     card = entry.card
     assert card.architecture == name
-    assert [source["name"] for source in card.sources] == ["B5", "B39", "ssTEM", "EM", "TNBC"]
+    names = [source["name"] for source in card.sources]
+    assert names[:5] == ["B5", "B39", "ssTEM", "EM", "TNBC"]
+    further = (library.bundled_dir() / "further-sources.toml").read_text(encoding="utf-8")
+    assert len(names) == 5 + 9  # of the contact output
+    assert all(f"[{name}]" in further or f"{name} = " in further for name in names[5:])
     assert all(source["licence"] for source in card.sources)
+    assert "&& napari-fewshot-train contacts" in card.command
     assert card.command.startswith(f"napari-fewshot-train {command}")
     assert card.hyper_parameters.items() >= settings.items()
     assert card.hyper_parameters["seconds"] >= 1800
+    assert card.hyper_parameters["contacts"]["iterations"] == 3000
     readable = json.loads(entry.path.with_suffix(".json").read_text(encoding="utf-8"))
     assert readable["date"] == card.date
 
