@@ -39,6 +39,7 @@ from napari_fewshot_cells.data.image_files import pair_by_stem, read_labels, rea
 from napari_fewshot_cells.data.plane import Labels
 from napari_fewshot_cells.data.support_set import Shot, SupportSet, make_shot
 from napari_fewshot_cells.datasets.five_sets import SOURCE_NAMES
+from napari_fewshot_cells.finetune import prepare
 from napari_fewshot_cells.finetune.fine_tune import fine_tune
 from napari_fewshot_cells.finetune.prepare import to_samples
 from napari_fewshot_cells.models.model import Model
@@ -306,7 +307,7 @@ class Measured:
 def measure(start: Model, support: SupportSet, test: Sequence[Shot], seed: int) -> dict[str, Measured]:
     """Fine-tune without and with the contact output, one after the other, and score the test images.
 
-    If no two annotated cells touch, both give the same model, and one is measured for both.
+    Unless most annotated cells touch, both give the same model, and one is measured for both.
     """
     beginnings = {SHAPE: without_contacts(start)}
     if shows_contacts(start, support):
@@ -336,9 +337,9 @@ def measure(start: Model, support: SupportSet, test: Sequence[Shot], seed: int) 
 
 
 def shows_contacts(start: Model, support: SupportSet) -> bool:
-    """Whether annotated cells touch at the network's scale, so that fine-tuning learns contacts."""
+    """Whether fine-tuning learns contacts from these images: most of their cells touch."""
     _, samples = to_samples(start, support, rescale=True, mix=fisher_mix(support))
-    return any(sample.contact is not None for sample in samples)
+    return prepare.shows_contacts(support, samples)
 
 
 def cut_rightly(foreground: Mask, truth: Labels, diameter: float | None) -> Labels:

@@ -154,6 +154,13 @@ def make_support_set(shots: Iterable[Shot]) -> SupportSet:
     return SupportSet(collected)
 
 
+def touching_share(support: SupportSet) -> float:
+    """Share of the annotated cells that touch another one; 0 to 1."""
+    n_touching = sum(touching_cells(shot.cells).size for shot in support.shots)
+    n_cells = sum(np.count_nonzero(np.unique(shot.cells)) for shot in support.shots)
+    return n_touching / max(n_cells, 1)
+
+
 def median_diameter(support: SupportSet) -> float:
     """Median diameter of all painted objects in pixels.
 
