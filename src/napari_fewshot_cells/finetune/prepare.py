@@ -23,7 +23,7 @@ SMALLEST_FACTOR, LARGEST_FACTOR = 0.125, 4.0
 """Limits of the scaling factor of images, whatever the object diameter."""
 
 LEAST_TOUCHING = 0.5
-"""Share of the annotated cells that must touch another, so that contacts are learnt. If fewer touch, shape cuts
+"""Share of the annotated cells that must touch another for contacts to be learnt. If fewer touch, shape cuts
 well enough, and what contacts change in the shared features has cost up to 0.06 of AP."""
 
 
