@@ -9,7 +9,7 @@ from napari_fewshot_cells.data.crops import CONTACT_RADIUS, to_sample
 from napari_fewshot_cells.data.plane import to_plane
 from napari_fewshot_cells.data.support_set import Shot, make_shot
 from napari_fewshot_cells.finetune.calibration import Calibration
-from napari_fewshot_cells.finetune.separation import CONTACT_LOGIT, choose_contact_logit
+from napari_fewshot_cells.finetune.separation import CANDIDATES, choose_contact_logit
 
 
 def two_halves(*, whole_image: bool = True) -> Shot:
@@ -32,7 +32,7 @@ def test_contacts_are_used_if_they_cut_the_shots_better(right: bool) -> None:
     sample = to_sample(shot, 1.0)
     zone = sample.contact > 0 if right else np.zeros((64, 64), bool)
     calibration = Calibration(0.0, (logits_of(shot.target > 0),), (logits_of(zone),))
-    expected = CONTACT_LOGIT if right else None  # a square has no waist: shape finds one object either way
+    expected = 0.0 if right else None  # a square has no waist: shape finds one object either way
     assert choose_contact_logit(calibration, [shot], [sample], 28.0) == expected
 
 
@@ -55,7 +55,19 @@ def test_painted_pairs_decide_for_contacts() -> None:
     sample = to_sample(shot, 1.0)
     assert sample.contact is not None
     calibration = Calibration(0.0, (logits_of(shot.target > 0),), (logits_of(sample.contact > 0),))
-    assert choose_contact_logit(calibration, [shot], [sample], 28.0) == CONTACT_LOGIT
+    assert choose_contact_logit(calibration, [shot], [sample], 28.0) == 0.0
+
+
+@pytest.mark.parametrize("whole_image", [True, False])
+def test_the_logit_lies_between_contacts_and_cells(whole_image: bool) -> None:
+    shot = two_halves(whole_image=whole_image)
+    sample = to_sample(shot, 1.0)
+    contact = np.where(sample.contact > 0, -0.2, -1.3).astype(np.float32)  # all below 0
+    chosen = choose_contact_logit(
+        Calibration(0.0, (logits_of(shot.target > 0),), (contact,)), [shot], [sample], 28.0
+    )
+    assert chosen == -0.5
+    assert chosen in CANDIDATES
 
 
 def test_without_logits_of_contact_there_is_no_choice() -> None:

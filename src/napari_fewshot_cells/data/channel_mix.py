@@ -41,7 +41,8 @@ def fisher_mix(support: SupportSet) -> Mix:
     -------
     tuple of float
         One weight per channel; the absolute values add up to 1. A single weight, 1 or −1, for grey values.
-        If the two classes have equal means: luma for three channels, otherwise equal weights.
+        If the two classes have equal means, or no background is annotated: luma for three channels,
+        otherwise equal weights.
     """
     most = max(1, _MOST_PIXELS // support.k_shot)
     counts = {0 if shot.plane.colour is None else shot.plane.colour.shape[-1] for shot in support.shots}
@@ -51,6 +52,8 @@ def fisher_mix(support: SupportSet) -> Mix:
         for parts in zip(*(_annotated(shot, in_colour, most) for shot in support.shots), strict=True)
     )
     cell, background = pixels[is_cell], pixels[~is_cell]
+    if not len(background):  # tissue in which every pixel belongs to a cell
+        return _plain_mix(pixels.shape[1])
     within = np.mean([np.cov(part, rowvar=False, ddof=0) for part in (cell, background)], axis=0)
     within = np.atleast_2d(within)
     spread = np.sqrt(np.diag(within))
@@ -59,8 +62,12 @@ def fisher_mix(support: SupportSet) -> Mix:
     weights = np.linalg.solve(correlation, (cell.mean(axis=0) - background.mean(axis=0)) / spread) / spread
     total = np.abs(weights).sum()
     if total == 0:
-        return LUMA if len(weights) == len(LUMA) else (1 / len(weights),) * len(weights)
+        return _plain_mix(len(weights))
     return tuple(float(weight) for weight in weights / total)
+
+
+def _plain_mix(n_channels: int) -> Mix:
+    return LUMA if n_channels == len(LUMA) else (1 / n_channels,) * n_channels
 
 
 def mix_channels(plane: Plane, mix: Mix | None) -> Plane:
