@@ -133,6 +133,12 @@ def stop_requests(fabric: Fabric) -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
+def leave_ranks() -> None:
+    """Close the group of ranks, if there is one. A process that ends with it open sometimes aborts."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 def _n_ranks() -> int:
     return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 

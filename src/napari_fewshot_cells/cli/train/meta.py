@@ -96,6 +96,7 @@ def meta(
     from ...models.model_file import read_model
     from ...training.episodes import load_task
     from ...training.meta_training import meta_train, new_card
+    from ...training.ranks import leave_ranks
 
     chosen = choose_device(device)
     if threads is not None:
@@ -114,7 +115,10 @@ def meta(
         device=device,
         precision=precision.value,
     )
-    show_training(steps, budget, out, "meta-training", _describe)
+    try:
+        show_training(steps, budget, out, "meta-training", _describe)
+    finally:
+        leave_ranks()
 
 
 def _describe(event: MetaProgress) -> str:
