@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from napari_fewshot_cells.data.crops import REACH, Sample, nearest, sample_crops, to_sample
+from napari_fewshot_cells.data.crops import REACH, Sample, nearest, sample_crops, to_sample, with_contacts
 from napari_fewshot_cells.data.plane import normalise, to_plane
 from napari_fewshot_cells.data.support_set import make_shot
 
@@ -124,8 +124,10 @@ def test_how_much_of_the_background_is_beside_painted_cells() -> None:
 def test_crops_of_touching_cells_carry_their_contacts() -> None:
     labels = np.zeros((96, 96), np.int32)
     labels[20:70, 20:45], labels[20:70, 45:70] = 1, 2
-    touching = to_sample(make_shot(to_plane(labels + 0.0, "two"), labels, whole_image=True), 1.0)
-    alone = to_sample(make_shot(to_plane((labels == 1) + 0.0, "one"), labels == 1, whole_image=True), 1.0)
+    touching, alone = (
+        with_contacts(to_sample(make_shot(to_plane(cells + 0.0, "cells"), cells, whole_image=True), 1.0), cells)
+        for cells in (labels, np.where(labels == 1, 1, 0).astype(np.int32))
+    )
     assert alone.contact is None
     batch = sample_crops([touching, alone], 4, 48, np.random.default_rng(0))
     assert batch.contact is not None

@@ -42,7 +42,8 @@ class Sample:
         without pseudo-labels.
     contact, contact_weight : ndarray, float32, (H, W), optional
         Contact is 1 within `CONTACT_RADIUS` of two annotated cells, else 0. Its weight is 1 in annotated
-        cells and in contacts, else 0. None if no two annotated cells touch.
+        cells and in contacts, else 0. None unless `with_contacts` has
+        found some.
     """
 
     image: FloatImage
@@ -133,7 +134,7 @@ def to_sample(shot: Shot, factor: float, mix: Mix | None = None) -> Sample:
         Weights of the channels; by default the plane's grey values are used.
     """
     sample = Sample(normalise(mix_channels(shot.plane, mix)), shot.target, shot.weight, shot.stroked)
-    return with_contacts(rescale_sample(sample, factor), shot.cells)
+    return rescale_sample(sample, factor)
 
 
 def with_contacts(sample: Sample, cells: Labels) -> Sample:

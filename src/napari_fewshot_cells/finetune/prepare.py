@@ -11,7 +11,7 @@ import numpy as np
 from ..base.errors import AnnotationError
 from ..base.progress import Progress
 from ..data.channel_mix import Mix, fisher_mix
-from ..data.crops import Sample, to_sample
+from ..data.crops import Sample, to_sample, with_contacts
 from ..data.support_set import SupportSet, median_diameter, touching_share
 from ..models.model import Model
 from ..models.networks import ContactNetwork, SegmentationNetwork, knows_contacts
@@ -108,7 +108,7 @@ def to_samples(
     """
     diameter = _diameter(model, support, diameter) if rescale else model.card.canonical_diameter
     factor = model.card.canonical_diameter / diameter
-    samples = [to_sample(shot, factor, mix) for shot in support.shots]
+    samples = [with_contacts(to_sample(shot, factor, mix), shot.cells) for shot in support.shots]
     _check_samples(samples, support, knows_contacts(model.network))
     return diameter, samples
 

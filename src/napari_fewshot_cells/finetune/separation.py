@@ -11,6 +11,7 @@ from ..data.plane import FloatImage
 from ..data.support_set import Shot
 from ..prediction.instances import label_instances
 from ..prediction.metrics import average_precision, iou
+from ..prediction.probability import to_probability
 from .calibration import Calibration
 
 CANDIDATES = (-1.5, -1.0, -0.5, 0.0, 0.75)
@@ -63,10 +64,12 @@ def _gains(shot: Shot, logits: FloatImage, contact: FloatImage, diameter: float)
     first = [max(0, (side - _SIDE) // 2) for side in logits.shape]
     middle = tuple(slice(at, at + _SIDE) for at in first)
     truth = nearest(shot.cells, logits.shape)[middle]
-    foreground, contact = _sigmoid(logits[middle]), contact[middle]
+    shape = truth.shape
+    foreground, contact = to_probability(logits[middle], 0.0, shape), contact[middle]
     by_shape = average_precision(label_instances(foreground, diameter=diameter), truth)
     found = [
-        label_instances(foreground, contact=_sigmoid(contact - t), diameter=diameter) for t in CANDIDATES
+        label_instances(foreground, contact=to_probability(contact, t, shape), diameter=diameter)
+        for t in CANDIDATES
     ]
     return [average_precision(labels, truth) - by_shape for labels in found]
 
@@ -76,8 +79,3 @@ def _contact_ious(contact: FloatImage, sample: Sample) -> list[float]:
     assert sample.contact is not None, "only samples with contacts are asked"
     known = sample.contact_weight == 1
     return [iou(contact[known] > candidate, sample.contact[known]) for candidate in CANDIDATES]
-
-
-def _sigmoid(logits: FloatImage) -> FloatImage:
-    probability: FloatImage = (1 / (1 + np.exp(-logits.clip(-60, 60)))).astype(np.float32)
-    return probability
