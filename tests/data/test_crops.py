@@ -125,7 +125,7 @@ def test_crops_of_touching_cells_carry_their_contacts() -> None:
     labels = np.zeros((96, 96), np.int32)
     labels[20:70, 20:45], labels[20:70, 45:70] = 1, 2
     touching, alone = (
-        with_contacts(to_sample(make_shot(to_plane(cells + 0.0, "cells"), cells, whole_image=True), 1.0), cells)
+        with_contacts(to_sample(make_shot(to_plane(cells + 0.0, "cells"), cells, whole_image=True), 1), cells)
         for cells in (labels, np.where(labels == 1, 1, 0).astype(np.int32))
     )
     assert alone.contact is None
